@@ -1,0 +1,87 @@
+{#- The hooks of a run. What they decide is decided by functions of `ml`, which the plugin registers in DuckDB. -#}
+
+{% macro ask_ml(function, said) -%}
+    {%- set question = "select " ~ function ~ "('" ~ tojson(said) | replace("'", "''") ~ "')" -%}
+    {{- return(fromjson(run_query(question).rows[0][0])) -}}
+{%- endmacro %}
+
+
+{#- The part of the manifest that the specs need: exposures, and the models that they learn from. -#}
+{% macro ml_manifest() -%}
+    {%- set exposures = {} -%}
+    {%- set nodes = {} -%}
+    {%- for exposure in graph.exposures.values() if exposure.type == 'ml' -%}
+        {%- do exposures.update({exposure.unique_id: exposure}) -%}
+        {%- for parent in exposure.depends_on.nodes if parent in graph.nodes -%}
+            {%- set node = graph.nodes[parent] -%}
+            {%- do nodes.update({parent: {
+                'name': node.name,
+                'schema': node.schema,
+                'alias': node.alias,
+                'columns': node.columns,
+                'config': {'contract': {'enforced': node.config.contract.enforced}},
+            }}) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{- return({'exposures': exposures, 'nodes': nodes}) -}}
+{%- endmacro %}
+
+
+{#- A spec that does not fit its table ends the run before the first model is built. -#}
+{% macro check_exposures() -%}
+    {%- if execute -%}
+        {%- set wrong = ask_ml('tract_exposures', ml_manifest()) -%}
+        {%- if wrong -%} {{- exceptions.raise_compiler_error(wrong | join('\n')) -}} {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#- The tables of `ops` and `ml` are there, empty, before the first model. -#}
+{% macro make_tables() -%}
+    {%- if execute -%}
+        {%- for statement in ask_ml('tract_tables', ml_manifest()) -%} {%- do run_query(statement) -%} {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#- One row in ops.publications for each learned-from table that this invocation built and tested. -#}
+{% macro publish(results) -%}
+    {%- if execute -%}
+        {%- set ran = {} -%}
+        {%- for result in results -%}
+            {%- do ran.update({result.node.unique_id: [result.status | string, result.message or '']}) -%}
+        {%- endfor -%}
+        {%- set tests = {} -%}
+        {%- set parents = {} -%}
+        {%- for unique_id, node in graph.nodes.items() -%}
+            {%- do parents.update({unique_id: node.depends_on.nodes}) -%}
+            {%- if node.resource_type == 'test' -%}
+                {%- do tests.update({unique_id: {
+                    'name': node.name,
+                    'severity': node.config.severity,
+                    'attached_node': node.attached_node,
+                    'depends_on': node.depends_on.nodes,
+                }}) -%}
+            {%- endif -%}
+        {%- endfor -%}
+        {%- set partial = '--empty' if flags.EMPTY else '--sample' if flags.SAMPLE else '' -%}
+        {%- set plan = ask_ml('tract_publications', {
+            'invocation': {
+                'invocation_id': invocation_id,
+                'command': invocation_args_dict.get('invocation_command', '').split(' ')[1] | default(flags.WHICH),
+                'partial': partial,
+                'results': ran,
+                'tests': tests,
+                'parents': parents,
+            },
+            'manifest': ml_manifest(),
+        }) -%}
+        {%- for step in plan -%}
+            {%- if step.insert_sql -%}
+                {%- set snapshot = run_query(step.snapshot_sql).rows[0][0] -%}
+                {%- do run_query(step.insert_sql | replace('{snapshot}', snapshot)) -%}
+            {%- endif -%}
+            {%- do log(step.sentence, info=true) -%}
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}

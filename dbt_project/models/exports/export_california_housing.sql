@@ -1,0 +1,3 @@
+{{ config(alias='california_housing') }}
+
+select * from {{ ref('california_housing') }}

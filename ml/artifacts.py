@@ -1,0 +1,56 @@
+"""Joblib files on S3, named by their content; nothing is loaded whose sha256 is not the one recorded."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import joblib
+
+from ml import lake
+
+
+class ArtifactError(Exception):
+    """An artifact is missing or is not the one recorded; the message names both hashes."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Where an artifact stands, and the sha256 of its bytes."""
+
+    uri: str
+    sha256: str
+
+
+def save(con: duckdb.DuckDBPyConnection, thing: object, suffix: str) -> Artifact:
+    """Write an object as `artifacts/<sha256>.<suffix>.joblib`; the same content goes to the same place."""
+    buffer = io.BytesIO()
+    joblib.dump(thing, buffer)
+    content = buffer.getvalue()
+    sha256 = hashlib.sha256(content).hexdigest()
+    uri = f"{lake.root(con)}/artifacts/{sha256}.{suffix}.joblib"
+    con.execute(f"copy (select $1::blob) to '{uri}' (format blob)", [content])
+    return Artifact(uri, sha256)
+
+
+def load(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> Any:
+    """Read an artifact back, after its bytes were seen to have the recorded sha256.
+
+    Raises:
+        ArtifactError: It is missing, or its bytes are others than those recorded.
+    """
+    try:
+        row = con.execute("select content from read_blob(?)", [artifact.uri]).fetchone()
+    except duckdb.Error as error:
+        raise ArtifactError(f"Artifact {artifact.uri} cannot be read: {lake.first_line(error)}.") from None
+    if row is None:
+        raise ArtifactError(f"Artifact {artifact.uri} is missing: restore it from a backup of the bucket.")
+    content = bytes(row[0])
+    found = hashlib.sha256(content).hexdigest()
+    if found != artifact.sha256:
+        raise ArtifactError(
+            f"Artifact {artifact.uri} has sha256 {found}, but {artifact.sha256} was recorded: it was changed after "
+            "it was written, and is not loaded."
+        )
+    return joblib.load(io.BytesIO(content))

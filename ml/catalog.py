@@ -1,0 +1,133 @@
+"""The lake's Postgres, for what DuckDB cannot do there: advisory locks that die with their owner."""
+
+import getpass
+import hashlib
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+from psycopg2.extras import wait_select
+
+from ml import lake
+
+NAME_BYTES = 63  # of application_name, where the owner of a lock stands; Postgres cuts it there
+
+
+class LockTimeoutError(Exception):
+    """A lock was not free within the time allowed; the message says who holds it and since when."""
+
+
+def secret() -> dict[str, str]:
+    """The parameters of the DuckDB secret `tract_catalog`, as libpq names them.
+
+    Raises:
+        LakeUnavailableError: There is no such secret.
+    """
+    found = lake.secrets().get("tract_catalog")
+    if found is None:
+        raise lake.unavailable(
+            "its Postgres is not known", f"no secret tract_catalog in {lake.home() / 'secrets'}"
+        )
+    return parse_secret(found)
+
+
+def parse_secret(text: str) -> dict[str, str]:
+    """DuckDB writes a secret as `k=v;k=v` without quoting: a value runs until the next known name."""
+    names = "dbname|host|hostaddr|password|passfile|port|user|sslmode|sslrootcert|sslcert|sslkey"
+    return dict(re.findall(rf"(?:^|;)({names})=(.*?)(?=;(?:{names})=|$)", text, re.DOTALL))
+
+
+def connect(owner: str) -> Connection:
+    """A connection to the catalog's Postgres for one lock; `owner` is what others see that wait for it.
+
+    It is asynchronous, because libpq's blocking calls do not obey Ctrl-C while they wait.
+
+    Raises:
+        LakeUnavailableError: Postgres does not answer.
+    """
+    try:
+        con = psycopg2.connect(
+            **secret(), application_name=owner[:NAME_BYTES], connect_timeout=5, async_=True
+        )
+        wait_select(con)
+    except psycopg2.OperationalError as error:
+        raise lake.unavailable("its Postgres does not answer", error) from None
+    return con
+
+
+def _ask(con: Connection, query: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+    with con.cursor() as cursor:
+        cursor.execute(query, parameters)
+        try:
+            wait_select(con)
+        except psycopg2.errors.QueryCanceled:  # wait_select's answer to Ctrl-C
+            raise KeyboardInterrupt from None
+        return cursor.fetchall() if cursor.description else []
+
+
+def this_process() -> str:
+    """Who we are to someone waiting for us: `TRACT_BUILT_BY` where set, otherwise user, host and process."""
+    return os.environ.get("TRACT_BUILT_BY") or f"{getpass.getuser()}@{socket.gethostname()} pid {os.getpid()}"
+
+
+def lock_number(name: str) -> int:
+    """The signed 64-bit number under which Postgres knows the lock `name`."""
+    return int.from_bytes(hashlib.sha256(f"tract:{name}".encode()).digest()[:8], signed=True)
+
+
+def acquire(con: Connection, name: str, timeout: float, say: Callable[[str], None]) -> None:
+    """Take the advisory lock `name` for as long as `con` lives; wait for it in turn, saying for whom.
+
+    Args:
+        timeout: Seconds to wait at the most; 0 waits for ever.
+        say: Called with a sentence when there is someone to wait for.
+
+    Raises:
+        LockTimeoutError: It was not free within `timeout` seconds.
+    """
+    number = lock_number(name)
+    if _ask(con, "select pg_try_advisory_lock(%s)", (number,)) == [(False,)]:
+        say(f"Waiting for the lock '{name}': {_holder(con, number)}.")
+        _ask(con, "select set_config('lock_timeout', %s, false)", (str(round(timeout * 1000)),))
+        try:
+            _ask(con, "select pg_advisory_lock(%s)", (number,))
+        except psycopg2.errors.LockNotAvailable:
+            raise LockTimeoutError(
+                f"The lock '{name}' was not free within {timeout:g} s: {_holder(con, number)}. "
+                "Wait for that process, or allow more seconds with TRACT_LOCK_TIMEOUT."
+            ) from None
+    # Our last query while we hold it: whoever waits reads its time as the time since when (see _holder).
+    _ask(con, "select %s", (f"holds {name}",))
+
+
+def _holder(con: Connection, number: int) -> str:
+    """Who holds the lock, and since when."""
+    rows = _ask(
+        con,
+        """
+        select activity.application_name, activity.query_start
+        from pg_locks as locks
+        join pg_stat_activity as activity on activity.pid = locks.pid
+        where locks.locktype = 'advisory' and locks.granted
+          and (locks.classid::bigint << 32 | locks.objid::bigint) = %s
+          and locks.database = (select oid from pg_database where datname = current_database())
+        """,
+        (number,),
+    )
+    return f"{rows[0][0]} has had it since {rows[0][1].astimezone():%H:%M:%S}" if rows else "it just changed hands"
+
+
+@contextmanager
+def lock(name: str, timeout: float = 0, say: Callable[[str], None] = lambda sentence: None) -> Iterator[None]:
+    """Hold the advisory lock `name` in a connection of its own; it dies with this process, however that ends."""
+    con = connect(this_process())
+    try:
+        acquire(con, name, timeout, say)
+        yield
+    finally:
+        con.close()

@@ -1,0 +1,226 @@
+"""What a publication starts: learn, judge, promote, score, all of it in one commit, once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import duckdb
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from ml import artifacts, catalog, fitting, gate, judging, lake, ledger, registry, scoring, snapshot
+from ml.code import code_version
+from ml.judging import Judgement
+from ml.ledger import Publication
+from ml.registry import Version
+from ml.spec import Exposure
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Consumption:
+    """What came of a publication.
+
+    Attributes:
+        version_id: The version that these rows, spec and code give; None when it failed.
+        champion_id: The version that serves now; None when none ever passed the gate.
+        predicted_rows: Rows predicted by this run; 0 when their predictions were there already.
+        metrics: Held-out metrics of a version trained by this run, by the spec's split; empty otherwise.
+        baseline: The same of the mean predictor.
+        seconds: Of each stage, in order.
+    """
+
+    exposure: str
+    publication: Publication
+    outcome: str
+    reason: str
+    version_id: str | None
+    champion_id: str | None
+    predicted_rows: int
+    superseded: tuple[str, ...]
+    metrics: dict[str, float] = field(default_factory=dict)
+    baseline: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A version fitted and judged, not yet committed."""
+
+    version: Version
+    pipeline: Pipeline
+    judgement: Judgement
+
+
+class Stopwatch:
+    """Seconds of each stage, said as they pass."""
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        self.seconds: dict[str, float] = {}
+        self.last = time.monotonic()
+
+    def lap(self, stage: str, told: str) -> None:
+        """End a stage."""
+        now = time.monotonic()
+        self.seconds[stage] = round(now - self.last, 3)
+        self.last = now
+        self.say(f"{told} ({self.seconds[stage]:.1f} s)")
+
+
+def consume(exposure: Exposure, *, run_id: str | None = None, say: Say = print) -> Consumption | None:
+    """Consume the newest publication of the exposure's table that was not consumed yet; None if there is none.
+
+    Older ones are recorded as superseded. The exposure's lock makes it once, one transaction makes it whole.
+
+    Raises:
+        LakeUnavailableError: The lake is not up.
+        RowsError, FoldsError, ArtifactError: The publication cannot be consumed; nothing was written.
+    """
+    with catalog.lock(f"consume {exposure.name}", say=say), lake.connect() as con:
+        waiting = ledger.pending(con, exposure)
+        if not waiting:
+            say(f"{exposure.name}: every publication of {exposure.relation} is consumed.")
+            return None
+        return _consume(con, exposure, waiting[-1], waiting[:-1], run_id, Stopwatch(say))
+
+
+def _consume(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    older: list[Publication],
+    run_id: str | None,
+    watch: Stopwatch,
+) -> Consumption:
+    watch.say(f"{exposure.name}: {publication.publication_id}, {publication.row_count:,} rows.")
+    judged_as = publication.judged_as(exposure, code_version())
+    judged = ledger.judged(con, exposure, judged_as)
+    serving = registry.champion(con, exposure.name)
+    learned: Learned | None = None
+    if judged:
+        outcome, version_id = "unchanged", judged.version_id
+        reason = f"the same rows, spec and code as {judged.publication_id}"
+        champion, verdict = serving, None
+    else:
+        _say_why_anew(con, exposure, publication, watch.say)
+        learned = _learn(con, exposure, publication, judged_as, watch)
+        version_id = learned.version.version_id
+        verdict = _verdict(con, exposure, learned.judgement, serving)
+        outcome = "refreshed" if serving and serving.candidate == learned.version.candidate else "trained"
+        reason = verdict.reason if verdict.promoted else f"not promoted, {verdict.reason}"
+        champion = learned.version if verdict.promoted else serving
+    predicted_as = ledger.predicted_as(con, exposure, judged_as, champion.version_id) if champion else None
+    pipeline = None
+    if champion and not predicted_as:
+        pipeline = learned.pipeline if learned and champion == learned.version else registry.load(con, champion)
+    watch.lap("decide", f"{outcome}: {reason}")
+
+    rows = 0
+    with lake.transaction(con, "ml", f"{exposure.name} {publication.publication_id} {outcome}"):
+        if learned:
+            registry.record(con, exposure, publication, learned.version, learned.judgement)
+            if verdict and verdict.promoted:
+                registry.promote(con, exposure, learned.version, "gate", verdict.reason)
+        if champion and pipeline:
+            rows = scoring.score(con, exposure, publication, champion, pipeline)
+            predicted_as = publication.publication_id
+        for superseded in older:
+            ledger.record(
+                con,
+                exposure,
+                superseded,
+                "superseded",
+                f"{publication.publication_id} is newer",
+                run_id=run_id,
+            )
+        ledger.record(
+            con,
+            exposure,
+            publication,
+            outcome,
+            reason,
+            judged_as=judged_as,
+            version_id=version_id,
+            predicted_as=predicted_as,
+            run_id=run_id,
+        )
+    watch.lap("commit", f"committed with {rows:,} predictions")
+    split = exposure.spec.split
+    return Consumption(
+        exposure=exposure.name,
+        publication=publication,
+        outcome=outcome,
+        reason=reason,
+        version_id=version_id,
+        champion_id=champion.version_id if champion else None,
+        predicted_rows=rows,
+        superseded=tuple(p.publication_id for p in older),
+        metrics=learned.judgement.values(split) if learned else {},
+        baseline=learned.judgement.values(split, judging.MEAN) if learned else {},
+        seconds=watch.seconds,
+    )
+
+
+def _say_why_anew(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> None:
+    last = ledger.last_duckdb_version(con, exposure)
+    if last and last != publication.duckdb_version:
+        say(
+            f"Fingerprints before were made by DuckDB {last}, this one by {publication.duckdb_version}, whose hashes "
+            "may differ: the rows are judged anew once, whether they changed or not."
+        )
+
+
+def _learn(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    judged_as: str,
+    watch: Stopwatch,
+) -> Learned:
+    """Judge every candidate on the same folds, and fit the best one on all rows."""
+    frame = snapshot.read(con, exposure, publication)
+    watch.lap("read", f"read {len(frame):,} rows with {len(exposure.features)} features")
+    split = exposure.spec.split
+    judgements = [judging.judge(candidate, frame, exposure) for candidate in exposure.spec.candidates]
+    best = min(judgements, key=lambda judgement: judgement.value(split, "rmse"))
+    watch.lap("judge", f"judged {len(judgements)} candidate(s) on {exposure.spec.folds} {split} folds")
+    fitted = fitting.fit(best.candidate, frame[list(exposure.features)], frame[exposure.spec.target])
+    watch.lap("fit", f"fitted {best.candidate}: {fitted.parameters}")
+    version = _registered(con, exposure, fitted, frame, best, judged_as)
+    watch.lap("save", f"saved version {version.version_id}")
+    return Learned(version, fitted.pipeline, best)
+
+
+def _registered(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    fitted: fitting.Fitted,
+    frame: pd.DataFrame,
+    judgement: Judgement,
+    judged_as: str,
+) -> Version:
+    features = list(exposure.features)
+    scaler = fitting.scaler(frame[features])
+    spec = exposure.spec
+    return Version(
+        version_id=registry.version_id(judged_as, judgement.candidate),
+        candidate=judgement.candidate,
+        features=exposure.features,
+        parameters={
+            **fitted.parameters,
+            "half_width": judging.half_width(judgement, spec.split, spec.level),
+        },
+        artifact=artifacts.save(con, fitted.pipeline, "model"),
+        scaler=artifacts.save(con, [dict(zip(features, scaler.mean_.tolist(), strict=True)), scaler], "scaler"),
+    )
+
+
+def _verdict(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, judgement: Judgement, serving: Version | None
+) -> gate.Verdict:
+    if serving is None:
+        return gate.first(judgement, exposure)
+    rmse = registry.metric(con, exposure.name, serving, exposure.spec.split, "rmse")
+    return gate.refresh(judgement, rmse, exposure)

@@ -1,0 +1,108 @@
+"""The one door to the lake: `ATTACH 'ducklake:tract' AS lake` with the secrets of Tract's home directory."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+EXTENSIONS = ("httpfs", "ducklake", "postgres_scanner")
+ATTACH = "attach if not exists 'ducklake:tract' as lake"
+
+
+class LakeUnavailableError(Exception):
+    """The lake cannot be entered; the message says which part is missing and what starts it."""
+
+
+def home() -> Path:
+    """Where the secrets, the extensions and spilled data are: `TRACT_HOME`, or `.lake` in the checkout."""
+    configured = os.environ.get("TRACT_HOME")
+    return Path(configured).resolve() if configured else Path(__file__).resolve().parents[1] / ".lake"
+
+
+def config() -> dict[str, str | bool | list[str]]:
+    """DuckDB's settings for any process that enters the lake.
+
+    `TRACT_MEMORY_LIMIT` (for example `2GB`) and `TRACT_THREADS` bound it; without them DuckDB's defaults hold.
+    """
+    settings: dict[str, str | bool | list[str]] = {
+        "secret_directory": str(home() / "secrets"),
+        "extension_directory": str(home() / "extensions"),
+        "temp_directory": str(home() / "tmp"),
+        "autoinstall_known_extensions": False,
+    }
+    for name in ("memory_limit", "threads"):
+        if value := os.environ.get(f"TRACT_{name.upper()}"):
+            settings[name] = value
+    return settings
+
+
+def unavailable(part: str, found: object) -> LakeUnavailableError:
+    """The one sentence for a lake that is not there, with the command that starts it."""
+    return LakeUnavailableError(
+        f"The lake is not up: {part} ({first_line(found)}). Start it with `make up`."
+    )
+
+
+def first_line(error: object) -> str:
+    """The first line of an error's text, without its full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def load_extensions(con: duckdb.DuckDBPyConnection, extensions: tuple[str, ...] = EXTENSIONS) -> None:
+    """Load the extensions that `make up` installed from their wheels (0.5 s for the three: signatures are checked)."""
+    for extension in extensions:
+        try:
+            con.execute(f"load {extension}")
+        except duckdb.IOException as error:
+            raise unavailable(f"DuckDB's extension {extension} is not in {home() / 'extensions'}", error) from None
+
+
+def secrets() -> dict[str, str]:
+    """The parameters of the home's DuckDB secrets, unredacted, as DuckDB writes them: `k=v;k=v` by secret."""
+    with duckdb.connect(config={**config(), "allow_unredacted_secrets": True}) as con:
+        # the types of the two secrets that are read are defined by these two extensions
+        load_extensions(con, ("httpfs", "postgres_scanner"))
+        rows = con.execute("select name, secret_string from duckdb_secrets(redact = false)").fetchall()
+    return dict(rows)
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB of this process with the lake attached as `lake` and in use.
+
+    Raises:
+        LakeUnavailableError: The secrets, Postgres or S3 are not there.
+    """
+    con = duckdb.connect(config=config())
+    try:
+        load_extensions(con)
+        con.execute(ATTACH)
+        con.execute("use lake")
+    except (duckdb.Error, LakeUnavailableError) as error:
+        con.close()
+        if isinstance(error, LakeUnavailableError):
+            raise
+        raise unavailable("its catalog does not answer", error) from None
+    return con
+
+
+@contextmanager
+def transaction(con: duckdb.DuckDBPyConnection, author: str, message: str) -> Iterator[None]:
+    """Everything inside commits as one snapshot, signed with `author` and `message`, or not at all."""
+    con.execute("begin")
+    try:
+        yield
+        con.execute("call lake.set_commit_message(?, ?)", [author, message])
+        con.execute("commit")
+    except BaseException:
+        con.execute("rollback")
+        raise
+
+
+def root(con: duckdb.DuckDBPyConnection) -> str:
+    """The S3 address above the lake's own files, without a slash at its end: artifacts and exports stand there."""
+    row = con.execute("select data_path from ducklake_settings('lake')").fetchone()
+    assert row is not None
+    return str(row[0]).rstrip("/").rsplit("/", 1)[0]

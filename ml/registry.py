@@ -1,0 +1,146 @@
+"""Versions and champions: ml.model_versions, ml.promotions, ml.model_metrics and the held-out predictions."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from ml import artifacts
+from ml.artifacts import Artifact
+from ml.code import code_version
+from ml.judging import Judgement
+from ml.ledger import Publication
+from ml.publications import git_commit
+from ml.spec import Exposure
+
+
+@dataclass(frozen=True)
+class Version:
+    """One row of ml.model_versions, as far as it is needed to serve.
+
+    Attributes:
+        features: Columns of the pipeline's input, in order.
+        parameters: What fitting chose, and `half_width` of the interval in the target's unit.
+    """
+
+    version_id: str
+    candidate: str
+    features: tuple[str, ...]
+    parameters: dict[str, Any]
+    artifact: Artifact
+    scaler: Artifact
+
+
+def version_id(judged_as: str, candidate: str) -> str:
+    """The name of what the same rows, spec, code and candidate give, always the same; 12 hexadecimal digits."""
+    return hashlib.sha256(f"{judged_as} {candidate}".encode()).hexdigest()[:12]
+
+
+def champion(con: duckdb.DuckDBPyConnection, exposure_name: str) -> Version | None:
+    """The exposure's serving version, or None before its first promotion."""
+    row = con.execute(
+        """
+        select version_id, candidate, features, parameters, artifact_uri, artifact_sha256, scaler_uri, scaler_sha256
+        from lake.ml.model_versions
+        where exposure = $exposure and version_id = (
+            select max_by(version_id, promotion) from lake.ml.promotions where exposure = $exposure
+        )
+        """,
+        {"exposure": exposure_name},
+    ).fetchone()
+    if row is None:
+        return None
+    return Version(
+        row[0], row[1], tuple(row[2]), json.loads(row[3]), Artifact(row[4], row[5]), Artifact(row[6], row[7])
+    )
+
+
+def load(con: duckdb.DuckDBPyConnection, version: Version) -> Pipeline:
+    """The version's fitted pipeline, its sha256 checked first.
+
+    Raises:
+        ArtifactError: The file is missing or was changed.
+    """
+    pipeline: Pipeline = artifacts.load(con, version.artifact)
+    return pipeline
+
+
+def metric(con: duckdb.DuckDBPyConnection, exposure_name: str, version: Version, split: str, name: str) -> float:
+    """A recorded held-out metric of a version over all rows."""
+    row = con.execute(
+        """
+        select value from lake.ml.model_metrics
+        where exposure = ? and version_id = ? and candidate = ? and split = ? and slice = 'all' and metric = ?
+        """,
+        [exposure_name, version.version_id, version.candidate, split, name],
+    ).fetchone()
+    assert row is not None, f"{version.version_id} was committed without its metric {name}"
+    return float(row[0])
+
+
+def record(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    version: Version,
+    judgement: Judgement,
+) -> None:
+    """Write a version with its metrics and held-out predictions, inside the caller's transaction."""
+    con.execute(
+        "insert into lake.ml.model_versions values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, now())",
+        [
+            exposure.name,
+            version.version_id,
+            version.candidate,
+            publication.publication_id,
+            publication.relation,
+            publication.snapshot_id,
+            publication.fingerprint,
+            publication.row_count,
+            publication.invocation_id,
+            exposure.spec.model_dump_json(),
+            code_version(),
+            git_commit(),
+            list(version.features),
+            json.dumps(version.parameters),
+            version.artifact.uri,
+            version.artifact.sha256,
+            version.scaler.uri,
+            version.scaler.sha256,
+        ],
+    )
+    _append(con, exposure, version, "model_metrics", judgement.metrics)
+    heldout = judgement.heldout.assign(candidate=judgement.candidate)
+    _append(con, exposure, version, exposure.heldout, heldout)
+
+
+def _append(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, table: str, rows: pd.DataFrame
+) -> None:
+    stamped = rows.assign(exposure=exposure.name, version_id=version.version_id)
+    con.register("stamped", stamped)
+    con.execute(f'insert into lake.ml."{table}" by name from stamped')
+    con.unregister("stamped")
+
+
+def promote(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, promoted_by: str, reason: str
+) -> None:
+    """Make a version the champion, inside the caller's transaction and under the exposure's lock."""
+    con.execute(
+        """
+        insert into lake.ml.promotions
+        select $exposure, coalesce(max(promotion), 0) + 1, $version, $promoted_by, $reason, now()
+        from lake.ml.promotions where exposure = $exposure
+        """,
+        {
+            "exposure": exposure.name,
+            "version": version.version_id,
+            "promoted_by": promoted_by,
+            "reason": reason,
+        },
+    )

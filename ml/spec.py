@@ -1,0 +1,168 @@
+"""What a dbt exposure of `type: ml` asks for: the table it learns from, and the settings in `meta.ml`."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+NUMERIC = ("DOUBLE", "FLOAT", "REAL", "DECIMAL", "TINYINT", "SMALLINT", "INTEGER", "INT", "BIGINT", "HUGEINT", "BOOLEAN")
+CANDIDATES = ("ridge",)
+
+
+class SpecError(Exception):
+    """An exposure does not fit; the message names exposure, field, what was found and what is allowed."""
+
+
+class Spec(BaseModel):
+    """The settings under `config.meta.ml` of an exposure; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str = Field(description="column that identifies a row")
+    target: str = Field(description="column to be predicted")
+    group: str | None = Field(None, description="column whose rows must not be split between train and test")
+    split: Literal["random", "group"] = Field("random", description="the question asked: known or new groups")
+    candidates: tuple[Literal["ridge"], ...] = Field(min_length=1, description="recipes that may compete")
+    folds: int = Field(5, ge=2, le=100)
+    seed: int = Field(0, ge=0, description="of the folds")
+    level: float = Field(0.9, gt=0, lt=1, description="share of rows that the interval shall cover")
+    refresh_margin: float = Field(0.05, ge=0, description="share by which a refresh may be worse")
+    predictions: str = Field("predictions", pattern="^[a-z_][a-z0-9_]*$", description="table in the schema ml")
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One model that is asked for: who asks, what it learns from, and how.
+
+    Attributes:
+        relation: The learned-from table as `schema.table` of the lake.
+        columns: The table's contract: column name to DuckDB type, in order.
+    """
+
+    name: str
+    owner: str
+    description: str
+    unique_id: str  # of the dbt model that it learns from
+    relation: str
+    columns: Mapping[str, str]
+    spec: Spec
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The contract's columns less key, target and group."""
+        return tuple(c for c in self.columns if c not in (self.spec.key, self.spec.target, self.spec.group))
+
+    @property
+    def heldout(self) -> str:
+        """The table of held-out predictions that goes with the table of predictions."""
+        return f"heldout_{self.spec.predictions}"
+
+    def digest(self) -> str:
+        """sha256 of everything that decides what is learned: the spec, the table and its contract."""
+        said = {"relation": self.relation, "columns": dict(self.columns), "spec": self.spec.model_dump()}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def exposures(manifest: Mapping[str, Any]) -> tuple[Exposure, ...]:
+    """The exposures of `type: ml` that carry `meta.ml`, from dbt's manifest (its `exposures` and `nodes`).
+
+    Raises:
+        SpecError: Everything that does not fit, all exposures together, a line each.
+    """
+    found, wrong = [], []
+    for node in manifest["exposures"].values():
+        meta = {**node.get("meta", {}), **node.get("config", {}).get("meta", {})}
+        if node["type"] != "ml" or "ml" not in meta:
+            continue
+        try:
+            found.append(_exposure(node, meta["ml"], manifest["nodes"]))
+        except SpecError as error:
+            wrong.append(str(error))
+    if not wrong:
+        wrong = _shared_tables(found)
+    if wrong:
+        raise SpecError("\n".join(wrong))
+    return tuple(sorted(found, key=lambda exposure: exposure.name))
+
+
+def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) -> Exposure:
+    where = f"Exposure {node['name']}"
+    parents = node["depends_on"]["nodes"]
+    if len(parents) != 1 or not parents[0].startswith("model."):
+        raise SpecError(
+            f"{where}: depends_on names {', '.join(parents) or 'nothing'}. "
+            "It must be exactly one model, the table to learn from."
+        )
+    model = models[parents[0]]
+    columns = {c["name"]: str(c["data_type"] or "").upper() for c in model["columns"].values()}
+    if not model["config"].get("contract", {}).get("enforced"):
+        raise SpecError(
+            f"{where}: {model['name']} has no enforced contract. "
+            "Set `contract: {enforced: true}` and name its columns with their types."
+        )
+    if not isinstance(said, Mapping):
+        raise SpecError(f"{where}: meta.ml is {said!r}. It must be a mapping with key, target and candidates.")
+    try:
+        spec = Spec.model_validate(said)
+    except ValidationError as error:
+        raise SpecError("\n".join(f"{where}: {_sentence(e)}" for e in error.errors())) from None
+    exposure = Exposure(
+        name=node["name"],
+        owner=node["owner"].get("name") or node["owner"].get("email") or "",
+        description=node.get("description", ""),
+        unique_id=parents[0],
+        relation=f"{model['schema']}.{model['alias']}",
+        columns=columns,
+        spec=spec,
+    )
+    _check(exposure, where)
+    return exposure
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    field = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"meta.ml.{field} is not known. Allowed: {', '.join(Spec.model_fields)}."
+    if error["type"] == "missing":
+        return f"meta.ml.{field} is missing ({Spec.model_fields[field].description})."
+    return f"meta.ml.{field} is {error['input']!r}. {error['msg']}."
+
+
+def _check(exposure: Exposure, where: str) -> None:
+    spec, columns = exposure.spec, exposure.columns
+    allowed = f"Columns of {exposure.relation}: {', '.join(columns)}."
+    for field in ("key", "target", "group"):
+        name = getattr(spec, field)
+        if name is not None and name not in columns:
+            raise SpecError(f"{where}: meta.ml.{field} is '{name}', which is no column. {allowed}")
+    named = [name for name in (spec.key, spec.target, spec.group) if name is not None]
+    if len(set(named)) != len(named):
+        raise SpecError(f"{where}: key, target and group must be three columns, not {', '.join(named)}.")
+    if spec.split == "group" and spec.group is None:
+        raise SpecError(f"{where}: meta.ml.split is 'group', but meta.ml.group names no column. {allowed}")
+    for name in (*exposure.features, spec.target):
+        if not columns[name].startswith(NUMERIC):
+            raise SpecError(
+                f"{where}: column {name} of {exposure.relation} is {columns[name]}, not a number. "
+                "Features are the contract's columns less key, target and group: make it a number or take it out."
+            )
+    if not exposure.features:
+        raise SpecError(f"{where}: {exposure.relation} has no column left to learn from. {allowed}")
+
+
+def _shared_tables(found: list[Exposure]) -> list[str]:
+    """A table of predictions has its key's name and type: exposures that share one must share the key."""
+    first: dict[str, Exposure] = {}
+    wrong = []
+    for exposure in found:
+        other = first.setdefault(exposure.spec.predictions, exposure)
+        ours, theirs = (f"{e.spec.key} {e.columns[e.spec.key]}" for e in (exposure, other))
+        if ours != theirs:
+            wrong.append(
+                f"Exposure {exposure.name}: its key is {ours}, but ml.{exposure.spec.predictions} "
+                f"has the key {theirs} of exposure {other.name}. Name another table in meta.ml.predictions."
+            )
+    return wrong

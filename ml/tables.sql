@@ -1,0 +1,77 @@
+-- The tables that ml writes and dbt reads: append-only, never updated in place, so that two exposures never
+-- conflict. One statement a table; dbt's on-run-start runs them before the first model of any build.
+-- Their columns are described in dbt_project/models/ml_sources.yml.
+
+create schema if not exists lake.ops;
+create schema if not exists lake.ml;
+
+-- one row per tested build of a learned-from table
+create table if not exists lake.ops.publications (
+    publication_id varchar not null,
+    relation varchar not null,
+    snapshot_id bigint not null,
+    fingerprint varchar not null,
+    duckdb_version varchar not null,
+    row_count bigint not null,
+    invocation_id varchar not null,
+    built_by varchar not null,
+    git_commit varchar,
+    published_at timestamptz not null
+);
+
+-- one row per exposure and publication: what came of it
+create table if not exists lake.ops.consumptions (
+    exposure varchar not null,
+    publication_id varchar not null,
+    outcome varchar not null,
+    reason varchar not null,
+    judged_as varchar,
+    version_id varchar,
+    predicted_publication_id varchar,
+    run_id varchar,
+    consumed_at timestamptz not null
+);
+
+-- one row per exposure and version
+create table if not exists lake.ml.model_versions (
+    exposure varchar not null,
+    version_id varchar not null,
+    candidate varchar not null,
+    publication_id varchar not null,
+    relation varchar not null,
+    snapshot_id bigint not null,
+    fingerprint varchar not null,
+    row_count bigint not null,
+    invocation_id varchar not null,
+    spec json not null,
+    code varchar not null,
+    git_commit varchar,
+    features varchar[] not null,
+    parameters json not null,
+    artifact_uri varchar not null,
+    artifact_sha256 varchar not null,
+    scaler_uri varchar not null,
+    scaler_sha256 varchar not null,
+    trained_at timestamptz not null
+);
+
+-- one row per change of an exposure's champion
+create table if not exists lake.ml.promotions (
+    exposure varchar not null,
+    promotion integer not null,
+    version_id varchar not null,
+    promoted_by varchar not null,
+    reason varchar not null,
+    promoted_at timestamptz not null
+);
+
+-- one row per exposure, version, candidate, split, slice and metric
+create table if not exists lake.ml.model_metrics (
+    exposure varchar not null,
+    version_id varchar not null,
+    candidate varchar not null,
+    split varchar not null,
+    slice varchar not null,
+    metric varchar not null,
+    value double not null
+);
