@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
-import joblib
 
 from ml import lake
 
@@ -25,6 +24,8 @@ class Artifact:
 
 def save(con: duckdb.DuckDBPyConnection, thing: object, suffix: str) -> Artifact:
     """Write an object as `artifacts/<sha256>.<suffix>.joblib`; the same content goes to the same place."""
+    import joblib  # 1 s with numpy, which those who never save or load do not wait for
+
     buffer = io.BytesIO()
     joblib.dump(thing, buffer)
     content = buffer.getvalue()
@@ -53,4 +54,6 @@ def load(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> Any:
             f"Artifact {artifact.uri} has sha256 {found}, but {artifact.sha256} was recorded: it was changed after "
             "it was written, and is not loaded."
         )
+    import joblib
+
     return joblib.load(io.BytesIO(content))

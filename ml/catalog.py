@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class)
 from psycopg2.extras import wait_select
 
 from ml import lake
@@ -30,9 +30,7 @@ def secret() -> dict[str, str]:
     """
     found = lake.secrets().get("tract_catalog")
     if found is None:
-        raise lake.unavailable(
-            "its Postgres is not known", f"no secret tract_catalog in {lake.home() / 'secrets'}"
-        )
+        raise lake.unavailable("its Postgres is not known", f"no secret tract_catalog in {lake.home() / 'secrets'}")
     return parse_secret(found)
 
 
@@ -50,10 +48,9 @@ def connect(owner: str) -> Connection:
     Raises:
         LakeUnavailableError: Postgres does not answer.
     """
+    parameters: dict[str, Any] = {**secret(), "application_name": owner[:NAME_BYTES], "connect_timeout": 5}
     try:
-        con = psycopg2.connect(
-            **secret(), application_name=owner[:NAME_BYTES], connect_timeout=5, async_=True
-        )
+        con: Connection = psycopg2.connect(**parameters, async_=True)
         wait_select(con)
     except psycopg2.OperationalError as error:
         raise lake.unavailable("its Postgres does not answer", error) from None

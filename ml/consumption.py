@@ -13,7 +13,7 @@ from ml.code import code_version
 from ml.judging import Judgement
 from ml.ledger import Publication
 from ml.registry import Version
-from ml.spec import Exposure
+from ml.spec import MEAN, Exposure
 
 Say = Callable[[str], None]
 
@@ -158,7 +158,7 @@ def _consume(
         predicted_rows=rows,
         superseded=tuple(p.publication_id for p in older),
         metrics=learned.judgement.values(split) if learned else {},
-        baseline=learned.judgement.values(split, judging.MEAN) if learned else {},
+        baseline=learned.judgement.values(split, MEAN) if learned else {},
         seconds=watch.seconds,
     )
 

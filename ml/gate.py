@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ml.judging import MEAN, Judgement
-from ml.spec import Exposure
+from ml.judging import Judgement
+from ml.spec import MEAN, Exposure
 
 
 @dataclass(frozen=True)

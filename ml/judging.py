@@ -14,10 +14,9 @@ from sklearn.metrics import (
 
 from ml.fitting import fit
 from ml.folds import folds
-from ml.spec import Exposure
+from ml.spec import MEAN, Exposure
 
 Vector = npt.NDArray[np.float64]
-MEAN = "mean"  # the candidate that predicts the mean of its training rows
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Judgement:
 
     Attributes:
         heldout: A row per split and key: split, fold, the key, actual, predicted.
-        metrics: A row per candidate (itself and `mean`), split, slice and metric: candidate, split, slice, metric, value.
+        metrics: A row per candidate (itself and `mean`), split, slice and metric, with its value.
     """
 
     candidate: str
@@ -37,7 +36,9 @@ class Judgement:
         """The metrics over all rows by name; of the candidate itself, or of `mean`."""
         table = self.metrics
         rows = table[
-            (table["candidate"] == (candidate or self.candidate)) & (table["split"] == split) & (table["slice"] == "all")
+            (table["candidate"] == (candidate or self.candidate))
+            & (table["split"] == split)
+            & (table["slice"] == "all")
         ]
         return dict(zip(rows["metric"], rows["value"], strict=True))
 

@@ -21,12 +21,12 @@ def home() -> Path:
     return Path(configured).resolve() if configured else Path(__file__).resolve().parents[1] / ".lake"
 
 
-def config() -> dict[str, str | bool | list[str]]:
+def config() -> dict[str, str | bool | int | float | list[str]]:
     """DuckDB's settings for any process that enters the lake.
 
     `TRACT_MEMORY_LIMIT` (for example `2GB`) and `TRACT_THREADS` bound it; without them DuckDB's defaults hold.
     """
-    settings: dict[str, str | bool | list[str]] = {
+    settings: dict[str, str | bool | int | float | list[str]] = {
         "secret_directory": str(home() / "secrets"),
         "extension_directory": str(home() / "extensions"),
         "temp_directory": str(home() / "tmp"),
@@ -40,9 +40,7 @@ def config() -> dict[str, str | bool | list[str]]:
 
 def unavailable(part: str, found: object) -> LakeUnavailableError:
     """The one sentence for a lake that is not there, with the command that starts it."""
-    return LakeUnavailableError(
-        f"The lake is not up: {part} ({first_line(found)}). Start it with `make up`."
-    )
+    return LakeUnavailableError(f"The lake is not up: {part} ({first_line(found)}). Start it with `make up`.")
 
 
 def first_line(error: object) -> str:

@@ -1,4 +1,4 @@
-"""What was published and not yet consumed, and what came of it: ops.publications and ops.consumptions, as ml reads them."""
+"""What was published and not yet consumed, and what came of it: ops.publications and ops.consumptions."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from datetime import datetime
 
 import duckdb
 
+from ml import catalog, lake
 from ml.spec import Exposure
 
 
@@ -79,9 +80,7 @@ def judged(con: duckdb.DuckDBPyConnection, exposure: Exposure, judged_as: str) -
     return Judged(*row) if row else None
 
 
-def predicted_as(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, judged_as: str, version_id: str
-) -> str | None:
+def predicted_as(con: duckdb.DuckDBPyConnection, exposure: Exposure, judged_as: str, version_id: str) -> str | None:
     """The publication under which this version's predictions for the same rows stand, or None."""
     row = con.execute(
         f"""
@@ -130,3 +129,12 @@ def record(
         "insert into lake.ops.consumptions values (?, ?, ?, ?, ?, ?, ?, ?, now())",
         [exposure.name, publication.publication_id, outcome, reason, judged_as, version_id, predicted_as, run_id],
     )
+
+
+def give_up(exposure: Exposure, publication_id: str, reason: str) -> None:
+    """Record a publication as failed, and leave it to a person; nothing where it was consumed meanwhile."""
+    with catalog.lock(f"consume {exposure.name}"), lake.connect() as con:
+        for publication in pending(con, exposure):
+            if publication.publication_id == publication_id:
+                with lake.transaction(con, "ml", f"{exposure.name} {publication_id} failed"):
+                    record(con, exposure, publication, "failed", reason)

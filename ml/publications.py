@@ -93,9 +93,7 @@ def tests_on(model: str, invocation: Invocation) -> list[str]:
             on = test["attached_node"] == model
         else:
             reads = set(test["depends_on"])
-            on = model in reads and not any(
-                model in _ancestors(other, invocation.parents) for other in reads - {model}
-            )
+            on = model in reads and not any(model in _ancestors(other, invocation.parents) for other in reads - {model})
         if on:
             found.append(unique_id)
     return sorted(found)

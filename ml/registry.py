@@ -3,19 +3,22 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pandas as pd
-from sklearn.pipeline import Pipeline
 
 from ml import artifacts
 from ml.artifacts import Artifact
 from ml.code import code_version
-from ml.judging import Judgement
 from ml.ledger import Publication
 from ml.publications import git_commit
 from ml.spec import Exposure
+
+if TYPE_CHECKING:  # 4 s of imports that those who only ask who the champion is do not wait for
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+    from ml.judging import Judgement
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def champion(con: duckdb.DuckDBPyConnection, exposure_name: str) -> Version | No
     )
 
 
-def load(con: duckdb.DuckDBPyConnection, version: Version) -> Pipeline:
+def load(con: duckdb.DuckDBPyConnection, version: Version) -> "Pipeline":
     """The version's fitted pipeline, its sha256 checked first.
 
     Raises:
@@ -69,14 +72,21 @@ def load(con: duckdb.DuckDBPyConnection, version: Version) -> Pipeline:
     return pipeline
 
 
-def metric(con: duckdb.DuckDBPyConnection, exposure_name: str, version: Version, split: str, name: str) -> float:
-    """A recorded held-out metric of a version over all rows."""
+def metric(
+    con: duckdb.DuckDBPyConnection,
+    exposure_name: str,
+    version: Version,
+    split: str,
+    name: str,
+    candidate: str | None = None,
+) -> float:
+    """A recorded held-out metric over all rows; of the version itself, or of another candidate judged beside it."""
     row = con.execute(
         """
         select value from lake.ml.model_metrics
         where exposure = ? and version_id = ? and candidate = ? and split = ? and slice = 'all' and metric = ?
         """,
-        [exposure_name, version.version_id, version.candidate, split, name],
+        [exposure_name, version.version_id, candidate or version.candidate, split, name],
     ).fetchone()
     assert row is not None, f"{version.version_id} was committed without its metric {name}"
     return float(row[0])
@@ -87,7 +97,7 @@ def record(
     exposure: Exposure,
     publication: Publication,
     version: Version,
-    judgement: Judgement,
+    judgement: "Judgement",
 ) -> None:
     """Write a version with its metrics and held-out predictions, inside the caller's transaction."""
     con.execute(
@@ -119,7 +129,7 @@ def record(
 
 
 def _append(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, table: str, rows: pd.DataFrame
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, table: str, rows: "pd.DataFrame"
 ) -> None:
     stamped = rows.assign(exposure=exposure.name, version_id=version.version_id)
     con.register("stamped", stamped)

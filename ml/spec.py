@@ -8,8 +8,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-NUMERIC = ("DOUBLE", "FLOAT", "REAL", "DECIMAL", "TINYINT", "SMALLINT", "INTEGER", "INT", "BIGINT", "HUGEINT", "BOOLEAN")
-CANDIDATES = ("ridge",)
+NUMERIC = (
+    "DOUBLE",
+    "FLOAT",
+    "REAL",
+    "DECIMAL",
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "INT",
+    "BIGINT",
+    "HUGEINT",
+    "BOOLEAN",
+)
+MEAN = "mean"  # the candidate that predicts the mean of its training rows, judged beside the others
 
 
 class SpecError(Exception):
@@ -44,6 +56,7 @@ class Exposure:
 
     name: str
     owner: str
+    owner_email: str | None
     description: str
     unique_id: str  # of the dbt model that it learns from
     relation: str
@@ -112,6 +125,7 @@ def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) 
     exposure = Exposure(
         name=node["name"],
         owner=node["owner"].get("name") or node["owner"].get("email") or "",
+        owner_email=node["owner"].get("email"),
         description=node.get("description", ""),
         unique_id=parents[0],
         relation=f"{model['schema']}.{model['alias']}",

@@ -1,0 +1,1 @@
+"""What runs when: Dagster's definitions, and the local stack that they run on."""

@@ -1,0 +1,50 @@
+# `make` alone lists the targets. Everything is installed into .venv from requirements.lock.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+install: .venv/installed  ## Make .venv and install what the lock names
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "Tract needs Python 3.11 to 3.13, and $(PYTHON) is `$(PYTHON) --version 2>&1`: say make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv (a minute or two the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: install  ## Everything, from nothing to predictions: stack, producer, event, consumer
+	@$(BIN)/python -m orchestration.run
+
+up: install  ## Start S3 and Postgres
+	@$(BIN)/python -m orchestration.stack up
+
+ui: install  ## Start Dagster too, and say where its UI is
+	@$(BIN)/python -m orchestration.stack ui
+
+down: install  ## Stop what was started here; the data stays in .lake/
+	@$(BIN)/python -m orchestration.stack down
+
+connect: install  ## Use the S3 and Postgres that TRACT_S3_* and TRACT_POSTGRES_* name (README has the table)
+	@$(BIN)/python -m orchestration.stack connect
+
+shell: install  ## A Python prompt with the lake attached as `con`
+	@$(BIN)/python -i -c "from ml import lake; con = lake.connect(); print(con.sql('show all tables').select('schema, name'))"
+
+test: install  ## Run every test on a stack of its own
+	@$(BIN)/python -m pytest
+
+lint: install  ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+lock:  ## Resolve requirements.lock anew from pyproject.toml
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev pyproject.toml -o requirements.lock
+
+.PHONY: help install run up ui down connect shell test lint lock

@@ -1,0 +1,89 @@
+"""dbt's models as assets, in two steps: what is learned from, and what reads predictions."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import version as installed_version
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets
+from packaging.version import Version
+
+from ml import lake
+from orchestration.project import project
+from orchestration.translator import ML_SOURCES, Translator
+
+# Everything that reads the tables of ml and ops, their own tests with it: the consumer's part of the project.
+AFTER_LEARNING = " ".join(f"source:{source}+" for source in ML_SOURCES)
+
+
+class Dbt(DbtCliResource):
+    """Runs dbt without the two things that dagster-dbt does before each command, 6 s together, and we do not use."""
+
+    @cached_property
+    def _cli_version(self) -> Version:
+        # not from `dbt --version`, a process of 2 s: the installed package is the one that runs
+        return Version(installed_version("dbt-core"))
+
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> None:  # type: ignore[override]
+        # no connection of Dagster's own beside dbt's: rows are counted through ml.lake
+        return None
+
+
+def producer_models(manifest: Mapping[str, Any], translator: Translator) -> dg.AssetsDefinition:
+    """The models up to the features, and whatever else does not read predictions."""
+
+    @dbt_assets(
+        name="producer_models",
+        manifest=manifest,
+        project=project,
+        exclude=AFTER_LEARNING,
+        dagster_dbt_translator=translator,
+    )
+    def build(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
+        yield from _build(context, dbt, manifest)
+
+    return build
+
+
+def consumer_models(manifest: Mapping[str, Any], translator: Translator) -> dg.AssetsDefinition:
+    """The models that read predictions: marts, monitoring, exports."""
+
+    @dbt_assets(
+        name="consumer_models",
+        manifest=manifest,
+        project=project,
+        select=AFTER_LEARNING,
+        dagster_dbt_translator=translator,
+    )
+    def build(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
+        yield from _build(context, dbt, manifest)
+
+    return build
+
+
+def _build(context: dg.AssetExecutionContext, dbt: Dbt, manifest: Mapping[str, Any]) -> Iterator[Any]:
+    os.environ["TRACT_BUILT_BY"] = built_by(context.run_id)  # read by dbt's process, below this one
+    for event in dbt.cli(["build"], context=context).stream():
+        if isinstance(event, dg.Output) and (rows := _rows(event, manifest)) is not None:
+            yield event.with_metadata({**event.metadata, "dagster/row_count": rows})
+        else:
+            yield event
+
+
+def built_by(run_id: str) -> str:
+    """Who built, to someone who waits for the build lock or reads ops.publications."""
+    return f"dagster run {run_id}"
+
+
+def _rows(event: dg.Output[Any], manifest: Mapping[str, Any]) -> int | None:
+    """The rows of the table just built; None for views, which would be computed to be counted."""
+    unique_id = event.metadata["unique_id"].value
+    node = manifest["nodes"][unique_id]
+    if node["config"]["materialized"] == "view":
+        return None
+    with lake.connect() as con:
+        row = con.execute(f'select count(*) from lake."{node["schema"]}"."{node["alias"]}"').fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,207 @@
+"""`make run`: build the features as a Dagster job, and watch what the publication of them starts."""
+
+import sys
+import time
+
+import duckdb
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ml import lake
+from orchestration import stack, webserver
+from orchestration.attempts import TRIES
+from orchestration.stack import layout
+
+EXPOSURE = "housing_value"
+# What a run's log says that is not for the terminal: dbt's own log and Dagster's housekeeping stay in the UI.
+SHOWN = ("LogMessageEvent",)
+CONSUMER_PATIENCE = 120.0  # seconds for the daemon to start a run; it takes about 5
+
+
+class RunError(Exception):
+    """The pipeline did not come to its end; the message says where it stopped."""
+
+
+def main() -> int:
+    """Run everything; 0 when predictions are there, 1 with one sentence when not."""
+    console = Console(highlight=False)
+    started = time.monotonic()
+    try:
+        home = lake.home()
+        console.print("[bold]1. The stack[/]")
+        stack.up(home)
+        address = stack.ui(home)
+        for row in stack.status(home):
+            console.print(f"   {row.name:<9} {row.state:<9} {row.address}")
+        publication = build(console, address)
+        outcome = learn(console, address, publication)
+        show(console, address, publication, outcome)
+    except (RunError, layout.StackError, lake.LakeUnavailableError, webserver.WebserverError) as error:
+        Console(stderr=True, highlight=False).print(f"[red]{error}[/]")
+        return 1
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
+    return 0
+
+
+def build(console: Console, address: str) -> str:
+    """Run the producer's job; the publication that it made."""
+    console.print("[bold]2. The producer[/]: dbt builds and tests, as the Dagster job build_features")
+    run_id = webserver.launch(address, "build_features")
+    _watch(console, address, run_id)
+    with lake.connect() as con:
+        row = con.execute(
+            "select publication_id, row_count from lake.ops.publications where built_by = ?",
+            [f"dagster run {run_id}"],
+        ).fetchone()
+    if row is None:
+        raise RunError(f"The build published nothing. Its log says why: {address}/runs/{run_id}")
+    console.print(f"   published [bold]{row[0]}[/]: {row[1]:,} rows, built and tested")
+    return str(row[0])
+
+
+def learn(console: Console, address: str, publication: str) -> str:
+    """Watch the run that the publication starts; the outcome of its consumption."""
+    console.print("[bold]3. The consumer[/]: started by the publication")
+    deadline = time.monotonic() + CONSUMER_PATIENCE
+    tags = {"tract/exposure": EXPOSURE, "tract/publication": publication}
+    for number in range(1, TRIES + 1):
+        with console.status("waiting for the sensor follow_publications"):
+            while not (run_id := webserver.run_with(address, {**tags, "tract/try": str(number)})):
+                if time.monotonic() > deadline:
+                    raise RunError(f"The sensor started no run for {publication}: {address}/automation says why.")
+                time.sleep(0.5)
+        if _watch(console, address, run_id, fail=number == TRIES):
+            break
+        deadline = time.monotonic() + CONSUMER_PATIENCE
+    with lake.connect() as con:
+        row = con.execute(
+            "select outcome from lake.ops.consumptions where exposure = ? and publication_id = ?",
+            [EXPOSURE, publication],
+        ).fetchone()
+    if row is None:
+        raise RunError(f"{publication} is not consumed: {address}/runs/{run_id}")
+    return str(row[0])
+
+
+def _watch(console: Console, address: str, run_id: str, fail: bool = True) -> bool:
+    """Show a run's events until it ends; whether it succeeded."""
+    started = time.monotonic()
+    errors, passed = [], 0
+    bar = Progress(
+        TextColumn("  "), SpinnerColumn(), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+        planned = 0
+        for event in webserver.follow(address, run_id):
+            if event.kind in ("AssetMaterializationPlannedEvent", "AssetCheckEvaluationPlannedEvent"):
+                planned += 1
+                bar.update(task, total=planned)
+            elif event.kind == "MaterializationEvent":
+                rows = "" if event.rows is None else f"  {event.rows:,} rows"
+                bar.console.print(f"   [green]✓[/] {event.subject}{rows}")
+                bar.advance(task)
+            elif event.kind == "AssetCheckEvaluationEvent":
+                passed += event.passed
+                bar.advance(task)
+                if not event.passed:
+                    bar.console.print(f"   [red]✗[/] {event.subject}: {event.message}")
+            elif event.kind == "ExecutionStepFailureEvent":
+                errors.append(event.message.strip())
+            elif event.kind in SHOWN and event.message.startswith(EXPOSURE):
+                bar.console.print(f"     {event.message}")
+    if webserver.status(address, run_id) == "SUCCESS":
+        console.print(f"   {passed} checks passed, {time.monotonic() - started:.0f} s: {address}/runs/{run_id}")
+        return True
+    text = "\n".join(errors) or "it was killed"
+    if fail:
+        raise RunError(f"{text}\nThe run's log: {address}/runs/{run_id}")
+    console.print(f"   [yellow]this try failed[/]: {text}")
+    return False
+
+
+def show(console: Console, address: str, publication: str, outcome: str) -> None:
+    """The version, its metrics beside the mean's, five predictions, and where everything is."""
+    with lake.connect() as con:
+        root = lake.root(con)
+        if outcome == "unchanged":
+            console.print(f"\nNothing new to learn from: {_reason(con, publication)}.")
+        version = con.execute(
+            """
+            select version_id, candidate, artifact_uri
+            from lake.ml.model_versions
+            where exposure = $exposure and version_id = (
+                select max_by(version_id, promotion) from lake.ml.promotions where exposure = $exposure
+            )
+            """,
+            {"exposure": EXPOSURE},
+        ).fetchone()
+        if version is None:
+            raise RunError(f"No version of {EXPOSURE} passed the gate: {_reason(con, publication)}.")
+        console.print(f"\n[bold]Champion {version[0]}[/] ({version[1]}), held-out errors in 1990 dollars:")
+        console.print(_metrics(con, version[0]))
+        console.print("[bold]Five predictions[/] of lake.marts.housing_valuations:")
+        console.print(_predictions(con))
+    console.print(
+        f"[bold]Where[/]  tables     lake.features, lake.ml, lake.ops, lake.marts (parquet below {root}/lake/)\n"
+        f"       model      {version[2]}\n"
+        f"       exports    {root}/exports/housing_valuations.parquet, california_housing.parquet\n"
+        f"       UI         {address}\n"
+        "[bold]Next[/]   make ui                                   the asset graph, runs and checks in a browser\n"
+        "       source .venv/bin/activate && dbt build    build from a shell: the consumer starts just the same\n"
+        "       make shell                                a DuckDB prompt with the lake in it\n"
+        "       make down                                 stop the servers; the data stays in .lake/"
+    )
+
+
+def _reason(con: duckdb.DuckDBPyConnection, publication: str) -> str:
+    row = con.execute(
+        "select reason from lake.ops.consumptions where exposure = ? and publication_id = ?", [EXPOSURE, publication]
+    ).fetchone()
+    return str(row[0]) if row else "it is not consumed"
+
+
+def _metrics(con: duckdb.DuckDBPyConnection, version: str) -> Table:
+    table = Table("split", "candidate", box=None, padding=(0, 2), pad_edge=False)
+    rows = con.execute(
+        """
+        select split, candidate, map_from_entries(list((metric, value))) as metrics
+        from lake.ml.model_metrics
+        where exposure = ? and version_id = ? and slice = 'all'
+        group by split, candidate
+        order by split desc, candidate = 'mean'
+        """,
+        [EXPOSURE, version],
+    ).fetchall()
+    names = ("rmse", "mae", "median_absolute_error", "p90_absolute_error", "r2")
+    for name in names:
+        table.add_column(name.replace("_absolute_error", " error"), justify="right")
+    for split, candidate, values in rows:
+        told = [f"{values[name]:.3f}" if name == "r2" else f"{values[name]:,.0f}" for name in names]
+        table.add_row(split, candidate, *told)
+    return table
+
+
+def _predictions(con: duckdb.DuckDBPyConnection) -> Table:
+    names = ("block_group_id", "latitude", "longitude", "census", "predicted", "lower", "upper")
+    table = Table(box=None, padding=(0, 2), pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="left" if name == "block_group_id" else "right")
+    for row in con.execute(
+        """
+        select
+            block_group_id, latitude, longitude, median_house_value,
+            predicted_value, predicted_value_lower, predicted_value_upper
+        from lake.marts.housing_valuations
+        where version_id is not null
+        order by block_group_id
+        limit 5
+        """
+    ).fetchall():
+        table.add_row(row[0], f"{row[1]:.2f}", f"{row[2]:.2f}", *(f"{value:,.0f}" for value in row[3:]))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""The sensor that follows ops.publications: one run for each exposure's newest publication not yet consumed."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+import duckdb
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from ml import lake, ledger
+from ml.ledger import Publication
+from ml.spec import Exposure
+from orchestration.attempts import GiveUp, Run, Start, decide
+from orchestration.dbt_models import built_by
+from orchestration.learning import job_name
+
+EXPOSURE, PUBLICATION, TRY = "tract/exposure", "tract/publication", "tract/try"
+# The daemon looks at its sensors every 5 s anyway; an idle tick costs one small query.
+INTERVAL_SECONDS = 2
+# Of an exposure's newest runs, enough to hold every try of its newest publication.
+RUNS = 20
+
+
+class Door:
+    """One connection to the lake for the life of this process: entering takes 0.7 s, a tick's query 5 ms."""
+
+    def __init__(self) -> None:
+        self.con: duckdb.DuckDBPyConnection | None = None
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor on the connection, which is made when there is none.
+
+        Raises:
+            LakeUnavailableError: The lake is not up.
+        """
+        if self.con is None:
+            self.con = lake.connect()
+        return self.con.cursor()
+
+    def close(self) -> None:
+        """Forget a connection that failed: the next tick enters anew."""
+        if self.con is not None:
+            self.con.close()
+            self.con = None
+
+
+def follow_publications(
+    exposures: Sequence[Exposure],
+    features: Mapping[str, dg.AssetKey],
+    jobs: Sequence[UnresolvedAssetJobDefinition],
+) -> dg.SensorDefinition:
+    """The sensor.
+
+    Args:
+        features: The asset of each learned-from relation.
+    """
+    door = Door()
+
+    @dg.sensor(
+        name="follow_publications",
+        description="Starts an exposure's job for the newest publication of its table that was not consumed yet.",
+        jobs=list(jobs),
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def follow(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        try:
+            with door.cursor() as con:
+                return _tick(context, con, exposures, features)
+        except duckdb.Error:
+            door.close()
+            raise
+
+    return follow
+
+
+def _tick(
+    context: dg.SensorEvaluationContext,
+    con: duckdb.DuckDBPyConnection,
+    exposures: Sequence[Exposure],
+    features: Mapping[str, dg.AssetKey],
+) -> dg.SensorResult:
+    row = con.execute("select id from lake.current_snapshot()").fetchone()
+    assert row is not None
+    snapshot = str(row[0])
+    if context.cursor == snapshot:
+        return dg.SensorResult(skip_reason=f"Nothing was committed since snapshot {snapshot}.", cursor=snapshot)
+    said, requests, events, settled = [], [], [], True
+    for exposure in exposures:
+        waiting = ledger.pending(con, exposure)
+        events += [_event(features[p.relation], p) for p in waiting if _is_news(context, features[p.relation], p)]
+        if not waiting:
+            said.append(f"{exposure.name}: every publication of {exposure.relation} is consumed.")
+            continue
+        settled = False
+        newest = waiting[-1]
+        decision = decide(newest.publication_id, _runs(context, exposure), time.time())
+        if isinstance(decision, Start):
+            said.append(f"{exposure.name}: starts try {decision.number} for {newest.publication_id}.")
+            requests.append(_request(exposure, newest, decision.number))
+        elif isinstance(decision, GiveUp):
+            said.append(f"{exposure.name}: gives up {newest.publication_id}: {decision.reason}.")
+            ledger.give_up(exposure, newest.publication_id, decision.reason)
+        else:
+            said.append(f"{exposure.name}: {newest.publication_id} waits: {decision.why}.")
+    for sentence in said:
+        context.log.info(sentence)
+    return dg.SensorResult(
+        run_requests=requests,
+        asset_events=events,
+        skip_reason=None if requests else " ".join(said),
+        # While a publication waits, the next tick looks again, though nothing new was committed.
+        cursor=snapshot if settled else None,
+    )
+
+
+def _request(exposure: Exposure, publication: Publication, number: int) -> dg.RunRequest:
+    return dg.RunRequest(
+        job_name=job_name(exposure),
+        # Dagster starts one run a key, so a tick that was cut off and repeated, or a wiped cursor, starts no second.
+        run_key=f"{exposure.name} {publication.publication_id} try {number}",
+        tags={
+            EXPOSURE: exposure.name,
+            PUBLICATION: publication.publication_id,
+            TRY: str(number),
+        },
+    )
+
+
+def _runs(context: dg.SensorEvaluationContext, exposure: Exposure) -> list[Run]:
+    records = context.instance.get_run_records(dg.RunsFilter(tags={EXPOSURE: exposure.name}), limit=RUNS)
+    return [
+        Run(
+            run_id=record.dagster_run.run_id,
+            publication_id=record.dagster_run.tags[PUBLICATION],
+            ended_at=(record.end_time or time.time()) if record.dagster_run.is_finished else None,
+            error="" if record.dagster_run.is_success else _error(context, record.dagster_run.run_id),
+        )
+        for record in records
+    ]
+
+
+def _error(context: dg.SensorEvaluationContext, run_id: str) -> str:
+    """The sentence that ended a failed run: the innermost error of its first failed step, or what the daemon saw."""
+    failures = context.instance.get_records_for_run(
+        run_id, of_type={dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+    ).records
+    for record in failures:
+        event = record.event_log_entry.dagster_event
+        if event is None:
+            continue
+        if event.is_step_failure and (error := event.step_failure_data.error):
+            while error.cause:
+                error = error.cause
+            return lake.first_line(error.message)
+        return lake.first_line(event.message)
+    return "the run was killed"
+
+
+def _event(key: dg.AssetKey, publication: Publication) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        key,
+        description=f"Built and tested outside Dagster, by {publication.built_by}.",
+        metadata={
+            "publication": publication.publication_id,
+            "snapshot": publication.snapshot_id,
+            "dbt invocation": publication.invocation_id,
+            "built by": publication.built_by,
+            "fingerprint": publication.fingerprint,
+            "dagster/row_count": publication.row_count,
+        },
+    )
+
+
+def _is_news(context: dg.SensorEvaluationContext, key: dg.AssetKey, publication: Publication) -> bool:
+    """Whether Dagster does not know of this build: it did not run it, and it was not told by an earlier tick."""
+    if publication.built_by.startswith(built_by("")):
+        return False
+    event = context.instance.get_latest_materialization_event(key)
+    told = event.asset_materialization.metadata.get("snapshot") if event and event.asset_materialization else None
+    return told is None or int(json.loads(str(told.value))) < publication.snapshot_id

@@ -1,0 +1,56 @@
+"""How dbt's nodes become assets: names, groups and owners are dbt's, and marts depend on the models' predictions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
+
+from ml.spec import Exposure
+
+ML_SOURCES = ("ml", "ops")  # tables that every exposure's run writes
+
+
+def model_key(exposure: Exposure) -> dg.AssetKey:
+    """The asset that stands for an exposure's versions."""
+    return dg.AssetKey([exposure.name, "model"])
+
+
+def predictions_key(exposure: Exposure) -> dg.AssetKey:
+    """The asset that stands for an exposure's predictions."""
+    return dg.AssetKey([exposure.name, "predictions"])
+
+
+class Translator(DagsterDbtTranslator):
+    """Draws an arrow from each exposure's predictions to whatever reads the tables of `ml` and `ops`."""
+
+    def __init__(self, exposures: Sequence[Exposure]) -> None:
+        super().__init__(
+            DagsterDbtTranslatorSettings(
+                enable_duplicate_source_asset_keys=True,  # the tables of ml and ops are one asset here
+                enable_source_metadata=False,
+            )
+        )
+        self.exposures = exposures
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """schema/name for models; for the tables of `ml` and `ops` the predictions written there."""
+        if dbt_resource_props["resource_type"] == "source" and dbt_resource_props["source_name"] in ML_SOURCES:
+            return predictions_key(self.exposures[0])
+        if dbt_resource_props["resource_type"] == "model":
+            return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["alias"]])
+        return super().get_asset_key(dbt_resource_props)
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """The team, dbt's group."""
+        group: str | None = dbt_resource_props.get("config", {}).get("group")
+        return group
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """Dbt's own, with an arrow from every exposure where dbt has one from the tables that they share."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        shared = predictions_key(self.exposures[0]) if self.exposures else None
+        if shared not in [dep.asset_key for dep in spec.deps]:
+            return spec
+        others = [dg.AssetDep(predictions_key(exposure)) for exposure in self.exposures[1:]]
+        return spec.replace_attributes(deps=[*spec.deps, *others])
