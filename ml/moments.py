@@ -30,7 +30,7 @@ _SHIFT_ROWS = 10_000
 _FAR = 25.0
 
 
-class UnusableRows(ValueError):
+class UnusableRowsError(ValueError):
     """The table cannot be learned from.
 
     The message names the column and says what was found, what is allowed and what to do.
@@ -142,10 +142,14 @@ def gather(
     Parameters
     ----------
     con : duckdb.DuckDBPyConnection
+        Where ``relation`` can be read. Nothing is written or left behind.
     relation : str
         Any SQL table expression that gives the same rows each time it is read: ``lake.features.t at (version
         => 7)``, or a subquery in parentheses.
-    features, target : names of numeric columns; other numbers than doubles are cast to double.
+    features : sequence of str
+        Names of p numeric columns; other numbers than doubles are cast to double.
+    target : str
+        Name of one more.
     fold : str or None
         SQL expression over the relation's columns giving each row's fold as an integer; None puts all rows in
         fold 0.
@@ -158,7 +162,7 @@ def gather(
 
     Raises
     ------
-    UnusableRows
+    UnusableRowsError
         A column is missing or not numeric; NULL, NaN or infinity in a column or NULL in the fold; numbers too
         large to be squared; no rows; fewer rows than folds; an empty fold; only one fold. Nothing is ever
         left out.
@@ -188,7 +192,7 @@ class _Sums:
 
 
 def _centred(relation: str, columns: Sequence[str], fold: str | None, shift: Array) -> str:
-    """A SELECT of ``fold`` and the columns less their shift, as v0, v1, ..."""
+    """Select ``fold`` and the columns less their shift, as v0, v1, ..."""
     values = ", ".join(
         f"cast({quoted(name)} as double) - {literal(s)} as v{i}"
         for i, (name, s) in enumerate(zip(columns, shift, strict=True))
@@ -197,7 +201,7 @@ def _centred(relation: str, columns: Sequence[str], fold: str | None, shift: Arr
 
 
 def _centred_by_fold(relation: str, columns: Sequence[str], fold: str | None, shifts: Mapping[int, Array]) -> str:
-    """The same with a shift of its own for each fold."""
+    """Select the same with a shift of its own for each fold."""
     rows = ", ".join(f"({key}, {', '.join(map(literal, shift))})" for key, shift in shifts.items())
     names = ", ".join(f"s{i}" for i in range(len(columns)))
     raw = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
@@ -275,22 +279,22 @@ def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence
 def _check_columns(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], fold: str | None) -> None:
     *features, target = columns
     if not features:
-        raise UnusableRows("no features were given: name at least one numeric column")
+        raise UnusableRowsError("no features were given: name at least one numeric column")
     for name in columns:
         if columns.count(name) > 1:
             role = "both a feature and the target" if name == target else "a feature twice"
-            raise UnusableRows(f"column {name!r} is {role}: name each column once")
+            raise UnusableRowsError(f"column {name!r} is {role}: name each column once")
     types = _types(con, f"select * from {relation}")
     for name in columns:
         if name.lower() not in types:
-            raise UnusableRows(f"column {name!r} is not in {relation}, which has {', '.join(types)}")
+            raise UnusableRowsError(f"column {name!r} is not in {relation}, which has {', '.join(types)}")
         if not _is_numeric(types[name.lower()]):
-            raise UnusableRows(
+            raise UnusableRowsError(
                 f"column {name!r} is {types[name.lower()]}; integers, decimals and floats are allowed: "
                 "cast or encode it where it is made, or leave it out of the features"
             )
     if fold is not None and (found := _types(con, f"select ({fold}) as fold from {relation}")["fold"]) not in _INTEGERS:
-        raise UnusableRows(f"the fold ({fold}) is {found}; an integer is allowed: cast it to integer")
+        raise UnusableRowsError(f"the fold ({fold}) is {found}; an integer is allowed: cast it to integer")
 
 
 def _types(con: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
@@ -309,9 +313,9 @@ def _check_rows(
     Counts tell of NULL; one NaN or infinity makes its column's sum of squares one.
     """
     if not any(row.n for row in sums.values()):
-        raise UnusableRows(f"{relation} has no rows: at least one is needed; is the upstream model empty?")
+        raise UnusableRowsError(f"{relation} has no rows: at least one is needed; is the upstream model empty?")
     if any(np.any(row.values < row.n) or not np.all(np.isfinite(row.products)) for row in sums.values()):
-        raise UnusableRows(_describe_bad_values(con, relation, columns))
+        raise UnusableRowsError(_describe_bad_values(con, relation, columns))
 
 
 def _describe_bad_values(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> str:
@@ -341,24 +345,24 @@ def _check_folds(sums: Mapping[int | None, _Sums], fold: str | None, folds: int 
     if fold is None:
         return
     if None in sums:
-        raise UnusableRows(
+        raise UnusableRowsError(
             f"the fold ({fold}) is NULL for {sums[None].n} rows; every row needs one: fill in the column it is made of"
         )
     keys = sorted(key for key in sums if key is not None)
     rows = sum(row.n for row in sums.values())
     if folds is not None and rows < folds:
-        raise UnusableRows(f"{rows} rows are fewer than the {folds} folds asked for: ask for at most {rows} folds")
+        raise UnusableRowsError(f"{rows} rows are fewer than the {folds} folds asked for: ask for at most {rows} folds")
     if len(keys) < 2:
-        raise UnusableRows(
+        raise UnusableRowsError(
             f"all {rows} rows are in one fold, {keys[0]}; at least two are needed to learn from one and judge "
             "by another: is there only one group?"
         )
     if folds is not None and (empty := sorted(set(range(folds)) - set(keys))):
-        raise UnusableRows(
+        raise UnusableRowsError(
             f"no rows are in fold {', '.join(map(str, empty))} of the {folds} asked for: ask for fewer folds, "
             "or make more groups"
         )
     if folds is not None and (odd := sorted(set(keys) - set(range(folds)))):
-        raise UnusableRows(
+        raise UnusableRowsError(
             f"the fold ({fold}) gives {', '.join(map(str, odd))}; 0 to {folds - 1} are allowed: take it modulo {folds}"
         )

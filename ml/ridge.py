@@ -20,11 +20,11 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ml.moments import Array, Moments, UnusableRows, complement, gather, quoted, total
+from ml.moments import Array, Moments, UnusableRowsError, complement, gather, quoted, total
 
 _EPS = float(np.finfo(np.float64).eps)
 # Rows per Arrow batch of the leave-one-out scan: 7 MB of 8 features and a target. CPU seconds for 10 million
-# rows by batches of 10,000: 3.1; 50,000: 1.36; 200,000: 1.27.
+# rows by batches of 10,000: 3.1; 50,000: 1.4; 200,000: 1.3.
 _BATCH = 100_000
 # Interpolation in the penalty is used where its error bound is below this, far under a double's rounding.
 _EXACT = 1e-18
@@ -78,16 +78,28 @@ def fit(
 
     Parameters
     ----------
-    con, relation, features, target, fold, folds : as in ``ml.moments.gather``. ``fold`` is for 'folds' only.
-    alphas : penalties to try, positive and finite; scikit-learn's ``alpha``, on standardized features.
-    alpha_by : 'loo' chooses as ``Pipeline(StandardScaler(), RidgeCV(alphas))`` does, by leave-one-out error
-        with the
-        scaling of all rows, in two scans. 'folds' chooses as ``GridSearchCV`` over
-        ``Pipeline(StandardScaler(), Ridge())`` does, standardizing within each training set, in one.
+    con : duckdb.DuckDBPyConnection
+        As for ``ml.moments.gather``, like the next five.
+    relation : str
+        A table expression, read once or twice: name a snapshot.
+    features : sequence of str
+        Names of the p features.
+    target : str
+        Name of the target.
+    alphas : sequence of float
+        Penalties to try, positive and finite; scikit-learn's ``alpha``, on standardized features.
+    alpha_by : 'loo' or 'folds'
+        'loo' chooses as ``Pipeline(StandardScaler(), RidgeCV(alphas))`` does, by leave-one-out error with the
+        scaling of all rows, in two scans. 'folds' chooses as ``GridSearchCV`` over ``Pipeline(StandardScaler(),
+        Ridge())`` does, standardizing within each training set, in one.
+    fold : str or None
+        SQL expression for each row's fold, an integer; for 'folds' only.
+    folds : int or None
+        How many folds are expected.
 
     Raises
     ------
-    UnusableRows
+    UnusableRowsError
         See ``gather``; also a single row, or a table that changed between the scans.
     ValueError
         A penalty is not allowed, or a fold is missing ('folds') or given ('loo').
@@ -117,13 +129,16 @@ def fit(
 
 
 def fit_moments(moments: Moments, alpha: float, features: Sequence[str]) -> Pipeline:
-    """The fitted ``Pipeline(StandardScaler(), Ridge(alpha))`` of the rows with these moments.
+    """Make the fitted ``Pipeline(StandardScaler(), Ridge(alpha))`` of the rows with these moments.
 
     Parameters
     ----------
-    moments : Moments of ``[features..., target]``.
-    alpha : float, positive and finite.
-    features : names of the p features, in the order of the moments.
+    moments : Moments
+        Of ``[features..., target]``.
+    alpha : float
+        The penalty, positive and finite.
+    features : sequence of str
+        Names of the p features, in the order of the moments.
     """
     (alpha,) = _check_alphas([alpha])
     if len(features) != len(moments.mean) - 1:
@@ -253,8 +268,8 @@ class _Spectrum:
 def _is_constant(variance: Array, mean: Array, n: int) -> NDArray[np.bool_]:
     """Tell whether a variance is no more than rounding.
 
-    StandardScaler's rule (``_is_constant_feature``), after
-    the bound for the two-pass algorithm in Chan, Golub, LeVeque (1983).
+    StandardScaler's rule (``_is_constant_feature``), after the bound for the two-pass algorithm in Chan, Golub,
+    LeVeque (1983).
     """
     bound = n * _EPS * variance + (n * mean * _EPS) ** 2
     result: NDArray[np.bool_] = variance <= bound
@@ -277,13 +292,24 @@ def loo_errors(
     PRESS.
 
     Rows arrive as Arrow batches and meet the eigenbasis in BLAS: 8 features and 30 penalties as SQL
-    expressions took 44 s for 10 million rows, on one thread, where this takes 4 (DuckDB makes a vector for
+    expressions took 44 s for 10 million rows, on one thread, where this takes 4.4 (DuckDB makes a vector for
     each of 1,100 operators). Where many rows make the error a smooth function of the penalty, few penalties
-    say it all (``_nodes``): 1.3 s.
+    say it all (``_nodes``): 1.2 s.
 
     Parameters
     ----------
-    moments : Moments of the same rows, from ``gather``, which has checked them.
+    con : duckdb.DuckDBPyConnection
+        As for ``gather``, like the next three.
+    relation : str
+        The rows that the moments are of.
+    features : sequence of str
+        Names of the p features.
+    target : str
+        Name of the target.
+    moments : Moments
+        Of all rows, from ``gather``, which has checked them.
+    alphas : sequence of float
+        Penalties, positive and finite.
 
     Returns
     -------
@@ -291,11 +317,11 @@ def loo_errors(
 
     Raises
     ------
-    UnusableRows
+    UnusableRowsError
         One row only; or other rows than the moments were made of.
     """
     if moments.n < 2:
-        raise UnusableRows("the table has 1 row; at least 2 are needed to leave one out: choose alpha by hand")
+        raise UnusableRowsError("the table has 1 row; at least 2 are needed to leave one out: choose alpha by hand")
     checked = np.array(_check_alphas(alphas))
     spectrum = _Spectrum(moments)
     nodes, weights = _nodes(spectrum, checked)
@@ -342,8 +368,9 @@ def _lagrange(nodes: Array, points: Array) -> Array:
 def _loo_scan(
     con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], spectrum: _Spectrum, nodes: Array
 ) -> tuple[Array, float]:
-    """Sums of products of ``[e_0, e_1 - e_0, ...]``, the left-out errors at the nodes, and the largest
-    leverage.
+    """Sum the products of ``[e_0, e_1 - e_0, ...]``, e being a row's left-out errors at the nodes.
+
+    Returns the sums, of shape (nodes, nodes), and the largest leverage.
     """
     values = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
     means = [*spectrum.mean, spectrum.target_mean]
@@ -363,7 +390,7 @@ def _loo_scan(
         sums += errors @ errors.T
         least, rows = min(least, float(kept.min(initial=np.inf))), rows + batch.num_rows
     if rows != spectrum.n:
-        raise UnusableRows(
+        raise UnusableRowsError(
             f"{relation} had {spectrum.n} rows at the first scan and {rows} at the second: read one snapshot "
             "of it, with at (version => ...)"
         )

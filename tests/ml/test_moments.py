@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ml.moments import Array, Moments, UnusableRows, complement, gather, literal, total
+from ml.moments import Array, Moments, UnusableRowsError, complement, gather, literal, total
 
 COLUMNS = ["a", "b c", 'd"e', "y"]
 SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
@@ -151,7 +151,7 @@ def test_literals_read_back_to_the_same_double(value: float) -> None:
 def test_bad_rows_are_named_and_none_is_dropped(con: duckdb.DuckDBPyConnection, rows: str, sentence: str) -> None:
     con.execute("create table t (x double, y double, fold integer)")
     con.execute(f"insert into t values {rows}")
-    with pytest.raises(UnusableRows, match=sentence):
+    with pytest.raises(UnusableRowsError, match=sentence):
         gather(con, "t", ["x"], "y", "fold")
 
 
@@ -165,7 +165,7 @@ def test_bad_rows_are_named_and_none_is_dropped(con: duckdb.DuckDBPyConnection, 
     ],
 )
 def test_bad_folds_are_named(con: duckdb.DuckDBPyConnection, fold: str, folds: int, sentence: str) -> None:
-    with pytest.raises(UnusableRows, match=sentence):
+    with pytest.raises(UnusableRowsError, match=sentence):
         gather(con, "(select i, i as y from range(10) as r (i))", ["i"], "y", fold, folds)
 
 
@@ -181,12 +181,12 @@ def test_bad_folds_are_named(con: duckdb.DuckDBPyConnection, fold: str, folds: i
 )
 def test_bad_columns_are_named(con: duckdb.DuckDBPyConnection, features: list[str], sentence: str) -> None:
     con.execute("create table t as select 1.0 as x, 'a' as s, 2 as y")
-    with pytest.raises(UnusableRows, match=sentence):
+    with pytest.raises(UnusableRowsError, match=sentence):
         gather(con, "t", features, "y")
 
 
 def test_an_empty_table_is_an_error(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("create table t (x double, y double)")
     for fold in (None, "0"):
-        with pytest.raises(UnusableRows, match="t has no rows"):
+        with pytest.raises(UnusableRowsError, match="t has no rows"):
             gather(con, "t", ["x"], "y", fold)

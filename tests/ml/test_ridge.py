@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ml import ridge
 from ml.linear_sql import predict_sql
-from ml.moments import Array, Moments, UnusableRows, gather
+from ml.moments import Array, Moments, UnusableRowsError, gather
 
 ALPHAS = np.logspace(-3, 1, 30)
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
@@ -256,7 +256,7 @@ def test_notes_name_constant_and_collinear_columns(con: duckdb.DuckDBPyConnectio
 
 
 def test_one_row_has_nothing_to_leave_out(con: duckdb.DuckDBPyConnection) -> None:
-    with pytest.raises(UnusableRows, match="has 1 row; at least 2 are needed"):
+    with pytest.raises(UnusableRowsError, match="has 1 row; at least 2 are needed"):
         ridge.fit(con, "(select 1 as x, 2 as y)", ["x"], "y", alphas=[1.0])
 
 
@@ -264,7 +264,7 @@ def test_rows_that_change_between_the_scans_are_noticed(con: duckdb.DuckDBPyConn
     con.execute("create table t as select i as x, i * i as y from range(10) as r (i)")
     moments = gather(con, "t", ["x"], "y")[0]
     con.execute("insert into t values (1, 1)")
-    with pytest.raises(UnusableRows, match="10 rows at the first scan and 11 at the second"):
+    with pytest.raises(UnusableRowsError, match="10 rows at the first scan and 11 at the second"):
         ridge.loo_errors(con, "t", ["x"], "y", moments, [1.0])
 
 

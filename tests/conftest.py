@@ -1,0 +1,101 @@
+"""One real stack for the whole run, below a temporary directory, with ports of its own; and a fresh lake per test."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg2
+import pytest
+
+from orchestration import stack
+from orchestration.stack import postgres, s3, secrets
+
+ROOT = Path(__file__).resolve().parents[1]
+STACK = "TRACT_TEST_STACK"  # where xdist's workers find the stack that the first process started
+
+Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in [name for name in os.environ if name.startswith("TRACT_") and name != STACK]:
+        del os.environ[name]  # nobody's own lake is touched
+    os.environ.pop("HOUSING_SOURCE", None)
+    os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
+    if not hasattr(config, "workerinput"):
+        os.environ[STACK] = tempfile.mkdtemp(prefix="tract-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and (made := os.environ.pop(STACK, None)):
+        stack.down(Path(made) / "home")
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Path:
+    """The home of the stack that all tests share; started by the first who asks."""
+    home = Path(os.environ[STACK]) / "home"
+    stack.up(home)
+    return home
+
+
+def new_lake(servers: Path, home: Path) -> Path:
+    """A home with a lake of its own, empty, on the shared servers: another catalog, another place in the bucket."""
+    name = f"lake_{uuid4().hex}"
+    catalog = postgres.address(servers)
+    with closing(
+        psycopg2.connect(
+            host=catalog.host, port=catalog.port, user=catalog.user, password=catalog.password, dbname=catalog.database
+        )
+    ) as con:
+        con.autocommit = True
+        with con.cursor() as cursor:
+            cursor.execute(f"create database {name}")
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "extensions").symlink_to(servers / "extensions")
+    store = replace(s3.address(servers), root=f"s3://tract/{name}")
+    secrets.write(home / "secrets", home / "extensions", store, replace(catalog, database=name))
+    return home
+
+
+@pytest.fixture
+def home(servers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh lake, entered by `ml.lake` in this test and by the processes that it starts."""
+    made = new_lake(servers, tmp_path / "home")
+    monkeypatch.setenv("TRACT_HOME", str(made))
+    return made
+
+
+def run_dbt(home: Path, *arguments: str, project: Path = ROOT, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run dbt as a shell would, from the root of the project, against the lake of a home."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *arguments],
+        cwd=project,
+        env={
+            **os.environ,
+            "TRACT_HOME": str(home),
+            "DBT_TARGET_PATH": str(home / "target"),
+            "DBT_LOG_PATH": str(home / "logs"),
+            **settings,
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def built(servers: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A lake after one `dbt build` from nothing, with what dbt said; for tests that only read."""
+    home = new_lake(servers, tmp_path_factory.mktemp("built") / "home")
+    told = run_dbt(home, "build")
+    assert told.returncode == 0, told.stdout
+    return home, told.stdout

@@ -1,0 +1,64 @@
+"""A small learned-from table in a lake of its own, published as a build would, without dbt."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from ml import lake, publications, tables
+from ml.spec import Exposure, Spec
+
+Publish = Callable[..., str]
+
+
+@pytest.fixture
+def exposure() -> Exposure:
+    """Learns y, which is 3 a - 2 b and noise, from features.points."""
+    return Exposure(
+        name="points",
+        owner="Someone",
+        owner_email=None,
+        description="",
+        unique_id="model.tract.points",
+        relation="features.points",
+        columns={"id": "VARCHAR", "a": "DOUBLE", "b": "DOUBLE", "cell": "VARCHAR", "y": "DOUBLE"},
+        spec=Spec(key="id", target="y", group="cell", candidates=("ridge",)),
+    )
+
+
+@pytest.fixture
+def con(home: Path, exposure: Exposure) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The fresh lake, with the tables that dbt's on-run-start makes."""
+    with lake.connect() as con:
+        for statement in tables.statements([exposure]):
+            con.execute(statement)
+        con.execute("create schema lake.features")
+        yield con
+
+
+@pytest.fixture
+def publish(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Publish:
+    """Build features.points from a seed and publish it; the publication's id."""
+
+    def publish(seed: float = 0.1, rows: int = 400, noise: float = 1.0, invocation: str = "") -> str:
+        invocation = invocation or f"seed {seed}"
+        con.execute("begin")
+        con.execute(f"select setseed({seed})")
+        con.execute(
+            f"""
+            create or replace table lake.features.points as
+            select
+                'k' || i as id, a, b, 'c' || (i % 20) as cell,
+                1000 + 3 * a - 2 * b + {noise} * (random() - 0.5) as y
+            from (select i, random() * 10 as a, random() * 5 as b from range({rows}) as t(i) order by i)
+            """
+        )
+        con.execute(f"call lake.set_commit_message('dbt', '{invocation}', extra_info => '{exposure.relation}')")
+        con.execute("commit")
+        row = con.execute(publications.snapshot_sql(invocation, exposure.relation)).fetchone()
+        assert row is not None
+        con.execute(publications.insert_sql(invocation, exposure.relation, str(row[0])))
+        return f"{exposure.relation}@{row[0]}"
+
+    return publish

@@ -1,0 +1,257 @@
+"""What comes of publications, on a real lake: every outcome, and that all of it is one commit."""
+
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import pytest
+
+from ml import artifacts, catalog, consumption, ledger, registry
+from ml.consumption import Consumption
+from ml.spec import Exposure
+from tests.ml.conftest import Publish
+
+
+def consume(exposure: Exposure) -> Consumption:
+    made = consumption.consume(exposure, say=lambda sentence: None)
+    assert made is not None
+    return made
+
+
+def outcomes(con: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+    return con.execute(
+        "select publication_id, outcome from lake.ops.consumptions order by consumed_at, publication_id"
+    ).fetchall()
+
+
+def count(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    row = con.execute(f"select count(*) from lake.{table}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_first_publication_trains_promotes_and_predicts_every_row(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publication = publish()
+    made = consume(exposure)
+    assert (made.outcome, made.publication.publication_id, made.predicted_rows) == ("trained", publication, 400)
+    assert made.metrics["rmse"] == pytest.approx(np.sqrt(1 / 12), rel=0.2)  # the noise: uniform of width 1
+    assert made.baseline["rmse"] == pytest.approx(np.sqrt(9 * 100 / 12 + 4 * 25 / 12 + 1 / 12), rel=0.1)
+    champion = registry.champion(con, "points")
+    assert champion is not None
+    assert champion.version_id == made.version_id
+    coefficients = registry.load(con, champion)
+    slopes = coefficients["ridge"].coef_ / coefficients["scale"].scale_
+    assert slopes == pytest.approx([3, -2], rel=0.02)
+    off = con.execute(
+        """
+        select max(abs(prediction - y)), count(*), count(distinct id), min(upper - lower), max(upper - lower)
+        from lake.ml.predictions join lake.features.points using (id)
+        """
+    ).fetchone()
+    assert off is not None
+    assert off[0] < 1
+    assert off[1:3] == (400, 400)
+    assert off[3] == pytest.approx(2 * champion.parameters["half_width"])
+    assert off[4] == pytest.approx(2 * champion.parameters["half_width"])
+
+
+def test_everything_of_a_consumption_is_one_snapshot_that_says_who_and_what(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publication = publish()
+    before = con.execute("select max(snapshot_id) from lake.snapshots()").fetchone()
+    consume(exposure)
+    assert before is not None
+    commits = con.execute(
+        "select author, commit_message from lake.snapshots() where snapshot_id > ?", [before[0]]
+    ).fetchall()
+    assert commits == [("ml", f"points {publication} trained")]
+    assert [count(con, t) for t in ("ml.model_versions", "ml.promotions", "ops.consumptions")] == [1, 1, 1]
+    assert count(con, "ml.heldout_predictions") == 800  # two splits
+    assert count(con, "ml.model_metrics") == 20  # two splits, two candidates, five metrics
+
+
+def test_equal_rows_are_recorded_as_unchanged_and_add_nothing(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    first = publish(invocation="one")
+    trained = consume(exposure)
+    second = publish(invocation="two")
+    assert second != first
+    again = consume(exposure)
+    assert (again.outcome, again.version_id, again.predicted_rows) == ("unchanged", trained.version_id, 0)
+    assert outcomes(con) == [(first, "trained"), (second, "unchanged")]
+    assert [count(con, t) for t in ("ml.model_versions", "ml.promotions", "ml.predictions")] == [1, 1, 400]
+    assert consumption.consume(exposure, say=lambda sentence: None) is None
+
+
+def test_new_rows_are_refreshed_and_scored_by_the_new_champion(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish(0.1)
+    first = consume(exposure)
+    second = publish(0.2, rows=500)
+    refreshed = consume(exposure)
+    assert (refreshed.outcome, refreshed.champion_id) == ("refreshed", refreshed.version_id)
+    assert refreshed.version_id != first.version_id
+    assert con.execute(
+        "select version_id, count(*) from lake.ml.predictions where publication_id = ? group by all", [second]
+    ).fetchall() == [(refreshed.version_id, 500)]
+
+
+def test_a_refresh_that_is_much_worse_is_kept_out_and_the_champion_scores_the_new_rows(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish(0.1)
+    first = consume(exposure)
+    worse = publish(0.2, noise=3.0)
+    kept_out = consume(exposure)
+    assert kept_out.outcome == "refreshed"
+    assert kept_out.reason.startswith("not promoted, refresh: held-out RMSE")
+    assert kept_out.champion_id == first.version_id != kept_out.version_id
+    assert con.execute(
+        "select distinct version_id from lake.ml.predictions where publication_id = ?", [worse]
+    ).fetchall() == [(first.version_id,)]
+    assert count(con, "ml.promotions") == 1
+    assert count(con, "ml.model_versions") == 2
+
+
+def test_rows_that_come_back_are_not_judged_again_but_scored_by_today_s_champion(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish(0.1, invocation="a")
+    first = consume(exposure)
+    publish(0.2, invocation="b")
+    second = consume(exposure)
+    back = publish(0.1, invocation="a again")
+    third = consume(exposure)
+    assert (third.outcome, third.version_id) == ("unchanged", first.version_id)
+    assert third.champion_id == second.version_id
+    assert con.execute(
+        "select version_id, count(*) from lake.ml.predictions where publication_id = ? group by all", [back]
+    ).fetchall() == [(second.version_id, 400)]
+
+
+def test_only_the_newest_of_several_is_learned_from(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    ids = [publish(seed) for seed in (0.1, 0.2, 0.3)]
+    made = consume(exposure)
+    assert made.publication.publication_id == ids[2]
+    assert made.superseded == (ids[0], ids[1])
+    assert sorted(outcomes(con)) == sorted(zip(ids, ["superseded", "superseded", "trained"], strict=True))
+
+
+def test_a_first_model_no_better_than_the_mean_serves_nobody(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish(noise=100000.0)
+    made = consume(exposure)
+    assert made.champion_id is None
+    assert made.reason.startswith("not promoted, no better than the mean predictor")
+    assert count(con, "ml.predictions") == 0
+    assert count(con, "ml.model_versions") == 1
+
+
+def test_the_published_snapshot_is_read_however_the_table_changed_since(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish(0.1)
+    con.execute("drop table lake.features.points")
+    con.execute("create table lake.features.points as select 1 as other")
+    made = consume(exposure)
+    assert made.predicted_rows == 400
+
+
+def test_a_missing_value_is_an_error_that_names_the_column_and_nothing_is_written(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    con.execute("create table lake.features.points as select 'k' as id, 1.0 as a, 2.0 as b, 'c' as cell, 3.0 as y")
+    con.execute("insert into lake.features.points select 'k' || i, null, i, 'c' || i, i from range(10) t(i)")
+    con.execute(
+        "insert into lake.ops.publications select 'features.points@x', 'features.points', max(snapshot_id), 'f', "
+        "'1', 11, 'i', 'me', null, now() from lake.snapshots()"
+    )
+    with pytest.raises(Exception, match=r"column a is missing, NaN or infinite in 10 of 11 rows"):
+        consume(exposure)
+    assert [count(con, t) for t in ("ops.consumptions", "ml.model_versions", "ml.predictions")] == [0, 0, 0]
+
+
+def test_a_changed_artifact_is_not_loaded(con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish) -> None:
+    publish()
+    consume(exposure)
+    champion = registry.champion(con, "points")
+    assert champion is not None
+    con.execute(f"copy (select 'not a model'::blob) to '{champion.artifact.uri}' (format blob)")
+    with pytest.raises(artifacts.ArtifactError, match=f"but {champion.artifact.sha256} was recorded"):
+        registry.load(con, champion)
+
+
+def test_another_spec_is_judged_anew_on_the_same_rows(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish(invocation="one")
+    first = consume(exposure)
+    publish(invocation="two")
+    wider = replace(exposure, spec=exposure.spec.model_copy(update={"level": 0.99}))
+    second = consume(wider)
+    assert second.outcome == "refreshed"
+    assert second.version_id != first.version_id
+
+
+def test_giving_up_records_the_reason_once(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publication = publish()
+    ledger.give_up(exposure, publication, "three tries failed")
+    ledger.give_up(exposure, publication, "three tries failed")
+    assert con.execute("select publication_id, outcome, reason from lake.ops.consumptions").fetchall() == [
+        (publication, "failed", "three tries failed")
+    ]
+
+
+def _consume_in_a_process(exposure: Exposure) -> None:
+    consumption.consume(exposure, say=lambda sentence: None)
+
+
+def test_four_processes_at_once_consume_a_publication_once(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish()
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=_consume_in_a_process, args=(exposure,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    assert [count(con, t) for t in ("ops.consumptions", "ml.model_versions", "ml.predictions")] == [1, 1, 400]
+
+
+def test_a_killed_consumer_leaves_nothing_and_frees_its_lock(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish()
+    spawn = multiprocessing.get_context("spawn")
+    started = spawn.Event()
+    process = spawn.Process(target=_hold, args=(exposure, started))
+    process.start()
+    assert started.wait(60)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    begun = time.monotonic()
+    assert consume(exposure).outcome == "trained"
+    assert time.monotonic() - begun < 30
+    assert [count(con, t) for t in ("ops.consumptions", "ml.model_versions", "ml.predictions")] == [1, 1, 400]
+
+
+def _hold(exposure: Exposure, started: "multiprocessing.synchronize.Event") -> None:
+    with catalog.lock(f"consume {exposure.name}"):
+        started.set()
+        time.sleep(600)
