@@ -1,12 +1,12 @@
 """dbt-duckdb's hook: enters the lake by its one door, queues builds, and gives macros the decisions of `ml`."""
 
-import json
 import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import duckdb
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.adapters.duckdb.utils import TargetConfig
 from dbt.adapters.events.logging import AdapterLogger
 from dbt.flags import get_flags
 from dbt_common.exceptions import DbtRuntimeError
@@ -32,54 +32,63 @@ class Plugin(BasePlugin):
     def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
         """Runs before extensions are loaded and databases attached: the place to say that the lake is down."""
         try:
-            self.lock = catalog.connect(catalog.this_process())
+            lake.check()
             if get_flags().WHICH in WRITING:
-                timeout = float(os.environ.get("TRACT_LOCK_TIMEOUT", "0"))
-                catalog.acquire(self.lock, "build", timeout, logger.info)
-            lake.connect().close()
+                self.lock = catalog.connect(catalog.this_process())
+                catalog.acquire(self.lock, "build", _lock_timeout(), logger.info)
         except (lake.LakeUnavailableError, catalog.LockTimeoutError) as error:
             raise TractError(str(error)) from None
         config.update(lake.config())
 
-    def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
-        """Gives the macros their functions: JSON in, JSON out, nothing read or written in them."""
-        for function in (tract_exposures, tract_tables, tract_publications):
-            conn.create_function(function.__name__, function, ["varchar"], "varchar")
+    def store(self, target_config: TargetConfig) -> None:
+        """Answer a macro's question (`ask_ml`); nothing is stored.
+
+        `adapter.store_relation` is the one way from Jinja into Python that costs nothing: a function registered in
+        DuckDB makes it import pandas, 1.7 s in each dbt run.
+        """
+        asked = target_config.config
+        asked["answer"] = ANSWERS[asked["question"]](asked["said"])
 
 
-def tract_exposures(manifest: str) -> str:
-    """What is wrong with the exposures, as a JSON list of sentences."""
+def _lock_timeout() -> float:
+    said = os.environ.get("TRACT_LOCK_TIMEOUT", "0")
     try:
-        spec.exposures(json.loads(manifest))
+        return float(said)
+    except ValueError:
+        raise TractError(f"TRACT_LOCK_TIMEOUT is '{said}'. It must be a number of seconds; 0 waits for ever.") from None
+
+
+def wrong_exposures(manifest: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the exposures, a sentence each."""
+    try:
+        spec.exposures(manifest)
     except spec.SpecError as error:
-        return json.dumps(str(error).splitlines())
-    return "[]"
+        return str(error).splitlines()
+    return []
 
 
-def tract_tables(manifest: str) -> str:
-    """The statements that make the tables of `ops` and `ml`, as a JSON list."""
-    return json.dumps(tables.statements(spec.exposures(json.loads(manifest))))
+def table_statements(manifest: Mapping[str, Any]) -> list[str]:
+    """The statements that make the tables of `ops` and `ml`."""
+    return tables.statements(spec.exposures(manifest))
 
 
-def tract_publications(ended: str) -> str:
-    """What to publish of an ended invocation, as a JSON list of {sentence, snapshot_sql, insert_sql}.
+def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, str | None]]:
+    """What to do at the end of an invocation, a step for each learned-from table that it was to build.
 
-    `insert_sql` has `{snapshot}` where the number goes that `snapshot_sql` finds; both are null for a refusal.
+    A step has a `sentence` for the log and, to publish, `snapshot_sql` and an `insert_sql` with `{snapshot}` where
+    the number goes that `snapshot_sql` finds.
     """
-    said = json.loads(ended)
-    invocation = publications.Invocation(**said["invocation"])
-    plan = []
-    for decision in publications.decide(invocation, spec.exposures(said["manifest"])):
-        publish = decision.reason is None
-        plan.append(
-            {
-                "sentence": publications.sentence(decision),
-                "snapshot_sql": publications.snapshot_sql(invocation.invocation_id, decision.relation)
-                if publish
-                else None,
-                "insert_sql": publications.insert_sql(invocation.invocation_id, decision.relation, "{snapshot}")
-                if publish
-                else None,
-            }
-        )
-    return json.dumps(plan)
+    invocation = publications.Invocation(**ended["invocation"])
+    steps: list[dict[str, str | None]] = []
+    for decision in publications.decide(invocation, spec.exposures(ended["manifest"])):
+        step: dict[str, str | None] = {"sentence": publications.sentence(decision), "snapshot_sql": None}
+        if decision.reason is None:
+            step["snapshot_sql"] = publications.snapshot_sql(invocation.invocation_id, decision.relation)
+            step["insert_sql"] = publications.insert_sql(invocation.invocation_id, decision.relation, "{snapshot}")
+        steps.append(step)
+    return steps
+
+
+ANSWERS: dict[str, Callable[[Any], Any]] = {
+    function.__name__: function for function in (wrong_exposures, table_statements, publication_steps)
+}

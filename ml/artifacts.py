@@ -35,8 +35,8 @@ def save(con: duckdb.DuckDBPyConnection, thing: object, suffix: str) -> Artifact
     return Artifact(uri, sha256)
 
 
-def load(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> Any:
-    """Read an artifact back, after its bytes were seen to have the recorded sha256.
+def read(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> bytes:
+    """The bytes of an artifact, which were seen to have the recorded sha256.
 
     Raises:
         ArtifactError: It is missing, or its bytes are others than those recorded.
@@ -54,6 +54,16 @@ def load(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> Any:
             f"Artifact {artifact.uri} has sha256 {found}, but {artifact.sha256} was recorded: it was changed after "
             "it was written, and is not loaded."
         )
+    return content
+
+
+def load(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> Any:
+    """The object in an artifact whose bytes have the recorded sha256.
+
+    Raises:
+        ArtifactError: It is missing, or its bytes are others than those recorded.
+    """
+    content = read(con, artifact)
     import joblib
 
     return joblib.load(io.BytesIO(content))

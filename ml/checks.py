@@ -49,7 +49,7 @@ def artifact_unchanged(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tu
     if champion is None:
         return False, "there is no champion: no version passed the gate yet"
     try:
-        registry.load(con, champion)
+        artifacts.read(con, champion.artifact)
     except artifacts.ArtifactError as error:
         return False, str(error)
     return True, f"{champion.artifact.uri} has the recorded sha256"

@@ -1,21 +1,20 @@
 """What a publication starts: learn, judge, promote, score, all of it in one commit, once."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import duckdb
-import pandas as pd
-from sklearn.pipeline import Pipeline
 
-from ml import artifacts, catalog, fitting, gate, judging, lake, ledger, registry, scoring, snapshot
+from ml import catalog, gate, lake, ledger, registry
 from ml.code import code_version
-from ml.judging import Judgement
 from ml.ledger import Publication
 from ml.registry import Version
 from ml.spec import MEAN, Exposure
+from ml.stopwatch import Say, Stopwatch
 
-Say = Callable[[str], None]
+if TYPE_CHECKING:
+    from ml.judging import Judgement
+    from ml.learning import Learned
 
 
 @dataclass(frozen=True)
@@ -42,31 +41,6 @@ class Consumption:
     metrics: dict[str, float] = field(default_factory=dict)
     baseline: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Learned:
-    """A version fitted and judged, not yet committed."""
-
-    version: Version
-    pipeline: Pipeline
-    judgement: Judgement
-
-
-class Stopwatch:
-    """Seconds of each stage, said as they pass."""
-
-    def __init__(self, say: Say) -> None:
-        self.say = say
-        self.seconds: dict[str, float] = {}
-        self.last = time.monotonic()
-
-    def lap(self, stage: str, told: str) -> None:
-        """End a stage."""
-        now = time.monotonic()
-        self.seconds[stage] = round(now - self.last, 3)
-        self.last = now
-        self.say(f"{told} ({self.seconds[stage]:.1f} s)")
 
 
 def consume(exposure: Exposure, *, run_id: str | None = None, say: Say = print) -> Consumption | None:
@@ -105,7 +79,9 @@ def _consume(
         champion, verdict = serving, None
     else:
         _say_why_anew(con, exposure, publication, watch.say)
-        learned = _learn(con, exposure, publication, judged_as, watch)
+        from ml.learning import learn  # scikit-learn takes 2 s to import, which unchanged rows do not wait for
+
+        learned = learn(con, exposure, publication, judged_as, watch)
         version_id = learned.version.version_id
         verdict = _verdict(con, exposure, learned.judgement, serving)
         outcome = "refreshed" if serving and serving.candidate == learned.version.candidate else "trained"
@@ -124,6 +100,8 @@ def _consume(
             if verdict and verdict.promoted:
                 registry.promote(con, exposure, learned.version, "gate", verdict.reason)
         if champion and pipeline:
+            from ml import scoring
+
             rows = scoring.score(con, exposure, publication, champion, pipeline)
             predicted_as = publication.publication_id
         for superseded in older:
@@ -172,53 +150,8 @@ def _say_why_anew(con: duckdb.DuckDBPyConnection, exposure: Exposure, publicatio
         )
 
 
-def _learn(
-    con: duckdb.DuckDBPyConnection,
-    exposure: Exposure,
-    publication: Publication,
-    judged_as: str,
-    watch: Stopwatch,
-) -> Learned:
-    """Judge every candidate on the same folds, and fit the best one on all rows."""
-    frame = snapshot.read(con, exposure, publication)
-    watch.lap("read", f"read {len(frame):,} rows with {len(exposure.features)} features")
-    split = exposure.spec.split
-    judgements = [judging.judge(candidate, frame, exposure) for candidate in exposure.spec.candidates]
-    best = min(judgements, key=lambda judgement: judgement.value(split, "rmse"))
-    watch.lap("judge", f"judged {len(judgements)} candidate(s) on {exposure.spec.folds} {split} folds")
-    fitted = fitting.fit(best.candidate, frame[list(exposure.features)], frame[exposure.spec.target])
-    watch.lap("fit", f"fitted {best.candidate}: {fitted.parameters}")
-    version = _registered(con, exposure, fitted, frame, best, judged_as)
-    watch.lap("save", f"saved version {version.version_id}")
-    return Learned(version, fitted.pipeline, best)
-
-
-def _registered(
-    con: duckdb.DuckDBPyConnection,
-    exposure: Exposure,
-    fitted: fitting.Fitted,
-    frame: pd.DataFrame,
-    judgement: Judgement,
-    judged_as: str,
-) -> Version:
-    features = list(exposure.features)
-    scaler = fitting.scaler(frame[features])
-    spec = exposure.spec
-    return Version(
-        version_id=registry.version_id(judged_as, judgement.candidate),
-        candidate=judgement.candidate,
-        features=exposure.features,
-        parameters={
-            **fitted.parameters,
-            "half_width": judging.half_width(judgement, spec.split, spec.level),
-        },
-        artifact=artifacts.save(con, fitted.pipeline, "model"),
-        scaler=artifacts.save(con, [dict(zip(features, scaler.mean_.tolist(), strict=True)), scaler], "scaler"),
-    )
-
-
 def _verdict(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, judgement: Judgement, serving: Version | None
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, judgement: "Judgement", serving: Version | None
 ) -> gate.Verdict:
     if serving is None:
         return gate.first(judgement, exposure)

@@ -1,9 +1,12 @@
 """Whether a new version may serve: the first must beat the mean, a refresh must not be worse by more than a margin."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ml.judging import Judgement
 from ml.spec import MEAN, Exposure
+
+if TYPE_CHECKING:
+    from ml.judging import Judgement
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Verdict:
     reason: str
 
 
-def first(judgement: Judgement, exposure: Exposure) -> Verdict:
+def first(judgement: "Judgement", exposure: Exposure) -> Verdict:
     """A first model must have a smaller error than predicting the mean."""
     split = exposure.spec.split
     ours, mean = judgement.value(split, "rmse"), judgement.value(split, "rmse", MEAN)
@@ -24,7 +27,7 @@ def first(judgement: Judgement, exposure: Exposure) -> Verdict:
     return Verdict(False, f"no better than the mean predictor: {compared}")
 
 
-def refresh(judgement: Judgement, champion_rmse: float, exposure: Exposure) -> Verdict:
+def refresh(judgement: "Judgement", champion_rmse: float, exposure: Exposure) -> Verdict:
     """The champion's recipe on new rows is promoted unless its error is worse by more than `refresh_margin`.
 
     Args:

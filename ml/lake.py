@@ -1,6 +1,8 @@
 """The one door to the lake: `ATTACH 'ducklake:tract' AS lake` with the secrets of Tract's home directory."""
 
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +67,24 @@ def secrets() -> dict[str, str]:
         load_extensions(con, ("httpfs", "postgres_scanner"))
         rows = con.execute("select name, secret_string from duckdb_secrets(redact = false)").fetchall()
     return dict(rows)
+
+
+def check() -> None:
+    """See that S3 listens and the secrets are there, in 0.3 s; attaching asks Postgres alone, and S3 fails late.
+
+    Raises:
+        LakeUnavailableError: There is no secret for S3, or nothing listens where it says.
+    """
+    said = secrets().get("tract_s3")
+    if said is None:
+        raise unavailable("its S3 is not known", f"no secret tract_s3 in {home() / 'secrets'}")
+    endpoint = re.search(r"(?:^|;)endpoint=([^;:]+)(?::(\d+))?;", said)
+    if endpoint:  # without one it is AWS's own, which is up
+        host, port = endpoint[1], int(endpoint[2] or (80 if "use_ssl=false" in said else 443))
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+        except OSError as error:
+            raise unavailable(f"its S3 does not answer at {host}:{port}", error) from None
 
 
 def connect() -> duckdb.DuckDBPyConnection:

@@ -7,15 +7,19 @@ from importlib.metadata import version as installed_version
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, dbt_assets
+import duckdb
+from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 from packaging.version import Version
 
 from ml import lake
-from orchestration.project import project
+from orchestration.project import ROOT, TARGET
 from orchestration.translator import ML_SOURCES, Translator
 
 # Everything that reads the tables of ml and ops, their own tests with it: the consumer's part of the project.
 AFTER_LEARNING = " ".join(f"source:{source}+" for source in ML_SOURCES)
+
+
+project = DbtProject(project_dir=ROOT, target_path=TARGET)
 
 
 class Dbt(DbtCliResource):
@@ -65,11 +69,13 @@ def consumer_models(manifest: Mapping[str, Any], translator: Translator) -> dg.A
 
 def _build(context: dg.AssetExecutionContext, dbt: Dbt, manifest: Mapping[str, Any]) -> Iterator[Any]:
     os.environ["TRACT_BUILT_BY"] = built_by(context.run_id)  # read by dbt's process, below this one
-    for event in dbt.cli(["build"], context=context).stream():
-        if isinstance(event, dg.Output) and (rows := _rows(event, manifest)) is not None:
-            yield event.with_metadata({**event.metadata, "dagster/row_count": rows})
-        else:
-            yield event
+    events = dbt.cli(["build"], context=context).stream()
+    with lake.connect() as con:  # while dbt starts
+        for event in events:
+            if isinstance(event, dg.Output) and (rows := _rows(con, event, manifest)) is not None:
+                yield event.with_metadata({**event.metadata, "dagster/row_count": rows})
+            else:
+                yield event
 
 
 def built_by(run_id: str) -> str:
@@ -77,13 +83,11 @@ def built_by(run_id: str) -> str:
     return f"dagster run {run_id}"
 
 
-def _rows(event: dg.Output[Any], manifest: Mapping[str, Any]) -> int | None:
+def _rows(con: duckdb.DuckDBPyConnection, event: dg.Output[Any], manifest: Mapping[str, Any]) -> int | None:
     """The rows of the table just built; None for views, which would be computed to be counted."""
-    unique_id = event.metadata["unique_id"].value
-    node = manifest["nodes"][unique_id]
+    node = manifest["nodes"][event.metadata["unique_id"].value]
     if node["config"]["materialized"] == "view":
         return None
-    with lake.connect() as con:
-        row = con.execute(f'select count(*) from lake."{node["schema"]}"."{node["alias"]}"').fetchone()
+    row = con.execute(f'select count(*) from lake."{node["schema"]}"."{node["alias"]}"').fetchone()
     assert row is not None
     return int(row[0])

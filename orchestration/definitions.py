@@ -4,8 +4,8 @@ import dagster as dg
 
 from ml.spec import exposures as read_exposures
 from orchestration import dbt_models, learning
+from orchestration.project import ROOT
 from orchestration.project import manifest as read_manifest
-from orchestration.project import project
 from orchestration.sensor import follow_publications
 from orchestration.translator import Translator
 
@@ -37,5 +37,5 @@ definitions = dg.Definitions(
     sensors=[follow_publications(exposures, features, learn_jobs)],
     # dbt has threads of its own, and learning has joblib: a process a step would only add 3 s to each.
     executor=dg.in_process_executor,
-    resources={"dbt": dbt_models.Dbt(project_dir=str(project.project_dir))},
+    resources={"dbt": dbt_models.Dbt(project_dir=str(ROOT))},
 )

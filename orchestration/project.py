@@ -8,15 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dagster_dbt import DbtProject
-
 from ml import lake
 
 ROOT = Path(__file__).resolve().parents[1]
 # Apart from target/, which a person's own dbt commands rewrite at any moment.
 TARGET = lake.home() / "dbt"
-
-project = DbtProject(project_dir=ROOT, target_path=TARGET)
 
 
 class ParseError(Exception):

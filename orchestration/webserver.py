@@ -10,6 +10,7 @@ from typing import Any
 
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 LOCATION = "orchestration.definitions"
+POLL_SECONDS = 1.0  # each look takes the webserver 0.1 s of a core that the run needs
 REPOSITORY = "__repository__"
 
 
@@ -102,7 +103,7 @@ def follow(address: str, run_id: str) -> Iterator[Event]:
                 yield _event(event)
         if ended:
             return
-        time.sleep(0.5)
+        time.sleep(POLL_SECONDS)
 
 
 def status(address: str, run_id: str) -> str:

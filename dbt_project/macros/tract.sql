@@ -1,8 +1,9 @@
-{#- The hooks of a run. What they decide is decided by functions of `ml`, which the plugin registers in DuckDB. -#}
+{#- The hooks of a run. What they decide is decided by functions of `ml`, which the plugin answers for. -#}
 
-{% macro ask_ml(function, said) -%}
-    {%- set question = "select " ~ function ~ "('" ~ tojson(said) | replace("'", "''") ~ "')" -%}
-    {{- return(fromjson(run_query(question).rows[0][0])) -}}
+{% macro ask_ml(question, said) -%}
+    {%- set asked = {'question': question, 'said': said, 'answer': none} -%}
+    {%- do adapter.store_relation('tract', none, [], '', '', asked) -%}
+    {{- return(asked.answer) -}}
 {%- endmacro %}
 
 
@@ -30,7 +31,7 @@
 {#- A spec that does not fit its table ends the run before the first model is built. -#}
 {% macro check_exposures() -%}
     {%- if execute -%}
-        {%- set wrong = ask_ml('tract_exposures', ml_manifest()) -%}
+        {%- set wrong = ask_ml('wrong_exposures', ml_manifest()) -%}
         {%- if wrong -%} {{- exceptions.raise_compiler_error(wrong | join('\n')) -}} {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
@@ -39,7 +40,7 @@
 {#- The tables of `ops` and `ml` are there, empty, before the first model. -#}
 {% macro make_tables() -%}
     {%- if execute -%}
-        {%- for statement in ask_ml('tract_tables', ml_manifest()) -%} {%- do run_query(statement) -%} {%- endfor -%}
+        {%- for statement in ask_ml('table_statements', ml_manifest()) -%} {%- do run_query(statement) -%} {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -65,7 +66,7 @@
             {%- endif -%}
         {%- endfor -%}
         {%- set partial = '--empty' if flags.EMPTY else '--sample' if flags.SAMPLE else '' -%}
-        {%- set plan = ask_ml('tract_publications', {
+        {%- set plan = ask_ml('publication_steps', {
             'invocation': {
                 'invocation_id': invocation_id,
                 'command': invocation_args_dict.get('invocation_command', '').split(' ')[1] | default(flags.WHICH),
@@ -77,7 +78,7 @@
             'manifest': ml_manifest(),
         }) -%}
         {%- for step in plan -%}
-            {%- if step.insert_sql -%}
+            {%- if step.snapshot_sql -%}
                 {%- set snapshot = run_query(step.snapshot_sql).rows[0][0] -%}
                 {%- do run_query(step.insert_sql | replace('{snapshot}', snapshot)) -%}
             {%- endif -%}

@@ -29,7 +29,13 @@ def environment(home: Path) -> dict[str, str]:
         username=secret["user"],
         password=secret["password"],
         database=os.environ.get("TRACT_DAGSTER_DATABASE", "dagster"),
-        query={"host": secret["host"], "port": secret.get("port", "5432")},
+        query={
+            "host": secret["host"],
+            "port": secret.get("port", "5432"),
+            # A run writes hundreds of events, each waiting for the disk otherwise. After a power cut the last moments
+            # of Dagster's log may be missing; what was consumed stands in the lake, whose commits do wait.
+            "options": "-c synchronous_commit=off",
+        },
     )
     return {
         **os.environ,
@@ -38,7 +44,6 @@ def environment(home: Path) -> dict[str, str]:
         "TRACT_DAGSTER_URL": url.render_as_string(hide_password=False),
         "DBT_TARGET_PATH": str(TARGET),  # of dagster-dbt: partial parsing starts from there, artifacts go below it
         "DAGSTER_DISABLE_TELEMETRY": "1",
-        "PYTHONWARNINGS": "ignore::dagster.BetaWarning",
     }
 
 
