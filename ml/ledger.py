@@ -65,6 +65,20 @@ def pending(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> list[Publicat
     return [Publication(*row) for row in rows]
 
 
+def publication(con: duckdb.DuckDBPyConnection, publication_id: str) -> Publication | None:
+    """The publication of this id, or None."""
+    row = con.execute(
+        f"select {COLUMNS} from lake.ops.publications where publication_id = ?", [publication_id]
+    ).fetchone()
+    return Publication(*row) if row else None
+
+
+def last_published(con: duckdb.DuckDBPyConnection, relation: str) -> datetime | None:
+    """When a table's newest publication was made; None before its first."""
+    row = con.execute("select max(published_at) from lake.ops.publications where relation = ?", [relation]).fetchone()
+    return row[0] if row else None
+
+
 def judged(con: duckdb.DuckDBPyConnection, exposure: Exposure, judged_as: str) -> Judged | None:
     """The version that the same rows, spec and code gave before, or None."""
     row = con.execute(

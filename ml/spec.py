@@ -21,6 +21,8 @@ NUMERIC = (
     "HUGEINT",
     "BOOLEAN",
 )
+# What may change in a spec without anything being learned anew.
+NOT_LEARNING = {"fresh_within_hours"}
 MEAN = "mean"  # the candidate that predicts the mean of its training rows, judged beside the others
 
 
@@ -42,6 +44,7 @@ class Spec(BaseModel):
     seed: int = Field(0, ge=0, description="of the folds")
     level: float = Field(0.9, gt=0, lt=1, description="share of rows that the interval shall cover")
     refresh_margin: float = Field(0.05, ge=0, description="share by which a refresh may be worse")
+    fresh_within_hours: float = Field(24.0, gt=0, description="hours within which a publication is expected")
     predictions: str = Field("predictions", pattern="^[a-z_][a-z0-9_]*$", description="table in the schema ml")
 
 
@@ -75,7 +78,11 @@ class Exposure:
 
     def digest(self) -> str:
         """sha256 of everything that decides what is learned: the spec, the table and its contract."""
-        said = {"relation": self.relation, "columns": dict(self.columns), "spec": self.spec.model_dump()}
+        said = {
+            "relation": self.relation,
+            "columns": dict(self.columns),
+            "spec": self.spec.model_dump(exclude=NOT_LEARNING),
+        }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ml.spec import exposures as read_exposures
-from orchestration import dbt_models, learning
+from orchestration import dbt_models, freshness, learning, upkeep
 from orchestration.project import ROOT
 from orchestration.project import manifest as read_manifest
 from orchestration.sensor import follow_publications
@@ -17,6 +17,7 @@ features = {
 }
 producer = dbt_models.producer_models(manifest, translator)
 consumer = dbt_models.consumer_models(manifest, translator)
+fresh_checks = [freshness.asset_check(exposure, features[exposure.relation]) for exposure in exposures]
 learn_jobs = [learning.job(exposure) for exposure in exposures]
 
 definitions = dg.Definitions(
@@ -25,16 +26,26 @@ definitions = dg.Definitions(
         consumer,
         *(learning.assets(exposure, features[exposure.relation]) for exposure in exposures),
     ],
-    asset_checks=[learning.asset_checks(exposure) for exposure in exposures],
+    asset_checks=[
+        *(learning.asset_checks(exposure) for exposure in exposures),
+        *fresh_checks,
+    ],
     jobs=[
         dg.define_asset_job(
             "build_features",
-            selection=dg.AssetSelection.assets(producer),
+            # less those that are judged over time, not at a build
+            selection=dg.AssetSelection.assets(producer) - dg.AssetSelection.checks(*fresh_checks),
             description="dbt build, up to the tables that models learn from; publishes them if their tests pass.",
         ),
         *learn_jobs,
+        *(upkeep.replay_job(exposure) for exposure in exposures),
+        upkeep.maintain_lake,
     ],
-    sensors=[follow_publications(exposures, features, learn_jobs)],
+    schedules=[upkeep.nightly],
+    sensors=[
+        follow_publications(exposures, features, learn_jobs),
+        freshness.expect_publications(exposures, features),
+    ],
     # dbt has threads of its own, and learning has joblib: a process a step would only add 3 s to each.
     executor=dg.in_process_executor,
     resources={"dbt": dbt_models.Dbt(project_dir=str(ROOT))},

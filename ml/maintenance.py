@@ -1,0 +1,122 @@
+"""Keeping the lake small: old snapshots expire, small files are merged, what nothing refers to is removed.
+
+The policy: a snapshot is kept for `KEEP_DAYS`, and for ever when a registered version learned from it or a
+publication of it still waits. An artifact is kept as long as a registered version names it. Files that no commit
+refers to are removed a day after they were written, so that a run that has not committed yet keeps its own.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+from pyarrow import fs
+
+from ml import catalog, lake
+from ml.stopwatch import Say
+
+KEEP_DAYS = 30
+GRACE = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """What was done, in numbers of things."""
+
+    expired_snapshots: int
+    kept_snapshots: int
+    merged_files: int
+    removed_files: int
+    removed_artifacts: int
+
+
+def maintain(*, keep: timedelta = timedelta(days=KEEP_DAYS), grace: timedelta = GRACE, say: Say = print) -> Maintenance:
+    """Apply the policy; safe beside readers, builds and training.
+
+    Args:
+        keep: Age up to which every snapshot is kept.
+        grace: Age from which a file that nothing refers to is removed.
+
+    Raises:
+        LakeUnavailableError: The lake is not up.
+    """
+    with catalog.lock("maintenance", say=say), lake.connect() as con:
+        now = datetime.now(UTC)
+        pinned = pinned_snapshots(con)
+        old = _snapshots_before(con, now - keep)
+        expired = [snapshot for snapshot in old if snapshot not in pinned]
+        if expired:
+            con.execute(f"call ducklake_expire_snapshots('lake', versions => {expired})")
+        say(f"expired {len(expired)} snapshots older than {keep}, kept {len(old) - len(expired)} pinned ones")
+        merged = con.execute("call ducklake_merge_adjacent_files('lake')").fetchall()
+        say(f"merged the small files of {len(merged)} tables")
+        before = f"older_than => timestamptz '{(now - grace).isoformat()}'"
+        unused = con.execute(f"call ducklake_cleanup_old_files('lake', {before})").fetchall()
+        orphaned = con.execute(f"call ducklake_delete_orphaned_files('lake', {before})").fetchall()
+        say(f"removed {len(unused) + len(orphaned)} files that no snapshot refers to")
+        artifacts = _remove_artifacts(con, now - grace)
+        say(f"removed {artifacts} artifacts that no version names")
+        return Maintenance(len(expired), len(old) - len(expired), len(merged), len(unused) + len(orphaned), artifacts)
+
+
+def pinned_snapshots(con: duckdb.DuckDBPyConnection) -> set[int]:
+    """The snapshots that must stay: learned from by a registered version, or published and the newest of their table.
+
+    The newest publication of a table is the one that waits, if one waits; older ones are superseded unread.
+    """
+    rows = con.execute(
+        """
+        select snapshot_id from lake.ml.model_versions
+        union
+        select max(snapshot_id) from lake.ops.publications group by relation
+        """
+    ).fetchall()
+    return {int(row[0]) for row in rows}
+
+
+def _snapshots_before(con: duckdb.DuckDBPyConnection, moment: datetime) -> list[int]:
+    """The snapshots older than a moment, less the newest of all, which is what the lake is."""
+    rows = con.execute(
+        """
+        select snapshot_id from ducklake_snapshots('lake')
+        where snapshot_time < ? and snapshot_id < (select max(snapshot_id) from ducklake_snapshots('lake'))
+        order by snapshot_id
+        """,
+        [moment],
+    ).fetchall()
+    return [int(row[0]) for row in rows]
+
+
+def _remove_artifacts(con: duckdb.DuckDBPyConnection, moment: datetime) -> int:
+    """Remove artifacts written before a moment that no version names; how many."""
+    named = {
+        str(uri)
+        for row in con.execute("select artifact_uri, scaler_uri from lake.ml.model_versions").fetchall()
+        for uri in row
+    }
+    root = lake.root(con)
+    store = _store()
+    removed = 0
+    for path in _written_before(store, f"{root.removeprefix('s3://')}/artifacts", moment):
+        if f"s3://{path}" not in named:
+            store.delete_file(path)
+            removed += 1
+    return removed
+
+
+def _written_before(store: fs.FileSystem, directory: str, moment: datetime) -> Iterable[str]:
+    found = store.get_file_info(fs.FileSelector(directory, allow_not_found=True))
+    return [info.path for info in found if info.type == fs.FileType.File and info.mtime < moment]
+
+
+def _store() -> fs.FileSystem:
+    """The lake's S3 for deleting, which SQL cannot do, by the same secret."""
+    said = dict(part.split("=", 1) for part in lake.secrets()["tract_s3"].split(";") if "=" in part)
+    secure = said.get("use_ssl", "true") == "true"
+    return fs.S3FileSystem(
+        access_key=said.get("key_id"),
+        secret_key=said.get("secret"),
+        endpoint_override=said.get("endpoint") or None,
+        region=said.get("region"),
+        scheme="https" if secure else "http",
+    )

@@ -1,0 +1,114 @@
+"""Publications that do not come in time: a check on the learned-from table, failed while one is late."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import duckdb
+
+from ml import lake, ledger
+from ml.spec import Exposure
+from orchestration.door import Door
+
+INTERVAL_SECONDS = 60  # lateness is counted in hours
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether a table's newest publication is young enough, in words."""
+
+    passed: bool
+    sentence: str
+
+
+def judge(exposure: Exposure, published_at: datetime | None, now: datetime) -> Finding | None:
+    """The finding for an exposure; None while nothing was ever published, when nobody can say since when it is late."""
+    if published_at is None:
+        return None
+    allowed = timedelta(hours=exposure.spec.fresh_within_hours)
+    age = now - published_at
+    told = f"{exposure.relation} was published at {published_at:%Y-%m-%d %H:%M} UTC"
+    if age <= allowed:
+        return Finding(True, f"{told}; the next is due within {exposure.spec.fresh_within_hours:g} hours of it")
+    return Finding(
+        False,
+        f"{told}, {age.total_seconds() / 3600:.1f} hours ago; {exposure.name} expects a publication every "
+        f"{exposure.spec.fresh_within_hours:g} hours (meta.ml.fresh_within_hours). See why no build passed its tests.",
+    )
+
+
+def check_name(exposure: Exposure) -> str:
+    """The check's name on the learned-from table; two exposures on one table may expect different things."""
+    return f"{exposure.name}_published_in_time"
+
+
+def asset_check(exposure: Exposure, features: dg.AssetKey) -> dg.AssetChecksDefinition:
+    """The check, for running it by hand; the sensor below reports it by itself."""
+
+    @dg.asset_check(
+        asset=features,
+        name=check_name(exposure),
+        description=f"Published within {exposure.spec.fresh_within_hours:g} hours, as {exposure.name} expects.",
+    )
+    def check() -> dg.AssetCheckResult:
+        with lake.connect() as con:
+            finding = judge(exposure, ledger.last_published(con, exposure.relation), datetime.now(UTC))
+        if finding is None:
+            return dg.AssetCheckResult(passed=False, description=f"{exposure.relation} was never published")
+        return dg.AssetCheckResult(passed=finding.passed, description=finding.sentence)
+
+    return check
+
+
+def expect_publications(exposures: Sequence[Exposure], features: Mapping[str, dg.AssetKey]) -> dg.SensorDefinition:
+    """The sensor that reports the checks when what they find changes; it starts no run."""
+    door = Door()
+
+    @dg.sensor(
+        name="expect_publications",
+        description="Fails a check on a learned-from table when no publication of it comes in time.",
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        target=None,
+    )
+    def expect(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        try:
+            with door.cursor() as con:
+                return tick(con, exposures, features, context.cursor, datetime.now(UTC))
+        except duckdb.Error:
+            door.close()
+            raise
+
+    return expect
+
+
+def tick(
+    con: duckdb.DuckDBPyConnection,
+    exposures: Sequence[Exposure],
+    features: Mapping[str, dg.AssetKey],
+    cursor: str | None,
+    now: datetime,
+) -> dg.SensorResult:
+    """What the sensor reports: each finding once, when it changes."""
+    told: dict[str, bool] = json.loads(cursor) if cursor else {}
+    events, said = [], []
+    for exposure in exposures:
+        finding = judge(exposure, ledger.last_published(con, exposure.relation), now)
+        if finding is None:
+            said.append(f"{exposure.relation} was never published.")
+            continue
+        said.append(f"{finding.sentence}.")
+        if told.get(exposure.name) != finding.passed:
+            told[exposure.name] = finding.passed
+            events.append(
+                dg.AssetCheckEvaluation(
+                    asset_key=features[exposure.relation],
+                    check_name=check_name(exposure),
+                    passed=finding.passed,
+                    description=finding.sentence,
+                    metadata={},
+                )
+            )
+    return dg.SensorResult(skip_reason=" ".join(said), asset_events=events, cursor=json.dumps(told))

@@ -1,0 +1,65 @@
+"""Jobs that nobody's publication starts: nightly maintenance of the lake, and replays asked for by a person."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from ml import maintenance
+from ml.spec import Exposure
+
+
+class MaintenanceConfig(dg.Config):
+    """How long things are kept."""
+
+    keep_days: float = maintenance.KEEP_DAYS
+    grace_hours: float = maintenance.GRACE.total_seconds() / 3600
+
+
+@dg.op(description="Expire snapshots, merge small files, remove what nothing refers to; never what a version needs.")
+def maintain(context: dg.OpExecutionContext, config: MaintenanceConfig) -> None:
+    """Apply the policy of `ml.maintenance`, and say what was done."""
+    done = maintenance.maintain(
+        keep=timedelta(days=config.keep_days), grace=timedelta(hours=config.grace_hours), say=context.log.info
+    )
+    context.add_output_metadata(vars(done))
+
+
+@dg.job(description=f"Expires snapshots older than {maintenance.KEEP_DAYS} days that no version needs; tidies files.")
+def maintain_lake() -> None:
+    """The job."""
+    maintain()
+
+
+# At night, when builds are rare; merging rewrites small files, which costs a scan of them.
+nightly = dg.ScheduleDefinition(
+    job=maintain_lake, cron_schedule="0 3 * * *", default_status=dg.DefaultScheduleStatus.RUNNING
+)
+
+
+class ReplayConfig(dg.Config):
+    """Which publication to repeat, as in lake.ops.publications."""
+
+    publication_id: str
+
+
+def replay_job(exposure: Exposure) -> dg.JobDefinition:
+    """Repeats what an exposure made of a publication, on one thread; fails when it comes out otherwise."""
+
+    @dg.op(name=f"repeat_{exposure.name}")
+    def repeat(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
+        from ml.replay import replay  # scikit-learn takes 2 s to import
+
+        repeated = replay(exposure, config.publication_id, say=context.log.info)
+        context.log.info(repeated.sentence)
+        context.add_output_metadata({"version": repeated.version_id, "result": repeated.sentence})
+        if not repeated.holds:
+            raise dg.Failure(f"{repeated.sentence}.", allow_retries=False)
+
+    @dg.job(
+        name=f"replay_{exposure.name}",
+        description=f"Repeats what {exposure.name} made of a past publication: the same version, the same predictions.",
+    )
+    def job() -> None:
+        repeat()
+
+    return job

@@ -1,0 +1,80 @@
+"""A publication that is late fails its check, once, and the next one passes it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from ml import lake, tables
+from ml.spec import Exposure, Spec
+from orchestration import freshness
+
+EXPOSURE = Exposure(
+    name="points",
+    owner="",
+    owner_email=None,
+    description="",
+    unique_id="model.tract.points",
+    relation="features.points",
+    columns={"id": "VARCHAR", "a": "DOUBLE", "y": "DOUBLE"},
+    spec=Spec(key="id", target="y", candidates=("ridge",), fresh_within_hours=2),
+)
+FEATURES = {"features.points": dg.AssetKey(["features", "points"])}
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def con(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with lake.connect() as con:
+        for statement in tables.statements([EXPOSURE]):
+            con.execute(statement)
+        yield con
+
+
+def publish(con: duckdb.DuckDBPyConnection, number: int, when: datetime) -> None:
+    con.execute(
+        "insert into lake.ops.publications values (?, 'features.points', ?, 'f', '1', 1, 'i', 'me', null, ?)",
+        [f"features.points@{number}", number, when],
+    )
+
+
+def reported(result: dg.SensorResult) -> list[tuple[str, bool]]:
+    return [(event.check_name, event.passed) for event in result.asset_events]  # type: ignore[union-attr]
+
+
+def test_nothing_is_late_before_the_first_publication(con: duckdb.DuckDBPyConnection) -> None:
+    result = freshness.tick(con, [EXPOSURE], FEATURES, None, NOON)
+    assert reported(result) == []
+    assert result.skip_reason.skip_message == "features.points was never published."  # type: ignore[union-attr]
+
+
+def test_each_change_is_reported_once(con: duckdb.DuckDBPyConnection) -> None:
+    publish(con, 1, NOON)
+    name = "points_published_in_time"
+    cursor: str | None = None
+    seen = []
+    for hours in (1, 1.5, 2.1, 3, 4):
+        result = freshness.tick(con, [EXPOSURE], FEATURES, cursor, NOON + timedelta(hours=hours))
+        cursor = result.cursor
+        seen.append(reported(result))
+    assert seen == [[(name, True)], [], [(name, False)], [], []]
+    publish(con, 2, NOON + timedelta(hours=4))
+    result = freshness.tick(con, [EXPOSURE], FEATURES, cursor, NOON + timedelta(hours=4.5))
+    assert reported(result) == [(name, True)]
+
+
+def test_lateness_is_said_with_its_setting() -> None:
+    finding = freshness.judge(EXPOSURE, NOON, NOON + timedelta(hours=5))
+    assert finding == freshness.Finding(
+        False,
+        "features.points was published at 2026-01-01 12:00 UTC, 5.0 hours ago; points expects a publication every "
+        "2 hours (meta.ml.fresh_within_hours). See why no build passed its tests.",
+    )
+
+
+def test_a_later_hour_is_nothing_to_learn_from() -> None:
+    other = EXPOSURE.spec.model_copy(update={"fresh_within_hours": 48})
+    assert Exposure(**{**vars(EXPOSURE), "spec": other}).digest() == EXPOSURE.digest()
