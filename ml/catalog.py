@@ -22,6 +22,10 @@ class LockTimeoutError(Exception):
     """A lock was not free within the time allowed; the message says who holds it and since when."""
 
 
+class LockLostError(Exception):
+    """The connection that held a lock has ended before what it covers was committed."""
+
+
 def secret() -> dict[str, str]:
     """The parameters of the DuckDB secret `tract_catalog`, as libpq names them.
 
@@ -120,11 +124,27 @@ def _holder(con: Connection, number: int) -> str:
 
 
 @contextmanager
-def lock(name: str, timeout: float = 0, say: Callable[[str], None] = lambda sentence: None) -> Iterator[None]:
-    """Hold the advisory lock `name` in a connection of its own; it dies with this process, however that ends."""
+def lock(
+    name: str, timeout: float = 0, say: Callable[[str], None] = lambda sentence: None
+) -> Iterator[Callable[[], None]]:
+    """Hold the advisory lock `name` in a connection of its own; it dies with this process, however that ends.
+
+    Yields:
+        A function to be called just before a commit that the lock must cover: a LockLostError says that Postgres
+        ended the connection meanwhile, so that someone else may hold the lock now.
+    """
     con = connect(this_process())
+
+    def confirm() -> None:
+        try:
+            _ask(con, "select %s", (f"holds {name}",))
+        except psycopg2.Error as error:
+            raise LockLostError(
+                f"The lock '{name}' was lost before the commit ({lake.first_line(error)}): nothing was written."
+            ) from None
+
     try:
         acquire(con, name, timeout, say)
-        yield
+        yield confirm
     finally:
         con.close()

@@ -1,5 +1,6 @@
 """What a publication starts: learn, judge, promote, score, all of it in one commit, once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,14 +51,15 @@ def consume(exposure: Exposure, *, run_id: str | None = None, say: Say = print) 
 
     Raises:
         LakeUnavailableError: The lake is not up.
+        LockLostError: Postgres ended the lock's connection before the commit; nothing was written.
         RowsError, FoldsError, ArtifactError: The publication cannot be consumed; nothing was written.
     """
-    with catalog.lock(f"consume {exposure.name}", say=say), lake.connect() as con:
+    with catalog.lock(f"consume {exposure.name}", say=say) as confirm, lake.connect() as con:
         waiting = ledger.pending(con, exposure)
         if not waiting:
             say(f"{exposure.name}: every publication of {exposure.relation} is consumed.")
             return None
-        return _consume(con, exposure, waiting[-1], waiting[:-1], run_id, Stopwatch(say))
+        return _consume(con, exposure, waiting[-1], waiting[:-1], run_id, confirm, Stopwatch(say))
 
 
 def _consume(
@@ -66,6 +68,7 @@ def _consume(
     publication: Publication,
     older: list[Publication],
     run_id: str | None,
+    confirm: Callable[[], None],
     watch: Stopwatch,
 ) -> Consumption:
     watch.say(f"{exposure.name}: {publication.publication_id}, {publication.row_count:,} rows.")
@@ -94,7 +97,7 @@ def _consume(
     watch.lap("decide", f"{outcome}: {reason}")
 
     rows = 0
-    with lake.transaction(con, "ml", f"{exposure.name} {publication.publication_id} {outcome}"):
+    with lake.transaction(con, "ml", f"{exposure.name} {publication.publication_id} {outcome}", confirm):
         if learned:
             registry.record(con, exposure, publication, learned.version, learned.judgement)
             if verdict and verdict.promoted:

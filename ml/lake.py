@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,12 +107,19 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def transaction(con: duckdb.DuckDBPyConnection, author: str, message: str) -> Iterator[None]:
-    """Everything inside commits as one snapshot, signed with `author` and `message`, or not at all."""
+def transaction(
+    con: duckdb.DuckDBPyConnection, author: str, message: str, confirm: Callable[[], None]
+) -> Iterator[None]:
+    """Everything inside commits as one snapshot, signed with `author` and `message`, or not at all.
+
+    Args:
+        confirm: Called just before the commit; what it raises prevents it. A lock gives it (`catalog.lock`).
+    """
     con.execute("begin")
     try:
         yield
         con.execute("call lake.set_commit_message(?, ?)", [author, message])
+        confirm()
         con.execute("commit")
     except BaseException:
         con.execute("rollback")

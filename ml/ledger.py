@@ -147,8 +147,8 @@ def record(
 
 def give_up(exposure: Exposure, publication_id: str, reason: str) -> None:
     """Record a publication as failed, and leave it to a person; nothing where it was consumed meanwhile."""
-    with catalog.lock(f"consume {exposure.name}"), lake.connect() as con:
+    with catalog.lock(f"consume {exposure.name}") as confirm, lake.connect() as con:
         for publication in pending(con, exposure):
             if publication.publication_id == publication_id:
-                with lake.transaction(con, "ml", f"{exposure.name} {publication_id} failed"):
+                with lake.transaction(con, "ml", f"{exposure.name} {publication_id} failed", confirm):
                     record(con, exposure, publication, "failed", reason)

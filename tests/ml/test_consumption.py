@@ -255,3 +255,24 @@ def _hold(exposure: Exposure, started: "multiprocessing.synchronize.Event") -> N
     with catalog.lock(f"consume {exposure.name}"):
         started.set()
         time.sleep(600)
+
+
+def test_a_lock_lost_before_the_commit_prevents_it(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish()
+
+    def end_the_lock(sentence: str) -> None:
+        if sentence.startswith("fitted"):
+            other = catalog.connect("someone who ends connections")
+            catalog._ask(
+                other,
+                "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()"
+                " and database = (select oid from pg_database where datname = current_database())",
+            )
+            other.close()
+
+    with pytest.raises(catalog.LockLostError, match="The lock 'consume points' was lost before the commit"):
+        consumption.consume(exposure, say=end_the_lock)
+    assert [count(con, t) for t in ("ops.consumptions", "ml.model_versions", "ml.predictions")] == [0, 0, 0]
+    assert consume(exposure).outcome == "trained"
