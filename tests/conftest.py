@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
     if not hasattr(config, "workerinput"):
         os.environ[STACK] = tempfile.mkdtemp(prefix="tract-tests-")
+        os.environ["SCIKIT_LEARN_DATA"] = f"{os.environ[STACK]}/scikit_learn_data"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -46,9 +47,9 @@ def servers() -> Path:
     return home
 
 
-def new_lake(servers: Path, home: Path) -> Path:
-    """A home with a lake of its own, empty, on the shared servers: another catalog, another place in the bucket."""
-    name = f"lake_{uuid4().hex}"
+def new_database(servers: Path, prefix: str) -> str:
+    """Make a database on the shared Postgres; its name."""
+    name = f"{prefix}_{uuid4().hex}"
     catalog = postgres.address(servers)
     with closing(
         psycopg2.connect(
@@ -58,10 +59,17 @@ def new_lake(servers: Path, home: Path) -> Path:
         con.autocommit = True
         with con.cursor() as cursor:
             cursor.execute(f"create database {name}")
+    return name
+
+
+def new_lake(servers: Path, home: Path) -> Path:
+    """A home with a lake of its own, empty, on the shared servers: another catalog, another place in the bucket."""
+    name = new_database(servers, "lake")
     home.mkdir(parents=True, exist_ok=True)
     (home / "extensions").symlink_to(servers / "extensions")
     store = replace(s3.address(servers), root=f"s3://tract/{name}")
-    secrets.write(home / "secrets", home / "extensions", store, replace(catalog, database=name))
+    catalog = replace(postgres.address(servers), database=name)
+    secrets.write(home / "secrets", home / "extensions", store, catalog)
     return home
 
 

@@ -12,19 +12,21 @@ from ml.spec import Exposure, Spec
 Publish = Callable[..., str]
 
 
+POINTS = Exposure(
+    name="points",
+    owner="Someone",
+    owner_email=None,
+    description="Learns y, which is 3 a - 2 b and noise, from features.points.",
+    unique_id="model.tract.points",
+    relation="features.points",
+    columns={"id": "VARCHAR", "a": "DOUBLE", "b": "DOUBLE", "cell": "VARCHAR", "y": "DOUBLE"},
+    spec=Spec(key="id", target="y", group="cell", candidates=("ridge",)),
+)
+
+
 @pytest.fixture
 def exposure() -> Exposure:
-    """Learns y, which is 3 a - 2 b and noise, from features.points."""
-    return Exposure(
-        name="points",
-        owner="Someone",
-        owner_email=None,
-        description="",
-        unique_id="model.tract.points",
-        relation="features.points",
-        columns={"id": "VARCHAR", "a": "DOUBLE", "b": "DOUBLE", "cell": "VARCHAR", "y": "DOUBLE"},
-        spec=Spec(key="id", target="y", group="cell", candidates=("ridge",)),
-    )
+    return POINTS
 
 
 @pytest.fixture
