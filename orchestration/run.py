@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ml import lake
+from ml import lake, registry
 from orchestration import stack, webserver
 from orchestration.attempts import TRIES
 from orchestration.stack import layout
@@ -38,7 +38,7 @@ def main() -> int:
         outcome = learn(console, address, publication)
         show(console, address, publication, outcome)
     except (RunError, layout.StackError, lake.LakeUnavailableError, webserver.WebserverError) as error:
-        Console(stderr=True, highlight=False).print(f"[red]{error}[/]")
+        Console(stderr=True, highlight=False).print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
     return 0
@@ -112,7 +112,7 @@ def _watch(console: Console, address: str, run_id: str, fail: bool = True) -> bo
             elif event.kind in SHOWN and event.message.startswith(EXPOSURE):
                 bar.console.print(f"     {event.message}")
     if webserver.status(address, run_id) == "SUCCESS":
-        console.print(f"   {passed} checks passed, {time.monotonic() - started:.0f} s: {address}/runs/{run_id}")
+        console.print(f"   {passed} checks passed, {time.monotonic() - started:.0f} s: {address}/runs/{run_id}", soft_wrap=True)
         return True
     text = "\n".join(errors) or "it was killed"
     if fail:
@@ -127,31 +127,25 @@ def show(console: Console, address: str, publication: str, outcome: str) -> None
         root = lake.root(con)
         if outcome == "unchanged":
             console.print(f"\nNothing new to learn from: {_reason(con, publication)}.")
-        version = con.execute(
-            """
-            select version_id, candidate, artifact_uri
-            from lake.ml.model_versions
-            where exposure = $exposure and version_id = (
-                select max_by(version_id, promotion) from lake.ml.promotions where exposure = $exposure
-            )
-            """,
-            {"exposure": EXPOSURE},
-        ).fetchone()
-        if version is None:
+        champion = registry.champion(con, EXPOSURE)
+        if champion is None:
             raise RunError(f"No version of {EXPOSURE} passed the gate: {_reason(con, publication)}.")
-        console.print(f"\n[bold]Champion {version[0]}[/] ({version[1]}), held-out errors in 1990 dollars:")
-        console.print(_metrics(con, version[0]))
+        console.print(
+            f"\n[bold]Champion {champion.version_id}[/] ({champion.candidate}), held-out errors in 1990 dollars:"
+        )
+        console.print(_metrics(con, champion.version_id))
         console.print("[bold]Five predictions[/] of lake.marts.housing_valuations:")
         console.print(_predictions(con))
     console.print(
-        f"[bold]Where[/]  tables     lake.features, lake.ml, lake.ops, lake.marts (parquet below {root}/lake/)\n"
-        f"       model      {version[2]}\n"
-        f"       exports    {root}/exports/housing_valuations.parquet, california_housing.parquet\n"
-        f"       UI         {address}\n"
-        "[bold]Next[/]   make ui                                   the asset graph, runs and checks in a browser\n"
-        "       source .venv/bin/activate && dbt build    build from a shell: the consumer starts just the same\n"
-        "       make shell                                a DuckDB prompt with the lake in it\n"
-        "       make down                                 stop the servers; the data stays in .lake/"
+        f"[bold]Where[/]   tables    lake.features, lake.ml, lake.ops, lake.marts (parquet below {root}/lake/)\n"
+        f"        model     {champion.artifact.uri}\n"
+        f"        exports   {root}/exports/housing_valuations.parquet, california_housing.parquet\n"
+        f"        UI        {address}\n"
+        "[bold]Next[/]    make ui       the asset graph, runs and checks in a browser\n"
+        "        make shell    a Python prompt with the lake in it\n"
+        "        make down     stop the servers; the data stays in .lake/\n"
+        "        source .venv/bin/activate && dbt build    from a shell: the consumer starts just the same",
+        soft_wrap=True,
     )
 
 
@@ -184,22 +178,21 @@ def _metrics(con: duckdb.DuckDBPyConnection, version: str) -> Table:
 
 
 def _predictions(con: duckdb.DuckDBPyConnection) -> Table:
-    names = ("block_group_id", "latitude", "longitude", "census", "predicted", "lower", "upper")
-    table = Table(box=None, padding=(0, 2), pad_edge=False)
-    for name in names:
-        table.add_column(name, justify="left" if name == "block_group_id" else "right")
-    for row in con.execute(
+    table = Table("block_group_id", box=None, padding=(0, 2), pad_edge=False)
+    for name in ("census", "predicted", "lower", "upper"):
+        table.add_column(name, justify="right")
+    rows = con.execute(
         """
         select
-            block_group_id, latitude, longitude, median_house_value,
-            predicted_value, predicted_value_lower, predicted_value_upper
+            block_group_id, median_house_value, predicted_value, predicted_value_lower, predicted_value_upper
         from lake.marts.housing_valuations
         where version_id is not null
         order by block_group_id
         limit 5
         """
-    ).fetchall():
-        table.add_row(row[0], f"{row[1]:.2f}", f"{row[2]:.2f}", *(f"{value:,.0f}" for value in row[3:]))
+    ).fetchall()
+    for key, *dollars in rows:
+        table.add_row(key, *(f"{value:,.0f}" for value in dollars))
     return table
 
 
