@@ -112,7 +112,8 @@ def _watch(console: Console, address: str, run_id: str, fail: bool = True) -> bo
             elif event.kind in SHOWN and event.message.startswith(EXPOSURE):
                 bar.console.print(f"     {event.message}")
     if webserver.status(address, run_id) == "SUCCESS":
-        console.print(f"   {passed} checks passed, {time.monotonic() - started:.0f} s: {address}/runs/{run_id}", soft_wrap=True)
+        seconds = time.monotonic() - started
+        console.print(f"   {passed} checks passed, {seconds:.0f} s: {address}/runs/{run_id}", soft_wrap=True)
         return True
     text = "\n".join(errors) or "it was killed"
     if fail:
