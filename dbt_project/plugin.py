@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import click
+import duckdb
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.duckdb.utils import TargetConfig
@@ -29,15 +31,26 @@ class TractError(DbtRuntimeError):
 class Plugin(BasePlugin):
     """One for a dbt process; the build lock lives in its connection, and so dies with the process."""
 
+    failed: TractError | None = None
+
     def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
-        """Runs before extensions are loaded and databases attached: the place to say that the lake is down."""
+        """Runs before extensions are loaded and databases attached: the place to say that the lake is down.
+
+        dbt connects anew for each schema after a connection that failed; the first answer stands for all of them.
+        """
+        if self.failed:
+            raise self.failed
         try:
             lake.check()
+            con = catalog.connect(catalog.this_process())
             if get_flags().WHICH in WRITING:
-                self.lock = catalog.connect(catalog.this_process())
-                catalog.acquire(self.lock, "build", _lock_timeout(), logger.info)
+                self.lock = con
+                catalog.acquire(con, "build", _lock_timeout(), logger.info)
+            else:
+                con.close()
         except (lake.LakeUnavailableError, catalog.LockTimeoutError) as error:
-            raise TractError(str(error)) from None
+            self.failed = TractError(str(error))
+            raise self.failed from None
         config.update(lake.config())
 
     def store(self, target_config: TargetConfig) -> None:
@@ -56,6 +69,12 @@ def _lock_timeout() -> float:
         return float(said)
     except ValueError:
         raise TractError(f"TRACT_LOCK_TIMEOUT is '{said}'. It must be a number of seconds; 0 waits for ever.") from None
+
+
+def _command() -> str:
+    """The command as typed; in `dbt retry`, dbt's flags already say the command that is tried again."""
+    typed = click.get_current_context(silent=True)
+    return str(typed.info_name if typed else get_flags().WHICH)
 
 
 def wrong_exposures(manifest: Mapping[str, Any]) -> list[str]:
@@ -78,7 +97,7 @@ def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, str | None]]:
     A step has a `sentence` for the log and, to publish, `snapshot_sql` and an `insert_sql` with `{snapshot}` where
     the number goes that `snapshot_sql` finds.
     """
-    invocation = publications.Invocation(**ended["invocation"])
+    invocation = publications.Invocation(command=_command(), **ended["invocation"])
     steps: list[dict[str, str | None]] = []
     for decision in publications.decide(invocation, spec.exposures(ended["manifest"])):
         step: dict[str, str | None] = {"sentence": publications.sentence(decision), "snapshot_sql": None}
@@ -89,6 +108,19 @@ def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, str | None]]:
     return steps
 
 
+def wrong_source(_: None) -> str | None:
+    """What is wrong with the data to be landed, in a sentence."""
+    from ml import california_housing  # with scikit-learn, 2 s: only the model that needs it asks
+
+    try:
+        with duckdb.connect(config=lake.config()) as con:
+            lake.load_extensions(con, ("httpfs",))
+            california_housing.check(con)
+    except california_housing.SourceError as error:
+        return str(error)
+    return None
+
+
 ANSWERS: dict[str, Callable[[Any], Any]] = {
-    function.__name__: function for function in (wrong_exposures, table_statements, publication_steps)
+    function.__name__: function for function in (wrong_exposures, table_statements, publication_steps, wrong_source)
 }

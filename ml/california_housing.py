@@ -60,12 +60,15 @@ def fetch(data_home: Path | None = None) -> pd.DataFrame:
     Raises:
         SourceError: The carried data is missing or was changed.
     """
-    if data_home is None:
-        configured = os.environ.get("SCIKIT_LEARN_DATA")
-        data_home = Path(configured) if configured else lake.home() / "scikit_learn_data"
+    data_home = data_home or _data_home()
     fill_cache(data_home)
     frame: pd.DataFrame = fetch_california_housing(data_home=data_home, as_frame=True).frame
     return frame
+
+
+def _data_home() -> Path:
+    configured = os.environ.get("SCIKIT_LEARN_DATA")
+    return Path(configured) if configured else lake.home() / "scikit_learn_data"
 
 
 def fill_cache(data_home: Path) -> None:
@@ -102,14 +105,14 @@ def read(con: duckdb.DuckDBPyConnection, source: str) -> duckdb.DuckDBPyRelation
     Raises:
         SourceError: The file cannot be read, or a column is missing, unknown or not a number.
     """
-    reader = "read_parquet" if source.split("?")[0].endswith((".parquet", ".pq")) else "read_csv"
+    # a CSV's types are those of all its rows: a text below the rows that DuckDB samples would fail without its column
+    parquet = source.split("?")[0].endswith((".parquet", ".pq"))
+    reader = "read_parquet($source)" if parquet else "read_csv($source, sample_size = -1)"
     try:
-        found = {
-            str(name): str(kind)
-            for name, kind, *_ in con.execute(f"describe select * from {reader}(?)", [source]).fetchall()
-        }
+        described = con.execute(f"describe select * from {reader}", {"source": source}).fetchall()
     except duckdb.Error as error:
         raise SourceError(f"HOUSING_SOURCE: {source} cannot be read: {lake.first_line(error)}.") from None
+    found = {str(name): str(kind) for name, kind, *_ in described}
     allowed = f"It must have the nine columns of scikit-learn's loader: {', '.join(COLUMNS)}."
     if missing := [name for name in COLUMNS if name not in found]:
         raise SourceError(f"HOUSING_SOURCE: {source} has no column {', '.join(missing)}. {allowed}")
@@ -119,7 +122,19 @@ def read(con: duckdb.DuckDBPyConnection, source: str) -> duckdb.DuckDBPyRelation
         if not kind.startswith(("DOUBLE", "FLOAT", "DECIMAL", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")):
             raise SourceError(f"HOUSING_SOURCE: {source}: column {name} is {kind}, not a number.")
     numbers = ", ".join(f'cast("{name}" as double) as "{name}"' for name in COLUMNS)
-    return con.sql(f"select {numbers} from {reader}($source)", params={"source": source})
+    return con.sql(f"select {numbers} from {reader}", params={"source": source})
+
+
+def check(con: duckdb.DuckDBPyConnection) -> None:
+    """See that `load` will find its data.
+
+    Raises:
+        SourceError: It will not; as `read` and `fetch`.
+    """
+    if source := os.environ.get("HOUSING_SOURCE"):
+        read(con, source)
+    else:
+        fill_cache(_data_home())
 
 
 def load(con: duckdb.DuckDBPyConnection) -> pd.DataFrame | duckdb.DuckDBPyRelation:

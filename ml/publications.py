@@ -1,5 +1,6 @@
 """The event: which tables a dbt invocation published, decided from its results, and the SQL that records it."""
 
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from ml.catalog import this_process
 from ml.lake import first_line
 from ml.spec import Exposure
 
-BUILT = ("success",)
+BUILT = ("success", "")
 PASSED = ("pass", "warn")  # a test of error severity below its `error_if` ends as `warn` and does not block
 
 
@@ -45,21 +46,22 @@ class Decision:
 
 
 def decide(invocation: Invocation, exposures: Sequence[Exposure]) -> list[Decision]:
-    """A decision for each learned-from table that this invocation was to build."""
+    """A decision for each learned-from table that this invocation was to build, or whose tests it tried again."""
     learned_from = {exposure.unique_id: exposure.relation for exposure in exposures}
     return [
         Decision(relation, _refusal(invocation, model))
         for model, relation in sorted(learned_from.items())
         if model in invocation.results
+        or (invocation.command == "retry" and any(test in invocation.results for test in tests_on(model, invocation)))
     ]
 
 
 def _refusal(invocation: Invocation, model: str) -> str | None:
-    status, message = invocation.results[model]
+    status, message = invocation.results.get(model, BUILT)
     if status == "skipped":
         return "it was skipped, because something that it is built from failed"
-    if status not in BUILT:
-        return f"its model failed: {first_line(message)}"
+    if status != BUILT[0]:
+        return f"its model failed: {_found(message)}"
     if invocation.command != "build":
         return f"`dbt {invocation.command}` does not build and test the whole table; `dbt build` does"
     if invocation.partial:
@@ -68,7 +70,7 @@ def _refusal(invocation: Invocation, model: str) -> str | None:
     for test in blocking:
         status, message = invocation.results.get(test, ("", ""))
         if status and status not in (*PASSED, "skipped"):
-            return f"its test {invocation.tests[test]['name']} failed: {first_line(message)}"
+            return f"its test {invocation.tests[test]['name']} failed: {_found(message)}"
     missing = [
         invocation.tests[test]["name"]
         for test in blocking
@@ -77,6 +79,11 @@ def _refusal(invocation: Invocation, model: str) -> str | None:
     if missing:
         return f"{len(missing)} of its {len(blocking)} tests did not run: {', '.join(sorted(missing))}"
     return None
+
+
+def _found(message: str) -> str:
+    """The first line of what dbt found, below the line that names the node."""
+    return first_line(re.sub(r"^\w+ Error in \w+ .*\n", "", message))
 
 
 def tests_on(model: str, invocation: Invocation) -> list[str]:

@@ -128,7 +128,10 @@ def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) 
     try:
         spec = Spec.model_validate(said)
     except ValidationError as error:
-        raise SpecError("\n".join(f"{where}: {_sentence(e)}" for e in error.errors())) from None
+        found = error.errors()
+        # a list with a wrong item is also said to be too short: the item alone says what is wrong
+        inner = [e for e in found if not any(o["loc"][:-1] == e["loc"] for o in found)]
+        raise SpecError("\n".join(f"{where}: {_sentence(e)}" for e in inner)) from None
     exposure = Exposure(
         name=node["name"],
         owner=node["owner"].get("name") or node["owner"].get("email") or "",

@@ -6,3 +6,12 @@
     {%- endif -%}
     {{- return('') -}}
 {%- endmacro %}
+
+{#- dbt-duckdb's `external`, but for a relation without rows: from that it would write a file with a row of nulls. -#}
+{% materialization export, adapter='duckdb' %}
+    {%- if run_query('select 1 from (' ~ compiled_code ~ ') limit 1') | length == 0 -%}
+        {%- call noop_statement('main', 'NO ROWS, NOT WRITTEN') -%} {%- endcall -%}
+        {{- return({'relations': []}) -}}
+    {%- endif -%}
+    {{- return(materialization_external_duckdb()) -}}
+{% endmaterialization %}

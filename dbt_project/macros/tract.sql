@@ -37,9 +37,24 @@
 {%- endmacro %}
 
 
-{#- The tables of `ops` and `ml` are there, empty, before the first model. -#}
+{#- Data that does not fit ends its model with a sentence; inside the Python model it would be a traceback. -#}
+{% macro check_source() -%}
+    {%- if execute -%}
+        {%- set wrong = ask_ml('wrong_source', none) -%}
+        {%- if wrong -%} {{- exceptions.raise_compiler_error(wrong) -}} {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#- The tables of `ops` and `ml` are there, empty, before the first model. All rows are parquet on S3: without the
+    option, which holds for every client, DuckLake keeps up to ten rows of an insert in the catalog. It is set once,
+    since setting it beside another process fails. -#}
 {% macro make_tables() -%}
     {%- if execute -%}
+        {%- set is_set = "select 1 from ducklake_options('lake') where option_name = 'data_inlining_row_limit'" -%}
+        {%- if run_query(is_set) | length == 0 -%}
+            {%- do run_query("call lake.set_option('data_inlining_row_limit', 0)") -%}
+        {%- endif -%}
         {%- for statement in ask_ml('table_statements', ml_manifest()) -%} {%- do run_query(statement) -%} {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}
@@ -69,7 +84,6 @@
         {%- set plan = ask_ml('publication_steps', {
             'invocation': {
                 'invocation_id': invocation_id,
-                'command': invocation_args_dict.get('invocation_command', '').split(' ')[1] | default(flags.WHICH),
                 'partial': partial,
                 'results': ran,
                 'tests': tests,

@@ -1,0 +1,114 @@
+"""Which invocations publish, and what the others say instead. Each builds the features of one lake anew."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, run_dbt
+from tests.dbt.conftest import (
+    NOT_PUBLISHED,
+    PUBLISHED,
+    Told,
+    Worked,
+    about_publishing,
+    environment,
+    invocation_of,
+    publications_of,
+    replace_in,
+)
+
+pytestmark = pytest.mark.xdist_group("dbt worked")
+
+
+def published(home: Path) -> int:
+    """How many publications the home's last invocation made."""
+    invocation = invocation_of(home)
+    return [row["invocation_id"] for row in publications_of(home)].count(invocation)
+
+
+@pytest.mark.parametrize("selected", ["housing_features", "+housing_features"])
+def test_selecting_the_features_publishes_them(worked: Worked, selected: str) -> None:
+    told = run_dbt(worked.home, "build", "--select", selected)
+    assert (told.returncode, about_publishing(told)) == (0, [PUBLISHED])
+    assert published(worked.home) == 1
+
+
+def test_a_programmatic_build_publishes(worked: Worked) -> None:
+    script = (
+        "from dbt.cli.main import dbtRunner\n"
+        "arguments = ['--no-use-colors', 'build', '--select', 'housing_features']\n"
+        "raise SystemExit(not dbtRunner().invoke(arguments).success)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=environment(worked.home),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (told.returncode, about_publishing(told)) == (0, [PUBLISHED])
+
+
+def test_selecting_something_else_says_nothing_of_publishing(worked: Worked) -> None:
+    told = run_dbt(worked.home, "build", "--select", "stg_california_housing")
+    assert (told.returncode, about_publishing(told)) == (0, [])
+
+
+def test_dbt_run_does_not_publish(worked: Worked) -> None:
+    told = run_dbt(worked.home, "run", "--select", "housing_features")
+    assert told.returncode == 0, told.stdout
+    assert about_publishing(told) == [
+        NOT_PUBLISHED + "`dbt run` does not build and test the whole table; `dbt build` does."
+    ]
+    assert published(worked.home) == 0
+
+
+def test_a_test_that_was_not_selected_is_named(worked: Worked) -> None:
+    left_out = ["unique_housing_features_block_group_id", "spatial_blocks_are_enough"]
+    told = run_dbt(worked.home, "build", "--select", "housing_features", "--exclude", *left_out)
+    assert told.returncode == 0, told.stdout
+    assert about_publishing(told) == [
+        NOT_PUBLISHED
+        + "2 of its 17 tests did not run: spatial_blocks_are_enough, unique_housing_features_block_group_id."
+    ]
+    assert published(worked.home) == 0
+
+
+def test_an_empty_build_does_not_publish_and_leaves_the_exports_alone(worked: Worked) -> None:
+    told = run_dbt(worked.home, "build", "--empty", "--select", "housing_features", "export_california_housing")
+    assert about_publishing(told) == [NOT_PUBLISHED + "it was built with --empty, which leaves rows out."]
+    assert "NO ROWS, NOT WRITTEN" in told.stdout
+    assert published(worked.home) == 0
+
+
+def test_a_broken_contract_is_said(worked: Worked, project: Path) -> None:
+    model = project / "dbt_project/models/features/housing_features.sql"
+    replace_in(model, "        population,\n", "        cast(population as integer) as population,\n")
+    told = run_dbt(worked.home, "build", "--select", "housing_features", project=project)
+    assert told.returncode == 1
+    assert about_publishing(told) == [
+        NOT_PUBLISHED + "its model failed: This model has an enforced contract that failed."
+    ]
+    assert "| population  | INTEGER         | DOUBLE        | data type mismatch |" in told.stdout
+    assert published(worked.home) == 0
+
+
+def test_a_test_that_only_warns_does_not_block(worked: Worked, project: Path) -> None:
+    warning = "{{ config(severity='warn') }}\nselect 1 as found from {{ ref('housing_features') }} limit 1\n"
+    (project / "dbt_project/tests/always_warns.sql").write_text(warning)
+    told: Told = run_dbt(worked.home, "build", "--select", "housing_features", project=project)
+    assert "WARN 1 always_warns" in told.stdout
+    assert (told.returncode, about_publishing(told)) == (0, [PUBLISHED])
+
+
+def test_a_wrong_exposure_ends_the_build_before_its_first_model(worked: Worked, project: Path) -> None:
+    replace_in(project / "dbt_project/models/exposures.yml", "split: random", "splits: random")
+    told = run_dbt(worked.home, "build", project=project)
+    assert told.returncode == 2
+    assert "Exposure housing_value: meta.ml.splits is not known. Allowed: key, target, group, split, " in told.stdout
+    assert " START " not in told.stdout.replace("START hook", "")
+    assert "Traceback" not in told.stdout + told.stderr

@@ -1,0 +1,206 @@
+"""What an exposure may say, and the sentence for everything that does not fit."""
+
+from typing import Any
+
+import pytest
+
+from ml import spec
+
+ALLOWED = "Columns of features.points: id, a, b, cell, y."
+
+
+def manifest(ml: object = None, /, *more: dict[str, Any], columns: dict[str, str] | None = None) -> dict[str, Any]:
+    """dbt's manifest with an exposure `points` on a model `points`, and others as given."""
+    columns = columns or {"id": "varchar", "a": "double", "b": "double", "cell": "varchar", "y": "double"}
+    exposures = [
+        exposure("points", {"key": "id", "target": "y", "group": "cell", "candidates": ["ridge"]} | (ml or {}))
+    ]
+    return {
+        "exposures": {node["name"]: node for node in [*exposures, *more]},
+        "nodes": {name: model(name, columns) for name in ("model.tract.points", "model.tract.others")},
+    }
+
+
+def exposure(name: str, ml: object, parents: tuple[str, ...] = ("model.tract.points",)) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": "ml",
+        "owner": {"name": "Someone", "email": "someone@example.com"},
+        "depends_on": {"nodes": list(parents)},
+        "config": {"meta": {"ml": ml}},
+    }
+
+
+def model(unique_id: str, columns: dict[str, str]) -> dict[str, Any]:
+    name = unique_id.rsplit(".", 1)[1]
+    return {
+        "name": name,
+        "schema": "features",
+        "alias": name,
+        "columns": {column: {"name": column, "data_type": kind} for column, kind in columns.items()},
+        "config": {"contract": {"enforced": True}},
+    }
+
+
+def refused(given: dict[str, Any]) -> list[str]:
+    with pytest.raises(spec.SpecError) as error:
+        spec.exposures(given)
+    return str(error.value).splitlines()
+
+
+def test_features_are_the_contracts_columns_less_key_target_and_group() -> None:
+    (points,) = spec.exposures(manifest())
+    assert points.features == ("a", "b")
+    assert (points.relation, points.unique_id, points.heldout) == (
+        "features.points",
+        "model.tract.points",
+        "heldout_predictions",
+    )
+    assert (points.owner, points.owner_email) == ("Someone", "someone@example.com")
+    assert points.columns == {"id": "VARCHAR", "a": "DOUBLE", "b": "DOUBLE", "cell": "VARCHAR", "y": "DOUBLE"}
+
+
+def test_without_a_group_its_column_must_be_a_number() -> None:
+    assert refused(manifest({"group": None})) == [
+        "Exposure points: column cell of features.points is VARCHAR, not a number. "
+        "Features are the contract's columns less key, target and group: make it a number or take it out."
+    ]
+
+
+def test_exposures_that_do_not_ask_for_a_model_are_left_alone() -> None:
+    dashboard = exposure("dashboard", {"nonsense": 1}) | {"type": "dashboard"}
+    silent = exposure("silent", None) | {"config": {"meta": {}}}
+    assert [found.name for found in spec.exposures(manifest({}, dashboard, silent))] == ["points"]
+
+
+def test_meta_may_stand_beside_config_as_dbt_users_also_write_it() -> None:
+    given = manifest()
+    node = given["exposures"]["points"]
+    node["meta"] = node.pop("config")["meta"]
+    assert [found.name for found in spec.exposures(given)] == ["points"]
+
+
+@pytest.mark.parametrize(
+    ("ml", "sentence"),
+    [
+        (
+            {"colour": "red"},
+            "meta.ml.colour is not known. Allowed: " + ", ".join(spec.Spec.model_fields) + ".",
+        ),
+        ({"key": "ident"}, f"meta.ml.key is 'ident', which is no column. {ALLOWED}"),
+        ({"target": "z"}, f"meta.ml.target is 'z', which is no column. {ALLOWED}"),
+        ({"group": "block"}, f"meta.ml.group is 'block', which is no column. {ALLOWED}"),
+        ({"group": "id"}, "key, target and group must be three columns, not id, y, id."),
+        ({"split": "group", "group": None}, f"meta.ml.split is 'group', but meta.ml.group names no column. {ALLOWED}"),
+        ({"split": "time"}, "meta.ml.split is 'time'. Input should be 'random' or 'group'."),
+        ({"candidates": []}, "meta.ml.candidates is []. Tuple should have at least 1 item after validation, not 0."),
+        ({"folds": 1}, "meta.ml.folds is 1. Input should be greater than or equal to 2."),
+        ({"seed": -1}, "meta.ml.seed is -1. Input should be greater than or equal to 0."),
+        ({"level": 1}, "meta.ml.level is 1. Input should be less than 1."),
+        ({"refresh_margin": -0.1}, "meta.ml.refresh_margin is -0.1. Input should be greater than or equal to 0."),
+        (
+            {"predictions": "No-Table"},
+            "meta.ml.predictions is 'No-Table'. String should match pattern '^[a-z_][a-z0-9_]*$'.",
+        ),
+    ],
+)  # fmt: skip
+def test_a_setting_that_does_not_fit_is_named(ml: dict[str, Any], sentence: str) -> None:
+    assert refused(manifest(ml)) == [f"Exposure points: {sentence}"]
+
+
+def test_an_unknown_candidate_is_named_with_those_that_are_known() -> None:
+    (found,) = refused(manifest({"candidates": ["ridge", "forest"]}))
+    assert found.startswith("Exposure points: meta.ml.candidates.1 is 'forest'. Input should be 'ridge'")
+    (found,) = refused(manifest({"candidates": ["forest"]}))
+    assert found.startswith("Exposure points: meta.ml.candidates.0 is 'forest'. Input should be 'ridge'")
+
+
+def test_a_missing_setting_is_named_with_what_it_is() -> None:
+    given = manifest()
+    del given["exposures"]["points"]["config"]["meta"]["ml"]["key"]
+    del given["exposures"]["points"]["config"]["meta"]["ml"]["target"]
+    assert refused(given) == [
+        "Exposure points: meta.ml.key is missing (column that identifies a row).",
+        "Exposure points: meta.ml.target is missing (column to be predicted).",
+    ]
+
+
+def test_settings_that_are_no_mapping() -> None:
+    given = manifest()
+    given["exposures"]["points"]["config"]["meta"]["ml"] = ["id", "y"]
+    assert refused(given) == [
+        "Exposure points: meta.ml is ['id', 'y']. It must be a mapping with key, target and candidates."
+    ]
+
+
+@pytest.mark.parametrize(("column", "kind"), [("a", "varchar"), ("y", "date"), ("b", "timestamp")])
+def test_a_feature_or_target_that_is_not_a_number_is_named(column: str, kind: str) -> None:
+    columns = {"id": "varchar", "a": "double", "b": "double", "cell": "varchar", "y": "double"} | {column: kind}
+    assert refused(manifest(columns=columns)) == [
+        f"Exposure points: column {column} of features.points is {kind.upper()}, not a number. "
+        "Features are the contract's columns less key, target and group: make it a number or take it out."
+    ]
+
+
+def test_a_table_without_a_feature() -> None:
+    columns = {"id": "varchar", "cell": "varchar", "y": "double"}
+    assert refused(manifest(columns=columns)) == [
+        "Exposure points: features.points has no column left to learn from. Columns of features.points: id, cell, y."
+    ]
+
+
+def test_a_model_without_a_contract() -> None:
+    given = manifest()
+    given["nodes"]["model.tract.points"]["config"] = {}
+    assert refused(given) == [
+        "Exposure points: points has no enforced contract. "
+        "Set `contract: {enforced: true}` and name its columns with their types."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parents", "named"),
+    [
+        ((), "nothing"),
+        (("model.tract.points", "model.tract.others"), "model.tract.points, model.tract.others"),
+        (("source.tract.raw.points",), "source.tract.raw.points"),
+    ],
+)
+def test_an_exposure_learns_from_exactly_one_model(parents: tuple[str, ...], named: str) -> None:
+    wanting = exposure("points", {}, parents)
+    assert refused(manifest({}, wanting)) == [
+        f"Exposure points: depends_on names {named}. It must be exactly one model, the table to learn from."
+    ]
+
+
+def test_a_shared_table_of_predictions_needs_one_key() -> None:
+    other = exposure("zones", {"key": "cell", "target": "y", "group": "id", "candidates": ["ridge"]})
+    assert refused(manifest({}, other)) == [
+        "Exposure zones: its key is cell VARCHAR, but ml.predictions has the key id VARCHAR of exposure points. "
+        "Name another table in meta.ml.predictions."
+    ]
+    other["config"]["meta"]["ml"]["predictions"] = "zone_predictions"
+    assert [found.name for found in spec.exposures(manifest({}, other))] == ["points", "zones"]
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    other = exposure("zones", {"key": "id", "target": "z", "candidates": ["ridge"]})
+    found = refused(manifest({"folds": 1, "seed": -1}, other))
+    assert [line.split(" is ")[0] for line in found] == [
+        "Exposure points: meta.ml.folds",
+        "Exposure points: meta.ml.seed",
+        "Exposure zones: meta.ml.target",
+    ]
+
+
+def test_the_digest_changes_with_whatever_decides_what_is_learned_and_with_nothing_else() -> None:
+    (first,) = spec.exposures(manifest())
+    given = manifest()
+    given["exposures"]["points"] |= {"description": "In other words.", "owner": {"email": "other@example.com"}}
+    (reworded,) = spec.exposures(given)
+    (reseeded,) = spec.exposures(manifest({"seed": 1}))
+    (retyped,) = spec.exposures(
+        manifest(columns={"id": "varchar", "a": "double", "b": "float", "cell": "varchar", "y": "double"})
+    )
+    assert reworded.digest() == first.digest()
+    assert len({first.digest(), reseeded.digest(), retyped.digest()}) == 3
