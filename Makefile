@@ -38,6 +38,12 @@ shell: install  ## A Python prompt with the lake attached as `con`
 test: install  ## Run every test on a stack of its own
 	@$(BIN)/python -m pytest
 
+storm: install  ## Twenty publications by two builders, 30 SIGKILLs
+	@$(BIN)/python -m pytest -m storm -n 0
+
+latency: install  ## Measure the way from a build to its predictions on the running stack, stage by stage
+	@$(BIN)/python -m tests.bench.latency
+
 lint: install  ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -47,4 +53,4 @@ lock:  ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev pyproject.toml -o requirements.lock
 
-.PHONY: help install run up ui down connect shell test lint lock
+.PHONY: help install run up ui down connect shell test storm latency lint lock

@@ -1,11 +1,12 @@
 """Whether to start a run for a waiting publication, from the runs that were started for it before. Pure functions."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 TRIES = 3
-# The pause after a first failure, and how much longer each next one is. A hiccup of S3 or Postgres is over in
-# seconds; what lasts longer than two minutes wants a person.
+# The pause after a first failure, unless TRACT_RETRY_SECONDS says otherwise, and how much longer each next one is.
+# A hiccup of S3 or Postgres is over in seconds; what lasts longer than two minutes wants a person.
 PAUSE_SECONDS = 15.0
 PAUSE_GROWTH = 4.0
 
@@ -70,4 +71,4 @@ def decide(publication_id: str, runs: Sequence[Run], now: float) -> Start | Wait
 
 def pause(failures: int) -> float:
     """Seconds to wait after so many failures."""
-    return PAUSE_SECONDS * PAUSE_GROWTH ** (failures - 1)
+    return float(os.environ.get("TRACT_RETRY_SECONDS", PAUSE_SECONDS)) * PAUSE_GROWTH ** (failures - 1)

@@ -47,7 +47,12 @@ def assets(exposure: Exposure, features: dg.AssetKey) -> dg.AssetsDefinition:
         # scikit-learn takes 4 s to import: only a run that learns waits for it
         from ml.consumption import consume
 
-        consumption = consume(exposure, run_id=context.run_id, say=context.log.info)
+        try:
+            consumption = consume(exposure, run_id=context.run_id, say=context.log.info)
+        except Exception as error:
+            if type(error).__module__.startswith("ml."):  # a sentence for a person: the UI shows it first, as it is
+                raise dg.Failure(str(error)) from error
+            raise
         if consumption is None:
             return
         for key, facts in ((model_key(exposure), model_facts), (predictions_key(exposure), prediction_facts)):

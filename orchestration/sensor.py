@@ -21,6 +21,8 @@ EXPOSURE, PUBLICATION, TRY = "tract/exposure", "tract/publication", "tract/try"
 INTERVAL_SECONDS = 2
 # Of an exposure's newest runs, enough to hold every try of its newest publication.
 RUNS = 20
+# What Dagster says of a run whose process ended without a word.
+FROM_OUTSIDE = "This run has been marked as failed from outside the execution context."
 
 
 def follow_publications(
@@ -46,6 +48,10 @@ def follow_publications(
         try:
             with door.cursor() as con:
                 return _tick(context, con, exposures, features)
+        except duckdb.CatalogException as error:
+            if "ops.publications" not in str(error):
+                raise
+            return dg.SensorResult(skip_reason="Nothing was built in this lake yet: start with `dbt build`.")
         except duckdb.Error:
             door.close()
             raise
@@ -120,7 +126,7 @@ def _runs(context: dg.SensorEvaluationContext, exposure: Exposure) -> list[Run]:
 
 
 def _error(context: dg.SensorEvaluationContext, run_id: str) -> str:
-    """The sentence that ended a failed run: the innermost error of its first failed step, or what the daemon saw."""
+    """The sentence that ended a failed run: that of its first failed step, or what the daemon saw."""
     failures = context.instance.get_records_for_run(
         run_id, of_type={dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
     ).records
@@ -128,12 +134,15 @@ def _error(context: dg.SensorEvaluationContext, run_id: str) -> str:
         event = record.event_log_entry.dagster_event
         if event is None:
             continue
-        if event.is_step_failure and (error := event.step_failure_data.error):
+        if not event.is_step_failure:
+            return "its process was killed" if event.message == FROM_OUTSIDE else lake.first_line(event.message)
+        if (said := event.step_failure_data.user_failure_data) and said.description:
+            return lake.first_line(said.description)
+        if error := event.step_failure_data.error:
             while error.cause:
                 error = error.cause
             return lake.first_line(error.message)
-        return lake.first_line(event.message)
-    return "the run was killed"
+    return "its process was killed"
 
 
 def _event(key: dg.AssetKey, publication: Publication) -> dg.AssetMaterialization:

@@ -29,6 +29,7 @@ class Translator(DagsterDbtTranslator):
             DagsterDbtTranslatorSettings(
                 enable_duplicate_source_asset_keys=True,  # the tables of ml and ops are one asset here
                 enable_source_metadata=False,
+                enable_source_tests_as_checks=True,
             )
         )
         self.exposures = exposures

@@ -31,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ[STACK] = tempfile.mkdtemp(prefix="tract-tests-")
         os.environ["SCIKIT_LEARN_DATA"] = f"{os.environ[STACK]}/scikit_learn_data"
+    os.environ["TRACT_HOME"] = str(Path(os.environ[STACK]) / "nobody")  # of a test that asks for no home
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

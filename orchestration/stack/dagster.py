@@ -7,12 +7,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import URL
 
 from ml import catalog
-from orchestration.project import ROOT, TARGET
+from orchestration.project import ROOT
 from orchestration.stack import layout, ports, processes
 
 NAME = "dagster"
@@ -42,34 +44,49 @@ def environment(home: Path) -> dict[str, str]:
         "TRACT_HOME": str(home),
         "DAGSTER_HOME": str(home / "dagster"),
         "TRACT_DAGSTER_URL": url.render_as_string(hide_password=False),
-        "DBT_TARGET_PATH": str(TARGET),  # of dagster-dbt: partial parsing starts from there, artifacts go below it
+        # of dagster-dbt: partial parsing starts from there, artifacts go below it
+        "DBT_TARGET_PATH": str(home / "dbt"),
         "DAGSTER_DISABLE_TELEMETRY": "1",
     }
 
 
 def start(home: Path) -> str:
-    """Start it if it does not run; its address when it answers."""
+    """Start it if it does not run; its address when it answers.
+
+    Raises:
+        StackError: It does not come up, or cannot load the project; the message says why.
+    """
     if processes.find(home, NAME) is None:
-        directory = home / "dagster"
-        directory.mkdir(mode=0o700, exist_ok=True)
-        shutil.copyfile(ROOT / "orchestration" / "dagster.yaml", directory / "dagster.yaml")
-        layout.write(_file(home), {"port": next(p for p in range(FIRST_PORT, FIRST_PORT + 100) if ports.usable(p))})
-        dagster = Path(sys.executable).with_name("dagster")
-        processes.start(
-            home,
-            NAME,
-            [dagster, "dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(_port(home))],
-            env=environment(home),
-            cwd=ROOT,
-        )
+        _launch(home)
     deadline = time.monotonic() + PATIENCE
     while not _answers(home):
         if processes.find(home, NAME) is None:
             raise processes.failure(home, NAME, "did not start")
+        if _taken(home):
+            stop(home)
+            _launch(home)
         if time.monotonic() > deadline:
             raise processes.failure(home, NAME, f"did not answer within {PATIENCE:.0f} s")
         time.sleep(0.3)
+    if error := _load_error(home):
+        stop(home)  # so that the next start loads what was mended
+        raise layout.StackError(f"Dagster cannot load the project: {error.strip()}")
     return address(home)
+
+
+def _launch(home: Path) -> None:
+    directory = home / "dagster"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    shutil.copyfile(ROOT / "orchestration" / "dagster.yaml", directory / "dagster.yaml")
+    layout.write(_file(home), {"port": next(p for p in range(FIRST_PORT, FIRST_PORT + 100) if ports.usable(p))})
+    dagster = Path(sys.executable).with_name("dagster")
+    processes.start(
+        home,
+        NAME,
+        [dagster, "dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(_port(home))],
+        env=environment(home),
+        cwd=ROOT,
+    )
 
 
 def stop(home: Path) -> bool:
@@ -103,17 +120,63 @@ def _port(home: Path) -> int:
 
 
 def _answers(home: Path) -> bool:
-    """Whether the webserver has loaded our code location."""
-    question = json.dumps({"query": "{workspaceOrError {... on Workspace {locationEntries {loadStatus}}}}"}).encode()
+    """Whether the webserver has our code location, or an error in its place."""
+    said = _ask(home)
+    return said is not None and _ours(home, said) and any(entry["loadStatus"] == "LOADED" for entry in _entries(said))
+
+
+def _taken(home: Path) -> bool:
+    """Whether another home's webserver answers: it took the port while ours was loading."""
+    said = _ask(home)
+    return said is not None and not _ours(home, said)
+
+
+def _load_error(home: Path) -> str | None:
+    """Why our code location cannot be loaded; None when it is."""
+    for entry in _entries(_ask(home) or {}):
+        location = entry["locationOrLoadError"] or {}
+        if "message" in location:
+            chain = location["errorChain"]
+            return str(chain[-1]["error"]["message"] if chain else location["message"])
+    return None
+
+
+def _ask(home: Path) -> dict[str, Any] | None:
+    """What the webserver at our port says of itself; None while there is none."""
     request = urllib.request.Request(
-        f"{address(home)}/graphql", data=question, headers={"content-type": "application/json"}
+        f"{address(home)}/graphql",
+        data=json.dumps({"query": _STATE}).encode(),
+        headers={"content-type": "application/json"},
     )
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
-            entries = json.load(answer)["data"]["workspaceOrError"]["locationEntries"]
-    except (OSError, urllib.error.URLError, KeyError, ValueError):
-        return False
-    return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
+            said: dict[str, Any] | None = json.load(answer).get("data")
+    except (OSError, urllib.error.URLError, ValueError):
+        return None
+    return said
+
+
+def _ours(home: Path, said: Mapping[str, Any]) -> bool:
+    return f"base_dir: {home / 'dagster'}\n" in said["instance"]["info"]
+
+
+def _entries(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The code locations, of which there is one."""
+    entries: list[dict[str, Any]] = said.get("workspaceOrError", {}).get("locationEntries", [])
+    return entries
+
+
+_STATE = """
+{
+  instance { info }
+  workspaceOrError { ... on Workspace {
+    locationEntries {
+      loadStatus
+      locationOrLoadError { ... on PythonError { message errorChain { error { message } } } }
+    }
+  } }
+}
+"""
 
 
 def _file(home: Path) -> Path:

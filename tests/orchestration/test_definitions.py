@@ -1,0 +1,190 @@
+"""The asset graph, jobs and sensors, written out: none of it changes unseen."""
+
+import copy
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ml import spec
+from orchestration import project
+from orchestration.translator import Translator, predictions_key
+from tests.conftest import ROOT
+
+DBT, LEARNED = {"dbt", "duckdb"}, {"python", "sklearn", "s3"}
+
+# asset: (what it is made from, its team, its kinds, the checks on it that are not tests of dbt)
+ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
+    "landing/california_housing": ([], "producer", DBT, []),
+    "staging/stg_california_housing": (["landing/california_housing"], "producer", DBT, []),
+    "features/housing_features": (
+        ["staging/stg_california_housing"],
+        "producer",
+        DBT,
+        ["housing_value_published_in_time"],
+    ),
+    "features/housing_feature_scaling": (["features/housing_features"], "producer", DBT, []),
+    "features/housing_features_scaled": (
+        ["features/housing_feature_scaling", "features/housing_features"],
+        "producer",
+        DBT,
+        [],
+    ),
+    "housing_value/model": (
+        ["features/housing_features"],
+        "consumer",
+        LEARNED,
+        ["artifact_unchanged", "better_than_mean"],
+    ),
+    "housing_value/predictions": (
+        ["features/housing_features", "housing_value/model"],
+        "consumer",
+        {"duckdb", "table"},
+        ["every_row_predicted"],
+    ),
+    "marts/housing_valuations": (["features/housing_features", "housing_value/predictions"], "consumer", DBT, []),
+    "exports/california_housing": (["landing/california_housing"], "consumer", DBT, []),
+    "exports/housing_valuations": (["marts/housing_valuations"], "consumer", DBT, []),
+}
+
+# job: the assets that it makes
+JOBS = {
+    "build_features": [
+        "exports/california_housing",
+        "features/housing_feature_scaling",
+        "features/housing_features",
+        "features/housing_features_scaled",
+        "landing/california_housing",
+        "staging/stg_california_housing",
+    ],
+    "learn_housing_value": [
+        "exports/housing_valuations",
+        "housing_value/model",
+        "housing_value/predictions",
+        "marts/housing_valuations",
+    ],
+    "maintain_lake": [],
+    "replay_housing_value": [],
+}
+
+# sensor: (seconds between looks, the jobs that it starts)
+SENSORS = {"follow_publications": (2, ["learn_housing_value"]), "expect_publications": (60, [])}
+
+# schedule: (when, the job that it starts)
+SCHEDULES = {"maintain_lake_schedule": ("0 3 * * *", "maintain_lake")}
+
+
+@pytest.fixture(scope="module")
+def repository() -> dg.RepositoryDefinition:
+    from orchestration.definitions import definitions
+
+    return definitions.get_repository_def()
+
+
+@pytest.fixture(scope="module")
+def manifest() -> Mapping[str, Any]:
+    return project.manifest()
+
+
+def test_the_assets_are_these(repository: dg.RepositoryDefinition, manifest: Mapping[str, Any]) -> None:
+    graph = repository.asset_graph
+    tests = {node["name"] for node in manifest["nodes"].values() if node["resource_type"] == "test"}
+    found = {}
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        found[key.to_user_string()] = (
+            sorted(parent.to_user_string() for parent in node.parent_keys),
+            node.group_name,
+            set(node.kinds),
+            sorted(check.name for check in node.check_keys if check.name not in tests),
+        )
+    assert found == ASSETS
+
+
+def test_every_asset_is_its_teams(repository: dg.RepositoryDefinition) -> None:
+    graph = repository.asset_graph
+    owners = {key.to_user_string(): graph.get(key).owners for key in graph.get_all_asset_keys()}
+    assert owners == {name: [f"{team}@example.com"] for name, (_, team, _, _) in ASSETS.items()}
+
+
+def test_every_test_of_a_learned_from_table_is_a_check_on_it(
+    repository: dg.RepositoryDefinition, manifest: Mapping[str, Any]
+) -> None:
+    tests = {
+        node["name"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "test" and node.get("attached_node") == "model.tract.housing_features"
+    }
+    checks = repository.asset_graph.get(dg.AssetKey(["features", "housing_features"])).check_keys
+    assert tests
+    assert tests <= {check.name for check in checks}
+
+
+def test_the_jobs_make_these(repository: dg.RepositoryDefinition) -> None:
+    found = {
+        job.name: sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
+        for job in repository.get_all_jobs()
+        if not job.name.startswith("__")
+    }
+    assert found == JOBS
+
+
+def test_the_sensors_and_schedules_start_these_by_themselves(repository: dg.RepositoryDefinition) -> None:
+    sensors = repository.sensor_defs
+    assert {s.name: (s.minimum_interval_seconds, [t.job_name for t in s.targets]) for s in sensors} == SENSORS
+    schedules = repository.schedule_defs
+    assert {s.name: (s.cron_schedule, s.job_name) for s in schedules} == SCHEDULES
+    assert {s.default_status for s in sensors} == {dg.DefaultSensorStatus.RUNNING}
+    assert {s.default_status for s in schedules} == {dg.DefaultScheduleStatus.RUNNING}
+
+
+def test_with_two_exposures_both_predictions_feed_what_reads_them(manifest: Mapping[str, Any]) -> None:
+    (one,) = spec.exposures(manifest)
+    other = replace(one, name="other_value")
+    mart = Translator([one, other]).get_asset_spec(manifest, "model.tract.housing_valuations", None)
+    assert {dep.asset_key for dep in mart.deps} == {
+        dg.AssetKey(["features", "housing_features"]),
+        predictions_key(one),
+        predictions_key(other),
+    }
+    features = Translator([one, other]).get_asset_spec(manifest, "model.tract.housing_features", None)
+    assert {dep.asset_key for dep in features.deps} == {dg.AssetKey(["staging", "stg_california_housing"])}
+
+
+def test_a_spec_that_does_not_fit_is_said_at_loading(
+    manifest: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = copy.deepcopy(dict(manifest))
+    exposure = wrong["exposures"]["exposure.tract.housing_value"]
+    for meta in (exposure.get("meta", {}), exposure["config"]["meta"]):
+        if "ml" in meta:
+            meta["ml"]["targt"] = meta["ml"].pop("target")
+    monkeypatch.setattr(project, "manifest", lambda: wrong)
+    with pytest.raises(spec.SpecError) as error:
+        runpy.run_path(str(ROOT / "orchestration" / "definitions.py"))
+    missing, unknown = str(error.value).splitlines()
+    assert missing == "Exposure housing_value: meta.ml.target is missing (column to be predicted)."
+    assert unknown.startswith("Exposure housing_value: meta.ml.targt is not known. Allowed: key, target, group, ")
+
+
+def test_dagster_finds_nothing_to_complain_of(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [str(Path(sys.executable).with_name("dagster")), "definitions", "validate", "-m", "orchestration.definitions"],
+        cwd=tmp_path,  # nothing depends on the current directory
+        env={**os.environ, "PATH": "/usr/bin:/bin", "DAGSTER_HOME": ""},  # nor on an activated environment
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    said = (told.stdout + told.stderr).splitlines()
+    ours = [line for line in said if "Warning" in line and ("orchestration/" in line or "/ml/" in line)]
+    assert ours == []
