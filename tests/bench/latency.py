@@ -49,7 +49,7 @@ def stages(instance: dg.DagsterInstance, publication: str) -> dict[str, float]:
         event = entry.dagster_event
         if event is None:
             continue
-        first.setdefault(f"{event.event_type_value} {event.step_key or ''}".strip(), entry.timestamp)
+        first.setdefault(f"{event.event_type.name} {event.step_key or ''}".strip(), entry.timestamp)
         if event.is_step_materialization:
             for name, value in event.step_materialization_data.materialization.metadata.items():
                 if name.startswith("seconds to "):
@@ -105,7 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         for number in range(BUILDS):
             source = Path(directory) / f"less-{number}.parquet"
-            rows = california_housing.fetch().drop(index=number)
+            rows = california_housing.fetch().drop(index=(int(time.time()) + number) % 20_000)
             duckdb.from_df(rows).write_parquet(str(source))
             publication = build(source)
             measured.append(stages(instance, publication))

@@ -41,9 +41,9 @@ T = TypeVar("T")
 
 
 def until(found: Callable[[], T | None], what: str, every: float = 0.2) -> T:
-    """The first answer that is neither None nor False; fails when none comes."""
+    """The first answer that is not None, False or empty; fails when none comes."""
     deadline = time.monotonic() + PATIENCE
-    while (answer := found()) is None or answer is False:
+    while not (answer := found()):
         assert time.monotonic() < deadline, f"hangs: {what}"
         time.sleep(every)
     return answer
@@ -78,7 +78,7 @@ class Warehouse:
             from lake.ops.consumptions
             where exposure = ? and publication_id = ?
         """
-        found = until(lambda: self.rows(query, NAME, publication) or None, f"{publication} is not consumed")
+        found = until(lambda: self.rows(query, NAME, publication), f"{publication} is not consumed")
         assert len(found) == 1
         return dict(zip(("outcome", "reason", "version", "predicted", "run"), found[0], strict=True))
 
@@ -94,11 +94,11 @@ class Warehouse:
     def settled(self, publication: str) -> list[dg.RunRecord]:
         """The same, once all of them have ended."""
 
-        def ended() -> list[dg.RunRecord] | None:
-            runs = self.runs(publication)
-            return runs if all(run.dagster_run.is_finished for run in runs) else None
-
-        return until(ended, f"a run for {publication} does not end")
+        until(
+            lambda: all(run.dagster_run.is_finished for run in self.runs(publication)),
+            f"a run for {publication} does not end",
+        )
+        return self.runs(publication)
 
     # builders
 
