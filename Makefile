@@ -49,8 +49,9 @@ lint: install  ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# pip with hashes wants extras to be named where they are pinned, so they are not stripped.
 lock:  ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra dev pyproject.toml -o requirements.lock
 
 .PHONY: help install run up ui down connect shell test storm latency lint lock
