@@ -43,28 +43,23 @@ class Dbt(DbtCliResource):
 
 def producer_models(manifest: Mapping[str, Any], translator: Translator) -> dg.AssetsDefinition:
     """The models up to the features, and whatever else does not read predictions."""
-
-    @dbt_assets(
-        name="producer_models",
-        manifest=manifest,
-        project=project,
-        exclude=AFTER_LEARNING,
-        dagster_dbt_translator=translator,
-    )
-    def build(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
-        yield from _build(context, dbt, manifest)
-
-    return build
+    return _models("producer_models", manifest, translator, exclude=AFTER_LEARNING)
 
 
 def consumer_models(manifest: Mapping[str, Any], translator: Translator) -> dg.AssetsDefinition:
     """The models that read predictions: marts, monitoring, exports."""
+    return _models("consumer_models", manifest, translator, select=AFTER_LEARNING)
 
+
+def _models(
+    name: str, manifest: Mapping[str, Any], translator: Translator, select: str = "fqn:*", exclude: str = ""
+) -> dg.AssetsDefinition:
     @dbt_assets(
-        name="consumer_models",
+        name=name,
         manifest=manifest,
         project=project,
-        select=AFTER_LEARNING,
+        select=select,
+        exclude=exclude,
         dagster_dbt_translator=translator,
     )
     def build(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:

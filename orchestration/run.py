@@ -14,8 +14,6 @@ from orchestration.attempts import TRIES
 from orchestration.stack import layout
 
 EXPOSURE = "housing_value"
-# What a run's log says that is not for the terminal: dbt's own log and Dagster's housekeeping stay in the UI.
-SHOWN = ("LogMessageEvent",)
 CONSUMER_PATIENCE = 120.0  # seconds for the daemon to start a run; it takes about 5
 
 
@@ -109,7 +107,7 @@ def _watch(console: Console, address: str, run_id: str, fail: bool = True) -> bo
                     bar.console.print(f"   [red]✗[/] {event.subject}: {event.message}")
             elif event.kind == "ExecutionStepFailureEvent":
                 errors.append(event.message.strip())
-            elif event.kind in SHOWN and event.message.startswith(EXPOSURE):
+            elif event.kind == "LogMessageEvent" and event.step == f"consume_{EXPOSURE}":
                 bar.console.print(f"     {event.message}")
     if webserver.status(address, run_id) == "SUCCESS":
         seconds = time.monotonic() - started

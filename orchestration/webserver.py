@@ -20,9 +20,10 @@ class WebserverError(Exception):
 
 @dataclass(frozen=True)
 class Event:
-    """One line of a run's log: Dagster's event type, the message, and the asset or check that it is about."""
+    """One line of a run's log: Dagster's event type, the step, the message, and the asset or check that it is about."""
 
     kind: str
+    step: str
     message: str
     subject: str
     passed: bool
@@ -119,7 +120,7 @@ query ($run: ID!, $cursor: String) {
       cursor hasMore
       events {
         __typename
-        ... on MessageEvent { message eventType }
+        ... on MessageEvent { message stepKey }
         ... on MaterializationEvent {
           assetKey { path }
           metadataEntries { label ... on IntMetadataEntry { intValue } }
@@ -147,4 +148,4 @@ def _event(said: Mapping[str, Any]) -> Event:
     elif kind == "ExecutionStepFailureEvent" and said["error"]:
         chain = said["error"]["errorChain"]
         message = chain[-1]["error"]["message"] if chain else said["error"]["message"]
-    return Event(kind, message, subject, passed, rows)
+    return Event(kind, said.get("stepKey") or "", message, subject, passed, rows)

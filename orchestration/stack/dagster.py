@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +93,13 @@ def _launch(home: Path) -> None:
 
 def stop(home: Path) -> bool:
     """Stop it with the processes that it started; whether it ran."""
-    return processes.stop(home, NAME)
+    pid = processes.find(home, NAME)
+    stopped = processes.stop(home, NAME)
+    if pid is not None:
+        # What is left of its group: a code server that waits for the end of a run, and the run, which is tried again.
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    return stopped
 
 
 def status(home: Path) -> processes.Status:

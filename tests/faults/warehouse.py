@@ -173,11 +173,11 @@ class Warehouse:
         until(lambda: not group(pid), "killed processes do not end", every=0.02)
 
     def stop(self) -> None:
-        """Stop Dagster, and leave no process of it."""
+        """Stop Dagster as `make down` does, and see that no process of it is left."""
         pid = processes.find(self.home, dagster.NAME)
         dagster.stop(self.home)
-        for process in group(pid) if pid else []:
-            process.kill()
+        if pid is not None:
+            until(lambda: not group(pid), "stopped processes do not end", every=0.02)
 
     def ask(self, query: str, **variables: object) -> Any:
         """Ask Dagster's webserver."""
