@@ -38,6 +38,9 @@ shell: install  ## A Python prompt with the lake attached as `con`
 test: install  ## Run every test on a stack of its own
 	@$(BIN)/python -m pytest
 
+faults: install  ## Kill and break things one at a time, and see that nothing is lost (CI runs it, too)
+	@$(BIN)/python -m pytest -m faults -n 0
+
 storm: install  ## Twenty publications by two builders, 30 SIGKILLs
 	@$(BIN)/python -m pytest -m storm -n 0
 
@@ -54,4 +57,4 @@ lock:  ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra dev pyproject.toml -o requirements.lock
 
-.PHONY: help install run up ui down connect shell test storm latency lint lock
+.PHONY: help install run up ui down connect shell test faults storm latency lint lock

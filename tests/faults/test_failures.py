@@ -7,7 +7,7 @@ from ml import artifacts, registry
 from orchestration.sensor import TRY
 from tests.faults.warehouse import NAME, Warehouse
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 
 
 def test_three_tries_then_failed_with_the_reason(warehouse: Warehouse) -> None:

@@ -15,7 +15,7 @@ from orchestration.sensor import TRY
 from orchestration.stack import dagster
 from tests.faults.warehouse import Warehouse, pid_of, until
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 
 
 def whole(warehouse: Warehouse, publication: str) -> None:
