@@ -127,9 +127,12 @@ def _alive(pid: int, born: float) -> bool:
         del _children[pid]
         return False
     try:
-        return _born(pid) == born and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        alive = _born(pid) == born and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+    if not alive and pid in _children and _children[pid].poll() is not None:
+        del _children[pid]  # it died since the poll above, and is reaped now
+    return alive
 
 
 def _born(pid: int) -> float:
