@@ -38,7 +38,7 @@ shell: install  ## A Python prompt with the lake attached as `con`
 test: install  ## Run every test on a stack of its own
 	@$(BIN)/python -m pytest
 
-faults: install  ## Kill and break things one at a time, and see that nothing is lost (CI runs it, too)
+faults: install  ## Kill and break things one at a time, and see that nothing is lost
 	@$(BIN)/python -m pytest -m faults -n 0
 
 storm: install  ## Twenty publications by two builders, 30 SIGKILLs
