@@ -1,5 +1,8 @@
 """One connection to the lake for the life of a process that asks again and again."""
 
+from collections.abc import Callable
+
+import dagster as dg
 import duckdb
 
 from ml import lake
@@ -11,18 +14,25 @@ class Door:
     def __init__(self) -> None:
         self.con: duckdb.DuckDBPyConnection | None = None
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A cursor on the connection, which is made when there is none.
+    def tick(self, look: Callable[[duckdb.DuckDBPyConnection], dg.SensorResult]) -> dg.SensorResult:
+        """What a sensor sees through a cursor of the connection, which is made when there is none.
+
+        A connection that failed is forgotten: the next tick enters anew. A lake without tables is nothing to look at.
 
         Raises:
             LakeUnavailableError: The lake is not up.
         """
-        if self.con is None:
-            self.con = lake.connect()
-        return self.con.cursor()
-
-    def close(self) -> None:
-        """Forget a connection that failed: the next cursor enters anew."""
-        if self.con is not None:
-            self.con.close()
-            self.con = None
+        try:
+            if self.con is None:
+                self.con = lake.connect()
+            with self.con.cursor() as con:
+                return look(con)
+        except duckdb.CatalogException as error:
+            if "ops.publications" not in str(error):
+                raise
+            return dg.SensorResult(skip_reason="Nothing was built in this lake yet: start with `dbt build`.")
+        except duckdb.Error:
+            if self.con is not None:
+                self.con.close()
+                self.con = None
+            raise

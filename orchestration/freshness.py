@@ -74,16 +74,7 @@ def expect_publications(exposures: Sequence[Exposure], features: Mapping[str, dg
         target=None,
     )
     def expect(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        try:
-            with door.cursor() as con:
-                return tick(con, exposures, features, context.cursor, datetime.now(UTC))
-        except duckdb.CatalogException as error:
-            if "ops.publications" not in str(error):
-                raise
-            return dg.SensorResult(skip_reason="Nothing was built in this lake yet: start with `dbt build`.")
-        except duckdb.Error:
-            door.close()
-            raise
+        return door.tick(lambda con: tick(con, exposures, features, context.cursor, datetime.now(UTC)))
 
     return expect
 

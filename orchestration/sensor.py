@@ -45,16 +45,7 @@ def follow_publications(
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def follow(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        try:
-            with door.cursor() as con:
-                return _tick(context, con, exposures, features)
-        except duckdb.CatalogException as error:
-            if "ops.publications" not in str(error):
-                raise
-            return dg.SensorResult(skip_reason="Nothing was built in this lake yet: start with `dbt build`.")
-        except duckdb.Error:
-            door.close()
-            raise
+        return door.tick(lambda con: _tick(context, con, exposures, features))
 
     return follow
 
@@ -79,7 +70,7 @@ def _tick(
             continue
         settled = False
         newest = waiting[-1]
-        decision = decide(newest.publication_id, _runs(context, exposure), time.time())
+        decision = decide(newest.publication_id, _runs(context, exposure, newest), time.time())
         if isinstance(decision, Start):
             said.append(f"{exposure.name}: starts try {decision.number} for {newest.publication_id}.")
             requests.append(_request(exposure, newest, decision.number))
@@ -112,14 +103,20 @@ def _request(exposure: Exposure, publication: Publication, number: int) -> dg.Ru
     )
 
 
-def _runs(context: dg.SensorEvaluationContext, exposure: Exposure) -> list[Run]:
+def _runs(context: dg.SensorEvaluationContext, exposure: Exposure, newest: Publication) -> list[Run]:
+    """The exposure's newest runs; errors are looked up for those of the publication that is decided about alone."""
+
+    def error(run: dg.DagsterRun) -> str:
+        ours = run.tags[PUBLICATION] == newest.publication_id
+        return _error(context, run.run_id) if ours and run.is_finished and not run.is_success else ""
+
     records = context.instance.get_run_records(dg.RunsFilter(tags={EXPOSURE: exposure.name}), limit=RUNS)
     return [
         Run(
             run_id=record.dagster_run.run_id,
             publication_id=record.dagster_run.tags[PUBLICATION],
             ended_at=(record.end_time or time.time()) if record.dagster_run.is_finished else None,
-            error="" if record.dagster_run.is_success else _error(context, record.dagster_run.run_id),
+            error=error(record.dagster_run),
         )
         for record in records
     ]
