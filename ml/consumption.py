@@ -52,7 +52,7 @@ def consume(exposure: Exposure, *, run_id: str | None = None, say: Say = print) 
     Raises:
         LakeUnavailableError: The lake is not up.
         LockLostError: Postgres ended the lock's connection before the commit; nothing was written.
-        RowsError, FoldsError, ArtifactError: The publication cannot be consumed; nothing was written.
+        RowsError, EstimatorError, ParityError, ArtifactError: The publication cannot be consumed; nothing was written.
     """
     with catalog.lock(f"consume {exposure.name}", say=say) as confirm, lake.connect() as con:
         waiting = ledger.pending(con, exposure)
@@ -91,9 +91,9 @@ def _consume(
         reason = verdict.reason if verdict.promoted else f"not promoted, {verdict.reason}"
         champion = learned.version if verdict.promoted else serving
     predicted_as = ledger.predicted_as(con, exposure, judged_as, champion.version_id) if champion else None
-    pipeline = None
+    estimator = None
     if champion and not predicted_as:
-        pipeline = learned.pipeline if learned and champion == learned.version else registry.load(con, champion)
+        estimator = learned.estimator if learned and champion == learned.version else registry.load(con, champion)
     watch.lap("decide", f"{outcome}: {reason}")
 
     rows = 0
@@ -102,10 +102,10 @@ def _consume(
             registry.record(con, exposure, publication, learned.version, learned.judgement)
             if verdict and verdict.promoted:
                 registry.promote(con, exposure, learned.version, "gate", verdict.reason)
-        if champion and pipeline:
+        if champion and estimator is not None:
             from ml import scoring
 
-            rows = scoring.score(con, exposure, publication, champion, pipeline)
+            rows = scoring.score(con, exposure, publication, champion, estimator, watch.say)
             predicted_as = publication.publication_id
         for superseded in older:
             ledger.record(

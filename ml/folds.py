@@ -1,48 +1,77 @@
-"""Which rows are held out together. Folds depend on keys and groups alone, never on the order of rows."""
+"""Which rows are held out together, as SQL over the published rows: it depends on keys and groups, never on order."""
 
 import hashlib
-from collections.abc import Hashable
+import heapq
+from collections.abc import Iterable, Mapping
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-from sklearn.model_selection import GroupKFold
+from ml.moments import quoted
 
-from ml.spec import Exposure
-
-Folds = npt.NDArray[np.int32]
-
-
-class FoldsError(Exception):
-    """Rows cannot be split as the spec asks; the message says why."""
+# Groups are held out by buckets of their hash: as whole as groups are, and few enough to be listed in a query. Looking
+# a fold up in a list took 0.5 s of the 2.6 s for the moments of 10 million rows, joining a table of groups 4 s.
+BUCKETS = 1024
+# Buckets are sampled whole where this many of the largest would fit into a fold's share of the sample.
+BUCKETS_A_FOLD = 10
 
 
-def folds(frame: pd.DataFrame, exposure: Exposure, split: str) -> Folds:
-    """The fold of each row, shape (rows,), from 0 to `spec.folds` - 1.
+def bucket_sql(group: str) -> str:
+    """The bucket of a row's group, from 0 to BUCKETS - 1."""
+    return f"cast(hash({quoted(group)}) % {BUCKETS} as bigint)"
 
-    `random`: rows in the order of a seeded hash of their key, dealt out in turn. `group`: scikit-learn's
-    `GroupKFold`, whole groups to the smallest fold, the largest first.
 
-    Raises:
-        FoldsError: There are fewer groups than folds.
+def assign(sizes: Mapping[int, int], folds: int) -> dict[int, int]:
+    """The fold of each bucket, from 0: the largest first, each to the fold with the fewest rows so far.
+
+    The rule of scikit-learn's `GroupKFold`, for groups known by their number of rows.
     """
-    spec = exposure.spec
-    if split == "random":
-        order = np.argsort([_seeded(key, spec.seed) for key in frame[spec.key]], kind="stable")
-        found = np.empty(len(frame), dtype=np.int32)
-        found[order] = np.arange(len(frame)) % spec.folds
-        return found
-    groups = frame[spec.group]
-    if groups.nunique() < spec.folds:
-        raise FoldsError(
-            f"Exposure {exposure.name}: column {spec.group} has {groups.nunique()} groups; "
-            f"{spec.folds} folds by group need at least as many. Lower meta.ml.folds or choose another group."
-        )
-    found = np.empty(len(frame), dtype=np.int32)
-    for number, (_, held_out) in enumerate(GroupKFold(spec.folds).split(frame, groups=groups)):
-        found[held_out] = number
+    lightest = [(0, fold) for fold in range(folds)]
+    found = {}
+    for bucket in sorted(sizes, key=lambda bucket: (-sizes[bucket], bucket)):
+        rows, fold = lightest[0]
+        heapq.heapreplace(lightest, (rows + sizes[bucket], fold))
+        found[bucket] = fold
     return found
 
 
-def _seeded(key: Hashable, seed: int) -> bytes:
-    return hashlib.md5(f"{seed}:{key}".encode(), usedforsecurity=False).digest()
+def group_sql(group: str, fold: Mapping[int, int]) -> str:
+    """The fold of a row's group, given the fold of each bucket."""
+    listed = ", ".join(str(fold.get(bucket, 0)) for bucket in range(BUCKETS))
+    return f"(cast([{listed}] as utinyint[]))[1 + {bucket_sql(group)}]"
+
+
+def random_sql(key: str, folds: int, seed: int) -> str:
+    """The random fold of a row, from 0 to folds - 1: a seeded hash of its key.
+
+    Of the smallest type: DuckDB then groups by it in an array, which takes 3.1 s for 10 million rows of moments on
+    two threads, where a fold of type integer takes 3.7.
+    """
+    return f"cast(hash({quoted(key)}, {seed}) % {folds} as utinyint)"
+
+
+def sampled_buckets(sizes: Mapping[int, int], most: int, folds: int, seed: int) -> set[int] | None:
+    """Whole buckets of `most` rows or fewer in all, in the order of a seeded hash; None where they are too large.
+
+    Rows of one group resemble each other, so a sample of groups shows less of the variety than one of rows, but keeps
+    what lies within a group. Where so few fit that folds of them would be uneven, rows are sampled instead.
+    """
+    if max(sizes.values()) * BUCKETS_A_FOLD * folds > most:
+        return None
+    chosen, rows = set(), 0
+    for bucket in sorted(sizes, key=lambda bucket: _seeded(bucket, seed)):
+        if rows + sizes[bucket] <= most:
+            chosen.add(bucket)
+            rows += sizes[bucket]
+    return chosen
+
+
+def in_buckets_sql(group: str, buckets: Iterable[int]) -> str:
+    """Whether a row's group is in one of these buckets."""
+    return f"{bucket_sql(group)} in ({', '.join(map(str, sorted(buckets)))})"
+
+
+def share_sql(key: str, share: float, seed: int) -> str:
+    """Whether a row is in a random sample of this share of the rows: another seeded hash of its key."""
+    return f"hash({quoted(key)}, {seed}, 'sample') < {int(share * 2**64)}"
+
+
+def _seeded(bucket: int, seed: int) -> bytes:
+    return hashlib.md5(f"{seed}:{bucket}".encode(), usedforsecurity=False).digest()

@@ -12,9 +12,10 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
-from ml.fitting import fit
-from ml.folds import folds
-from ml.spec import MEAN, Exposure
+from ml.candidates import Candidate
+from ml.moments import complement
+from ml.spec import MEAN
+from ml.training_set import TrainingSet
 
 Vector = npt.NDArray[np.float64]
 
@@ -24,7 +25,7 @@ class Judgement:
     """A candidate's held-out predictions and its metrics.
 
     Attributes:
-        heldout: A row per split and key: split, fold, the key, actual, predicted.
+        heldout: A row per split and key: candidate, split, fold, the key, actual, predicted.
         metrics: A row per candidate (itself and `mean`), split, slice and metric, with its value.
     """
 
@@ -48,9 +49,10 @@ class Judgement:
 
 
 def measure(actual: Vector, predicted: Vector) -> dict[str, float]:
-    """The metrics of predictions of shape (rows,); errors in the target's unit."""
+    """The metrics of predictions of shape (rows,), and how many rows; errors in the target's unit."""
     error = np.abs(actual - predicted)
     return {
+        "rows": float(len(actual)),
         "rmse": float(root_mean_squared_error(actual, predicted)),
         "mae": float(mean_absolute_error(actual, predicted)),
         "r2": float(r2_score(actual, predicted)),
@@ -59,34 +61,37 @@ def measure(actual: Vector, predicted: Vector) -> dict[str, float]:
     }
 
 
-def judge(candidate: str, frame: pd.DataFrame, exposure: Exposure) -> Judgement:
-    """Hold out every row once for each split, fitting the candidate anew without the row's fold.
+def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
+    """Hold out every sampled row once for each split, by fits that have not seen the row's fold.
 
     Both splits are judged where the spec names a group: the gate looks at the spec's own, the other stands beside it.
     """
-    spec = exposure.spec
-    features, target = frame[list(exposure.features)], frame[spec.target]
+    key = training.exposure.spec.key
+    actual: Vector = np.asarray(training.target, np.float64)
     heldout, metrics = [], []
-    for split in ("random", "group") if spec.group else ("random",):
-        fold = folds(frame, exposure, split)
-        predicted, mean = np.empty(len(frame)), np.empty(len(frame))
-        for number in range(spec.folds):
-            held = fold == number
-            fitted = fit(candidate, features[~held], target[~held])
-            predicted[held] = fitted.pipeline.predict(features[held])
-            mean[held] = target[~held].mean()
+    for split, moments in training.moments.items():
+        fold = training.fold(split)
+        predicted = candidate.held_out(split)
+        means = {number: float(complement(moments, number).mean[-1]) for number in moments}
+        mean: Vector = np.array([means[number] for number in fold], np.float64)
         heldout.append(
             pd.DataFrame(
-                {"split": split, "fold": fold, spec.key: frame[spec.key], "actual": target, "predicted": predicted}
+                {
+                    "candidate": candidate.name,
+                    "split": split,
+                    "fold": fold,
+                    key: training.sample[key],
+                    "actual": actual,
+                    "predicted": predicted,
+                }
             )
         )
-        actual = target.to_numpy()
-        for name, values in ((candidate, predicted), (MEAN, mean)):
+        for name, values in ((candidate.name, predicted), (MEAN, mean)):
             metrics += [
                 {"candidate": name, "split": split, "slice": "all", "metric": metric, "value": value}
                 for metric, value in measure(actual, values).items()
             ]
-    return Judgement(candidate, pd.concat(heldout, ignore_index=True), pd.DataFrame(metrics))
+    return Judgement(candidate.name, pd.concat(heldout, ignore_index=True), pd.DataFrame(metrics))
 
 
 def half_width(judgement: Judgement, split: str, level: float) -> float:

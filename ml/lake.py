@@ -98,6 +98,8 @@ def connect() -> duckdb.DuckDBPyConnection:
         load_extensions(con)
         con.execute(ATTACH)
         con.execute("use lake")
+        # counts how far a statement is, for `ml.progress`; nothing is drawn
+        con.execute("set enable_progress_bar = true; set enable_progress_bar_print = false; set progress_bar_time = 0")
     except (duckdb.Error, LakeUnavailableError) as error:
         con.close()
         if isinstance(error, LakeUnavailableError):

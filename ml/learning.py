@@ -1,17 +1,18 @@
 """From a published snapshot to a version that could serve: read, judge, fit, save. Nothing is committed here."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
-import pandas as pd
-from sklearn.pipeline import Pipeline
 
-from ml import artifacts, fitting, judging, registry, snapshot
+from ml import artifacts, candidates, judging, linear_sql, registry, ridge, training_set
+from ml.candidates import Fitted
 from ml.judging import Judgement
 from ml.ledger import Publication
 from ml.registry import Version
 from ml.spec import Exposure
 from ml.stopwatch import Stopwatch
+from ml.training_set import TrainingSet
 
 
 @dataclass(frozen=True)
@@ -19,47 +20,50 @@ class Learned:
     """A version fitted and judged."""
 
     version: Version
-    pipeline: Pipeline
+    estimator: Any
     judgement: Judgement
 
 
 def learn(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, judged_as: str, watch: Stopwatch
 ) -> Learned:
-    """Judge every candidate on the same folds, fit the best one on all rows, and save it on S3.
+    """Judge every candidate on the same folds, fit the best one on everything, and save it on S3.
 
     Raises:
-        RowsError, FoldsError: The published rows cannot be learned from.
+        RowsError: The published rows cannot be learned from.
+        EstimatorError: A candidate cannot be built.
+        ParityError: The predictions as SQL are not those of the estimator.
     """
-    frame = snapshot.read(con, exposure, publication)
-    watch.lap("read", f"read {len(frame):,} rows with {len(exposure.features)} features")
-    split = exposure.spec.split
-    judgements = [judging.judge(candidate, frame, exposure) for candidate in exposure.spec.candidates]
-    best = min(judgements, key=lambda judgement: judgement.value(split, "rmse"))
-    watch.lap("judge", f"judged {', '.join(exposure.spec.candidates)} on {exposure.spec.folds} {split} folds")
-    fitted = fitting.fit(best.candidate, frame[list(exposure.features)], frame[exposure.spec.target])
-    watch.lap("fit", f"fitted {best.candidate}: {fitted.parameters}")
-    version = _saved(con, exposure, fitted, frame, best, judged_as)
+    spec = exposure.spec
+    training = training_set.read(con, exposure, publication, watch.say)
+    rows, sampled = training.whole.n, len(training.sample)
+    part = "" if sampled == rows else f", and a sample of {sampled:,} to judge by"
+    watch.lap("read", f"read {rows:,} rows with {len(exposure.features)} features{part}")
+    competing = [candidates.build(candidate, con, training, watch.say) for candidate in spec.candidates]
+    judgements = {candidate.name: judging.judge(candidate, training) for candidate in competing}
+    best = min(competing, key=lambda candidate: judgements[candidate.name].value(spec.split, "rmse"))
+    watch.lap("judge", f"judged {', '.join(judgements)} on {spec.folds} {spec.split} folds")
+    fitted = best.fit()
+    linear_sql.check_parity(con, training.sample, fitted.estimator, exposure.features)
+    watch.lap("fit", f"fitted {best.name}: {fitted.parameters}")
+    for note in fitted.notes:
+        watch.say(note)
+    version = _saved(con, training, fitted, judgements[best.name], judged_as)
     watch.lap("save", f"saved version {version.version_id}")
-    return Learned(version, fitted.pipeline, best)
+    return Learned(version, fitted.estimator, judgements[best.name])
 
 
 def _saved(
-    con: duckdb.DuckDBPyConnection,
-    exposure: Exposure,
-    fitted: fitting.Fitted,
-    frame: pd.DataFrame,
-    judgement: Judgement,
-    judged_as: str,
+    con: duckdb.DuckDBPyConnection, training: TrainingSet, fitted: Fitted, judgement: Judgement, judged_as: str
 ) -> Version:
-    features = list(exposure.features)
-    scaler = fitting.scaler(frame[features])
-    half_width = judging.half_width(judgement, exposure.spec.split, exposure.spec.level)
+    spec, features = training.exposure.spec, training.exposure.features
+    scaler = ridge.fit_moments(training.whole, 1.0, features)[0]
+    half_width = judging.half_width(judgement, spec.split, spec.level)
     return Version(
         version_id=registry.version_id(judged_as, judgement.candidate),
         candidate=judgement.candidate,
-        features=exposure.features,
+        features=features,
         parameters={**fitted.parameters, "half_width": half_width},
-        artifact=artifacts.save(con, fitted.pipeline, "model"),
+        artifact=artifacts.save(con, fitted.estimator, "model"),
         scaler=artifacts.save(con, [dict(zip(features, scaler.mean_.tolist(), strict=True)), scaler], "scaler"),
     )

@@ -16,7 +16,6 @@ from ml.spec import Exposure
 
 if TYPE_CHECKING:  # 4 s of imports that those who only ask who the champion is do not wait for
     import pandas as pd
-    from sklearn.pipeline import Pipeline
 
     from ml.judging import Judgement
 
@@ -62,14 +61,13 @@ def champion(con: duckdb.DuckDBPyConnection, exposure_name: str) -> Version | No
     )
 
 
-def load(con: duckdb.DuckDBPyConnection, version: Version) -> "Pipeline":
-    """The version's fitted pipeline, its sha256 checked first.
+def load(con: duckdb.DuckDBPyConnection, version: Version) -> Any:
+    """The version's fitted estimator, its sha256 checked first.
 
     Raises:
         ArtifactError: The file is missing or was changed.
     """
-    pipeline: Pipeline = artifacts.load(con, version.artifact)
-    return pipeline
+    return artifacts.load(con, version.artifact)
 
 
 def metric(
@@ -124,17 +122,18 @@ def record(
         ],
     )
     _append(con, exposure, version, "model_metrics", judgement.metrics)
-    heldout = judgement.heldout.assign(candidate=judgement.candidate)
-    _append(con, exposure, version, exposure.heldout, heldout)
+    _append(con, exposure, version, exposure.heldout, judgement.heldout)
 
 
 def _append(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, table: str, rows: "pd.DataFrame"
 ) -> None:
-    stamped = rows.assign(exposure=exposure.name, version_id=version.version_id)
-    con.register("stamped", stamped)
-    con.execute(f'insert into lake.ml."{table}" by name from stamped')
-    con.unregister("stamped")
+    con.register("appended", rows)
+    con.execute(
+        f'insert into lake.ml."{table}" by name select ? as exposure, ? as version_id, appended.* from appended',
+        [exposure.name, version.version_id],
+    )
+    con.unregister("appended")
 
 
 def promote(

@@ -73,10 +73,8 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
         learned = learn(con, exposure, publication, judged_as, Stopwatch(say))
         if learned.version.version_id != recorded:
             raise ReplayError(_why_other(con, exposure, recorded))
-        predicted = pd.concat(
-            scoring.batches(con, exposure, publication, learned.version, learned.pipeline), ignore_index=True
-        )
-        predicted = predicted.sort_values(exposure.spec.key, ignore_index=True)
+        with scoring.predicted(con, exposure, publication, learned.version, learned.estimator, say) as rows:
+            predicted = con.execute(f'from {rows} order by "{exposure.spec.key}"').df()
         committed = _committed(con, exposure, publication, recorded)
     difference = None if committed is None else _largest_difference(predicted, committed, exposure)
     return Replay(publication, recorded, predicted, difference)

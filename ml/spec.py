@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 NUMERIC = (
     "DOUBLE",
@@ -24,10 +24,39 @@ NUMERIC = (
 # What may change in a spec without anything being learned anew.
 NOT_LEARNING = {"fresh_within_hours"}
 MEAN = "mean"  # the candidate that predicts the mean of its training rows, judged beside the others
+RIDGE = "ridge"  # from the warehouse's sums
+# Candidates that are known by name, beside ridge.
+ESTIMATORS = {"gradient_boosting": "sklearn.ensemble.HistGradientBoostingRegressor"}
 
 
 class SpecError(Exception):
     """An exposure does not fit; the message names exposure, field, what was found and what is allowed."""
+
+
+class CandidateSpec(BaseModel):
+    """A recipe that may compete: a known name, or any scikit-learn regressor by its dotted path."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$", description="what it is called in metrics and versions")
+    estimator: str | None = Field(None, description="package.module.Name of a regressor's class or function")
+    parameters: dict[str, Any] = Field({}, description="what it is called with")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, said: object) -> object:
+        return {"name": said} if isinstance(said, str) else said
+
+    @model_validator(mode="after")
+    def _known(self) -> "CandidateSpec":
+        if self.name == MEAN:
+            raise ValueError(f"'{MEAN}' is the mean predictor's name: choose another")
+        if self.estimator is None and self.name != RIDGE and self.name not in ESTIMATORS:
+            known = ", ".join([RIDGE, *ESTIMATORS])
+            raise ValueError(f"'{self.name}' is not known ({known} are): give its `estimator` as package.module.Name")
+        if self.name == RIDGE and (self.estimator or self.parameters):
+            raise ValueError(f"'{RIDGE}' is fitted from the warehouse's sums and takes nothing: choose another name")
+        return self
 
 
 class Spec(BaseModel):
@@ -39,13 +68,20 @@ class Spec(BaseModel):
     target: str = Field(description="column to be predicted")
     group: str | None = Field(None, description="column whose rows must not be split between train and test")
     split: Literal["random", "group"] = Field("random", description="the question asked: known or new groups")
-    candidates: tuple[Literal["ridge"], ...] = Field(min_length=1, description="recipes that may compete")
+    candidates: tuple[CandidateSpec, ...] = Field(min_length=1, description="recipes that may compete")
+    alpha_by: Literal["loo", "folds"] = Field("loo", description="error that chooses ridge's penalty")
+    max_rows: int = Field(200_000, ge=1_000, description="rows that are judged, and that learners in memory see")
     folds: int = Field(5, ge=2, le=100)
     seed: int = Field(0, ge=0, description="of the folds")
     level: float = Field(0.9, gt=0, lt=1, description="share of rows that the interval shall cover")
     refresh_margin: float = Field(0.05, ge=0, description="share by which a refresh may be worse")
     fresh_within_hours: float = Field(24.0, gt=0, description="hours within which a publication is expected")
     predictions: str = Field("predictions", pattern="^[a-z_][a-z0-9_]*$", description="table in the schema ml")
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """How rows are held out: by group too where the spec names one."""
+        return ("random", "group") if self.group else ("random",)
 
 
 @dataclass(frozen=True)

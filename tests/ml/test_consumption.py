@@ -46,7 +46,7 @@ def test_a_first_publication_trains_promotes_and_predicts_every_row(
     assert champion is not None
     assert champion.version_id == made.version_id
     coefficients = registry.load(con, champion)
-    slopes = coefficients["ridge"].coef_ / coefficients["scale"].scale_
+    slopes = coefficients["ridge"].coef_ / coefficients["standardscaler"].scale_
     assert slopes == pytest.approx([3, -2], rel=0.02)
     off = con.execute(
         """
@@ -74,7 +74,7 @@ def test_everything_of_a_consumption_is_one_snapshot_that_says_who_and_what(
     assert commits == [("ml", f"points {publication} trained")]
     assert [count(con, t) for t in ("ml.model_versions", "ml.promotions", "ops.consumptions")] == [1, 1, 1]
     assert count(con, "ml.heldout_predictions") == 800  # two splits
-    assert count(con, "ml.model_metrics") == 20  # two splits, two candidates, five metrics
+    assert count(con, "ml.model_metrics") == 24  # two splits, two candidates, six metrics
 
 
 def test_equal_rows_are_recorded_as_unchanged_and_add_nothing(
@@ -178,7 +178,7 @@ def test_a_missing_value_is_an_error_that_names_the_column_and_nothing_is_writte
         "insert into lake.ops.publications select 'features.points@x', 'features.points', max(snapshot_id), 'f', "
         "'1', 11, 'i', 'me', null, now() from lake.snapshots()"
     )
-    with pytest.raises(Exception, match=r"column a is missing, NaN or infinite in 10 of 11 rows"):
+    with pytest.raises(Exception, match=r"column 'a' has 10 NULL values: only finite numbers are allowed; fill them"):
         consume(exposure)
     assert [count(con, t) for t in ("ops.consumptions", "ml.model_versions", "ml.predictions")] == [0, 0, 0]
 

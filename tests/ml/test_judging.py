@@ -1,29 +1,13 @@
-"""Folds, metrics, intervals and the gate, on small frames with known answers."""
+"""Metrics, intervals and the gate, on small frames with known answers."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from ml import folds, gate, judging
+from ml import gate, judging
 from ml.judging import Judgement
 from ml.spec import Exposure
-from tests.ml.conftest import POINTS
-
-
-def frame(rows: int = 200, seed: int = 0, noise: float = 1.0) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
-    a, b = random.uniform(0, 10, rows), random.uniform(0, 5, rows)
-    return pd.DataFrame(
-        {
-            "id": [f"k{i}" for i in range(rows)],
-            "cell": [f"c{i % 12}" for i in range(rows)],
-            "a": a,
-            "b": b,
-            "y": 100 + 3 * a - 2 * b + noise * random.normal(size=rows),
-        }
-    )
+from tests.ml.rows import candidate, frame, trained_on
 
 
 def judgement(rmse: float, mean: float = 100.0, actual: list[float] | None = None) -> Judgement:
@@ -40,6 +24,7 @@ def test_metrics_of_known_errors() -> None:
     actual = np.array([1.0, 2.0, 3.0, 4.0, 10.0])
     predicted = np.array([1.0, 1.0, 5.0, 4.0, 7.0])
     assert judging.measure(actual, predicted) == {
+        "rows": 5,
         "rmse": pytest.approx(np.sqrt((0 + 1 + 4 + 0 + 9) / 5)),
         "mae": pytest.approx(6 / 5),
         "r2": pytest.approx(1 - 14 / 50),
@@ -49,50 +34,27 @@ def test_metrics_of_known_errors() -> None:
 
 
 def test_the_mean_predictor_is_the_mean_of_the_training_rows_alone(exposure: Exposure) -> None:
-    rows = frame(50)
-    made = judging.judge("ridge", rows, exposure)
-    fold = folds.folds(rows, exposure, "random")
+    training = trained_on(frame(50), exposure)
+    made = judging.judge(candidate("ridge", training), training)
+    fold, y = training.fold("random"), training.target
     expected = np.empty(50)
     for number in range(5):
-        expected[fold == number] = rows["y"][fold != number].mean()
-    assert made.value("random", "rmse", "mean") == pytest.approx(np.sqrt(np.mean((rows["y"] - expected) ** 2)))
+        expected[fold == number] = y[fold != number].mean()
+    assert made.value("random", "rmse", "mean") == pytest.approx(np.sqrt(np.mean((y - expected) ** 2)))
 
 
-def test_every_row_is_held_out_once_a_split_by_a_model_that_had_not_seen_it(exposure: Exposure) -> None:
+@pytest.mark.parametrize("name", ["ridge", "gradient_boosting"])
+def test_every_row_is_held_out_once_a_split_by_a_model_that_had_not_seen_it(name: str, exposure: Exposure) -> None:
     rows = frame()
-    made = judging.judge("ridge", rows, exposure)
+    training = trained_on(rows, exposure)
+    made = judging.judge(candidate(name, training), training)
     assert made.heldout.groupby("split")["id"].nunique().to_dict() == {"random": 200, "group": 200}
     changed = rows.copy()
     changed.loc[7, "y"] += 1e6  # its own target must not show in its own held-out prediction
-    again = judging.judge("ridge", changed, exposure)
+    training = trained_on(changed, exposure)
+    again = judging.judge(candidate(name, training), training)
     own = [j.heldout[j.heldout["id"] == "k7"].set_index("split")["predicted"] for j in (made, again)]
     assert own[1].to_dict() == pytest.approx(own[0].to_dict(), rel=1e-12)
-
-
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 2**31), split=st.sampled_from(["random", "group"]))
-def test_folds_do_not_depend_on_the_order_of_rows(seed: int, split: str) -> None:
-    exposure = POINTS
-    rows = frame(120)
-    shuffled = rows.sample(frac=1, random_state=seed)
-    one = dict(zip(rows["id"], folds.folds(rows, exposure, split), strict=True))
-    other = dict(zip(shuffled["id"], folds.folds(shuffled, exposure, split), strict=True))
-    assert one == other
-
-
-def test_random_folds_differ_by_at_most_a_row_and_groups_stay_whole(exposure: Exposure) -> None:
-    rows = frame(203)
-    sizes = np.bincount(folds.folds(rows, exposure, "random"))
-    assert (len(sizes), sizes.min(), sizes.max()) == (5, 40, 41)
-    grouped = rows.assign(fold=folds.folds(rows, exposure, "group"))
-    assert grouped.groupby("cell")["fold"].nunique().max() == 1
-    assert grouped["fold"].nunique() == 5
-
-
-def test_too_few_groups_are_an_error_that_says_what_to_change(exposure: Exposure) -> None:
-    rows = frame(50).assign(cell="one")
-    with pytest.raises(folds.FoldsError, match=r"column cell has 1 groups; 5 folds by group need at least as many"):
-        folds.folds(rows, exposure, "group")
 
 
 @pytest.mark.parametrize(("level", "expected"), [(0.5, 5.0), (0.8, 8.0), (0.9, 9.0), (0.99, 9.0)])
@@ -102,7 +64,8 @@ def test_the_half_width_is_the_conformal_quantile(level: float, expected: float)
 
 
 def test_intervals_cover_new_rows_at_their_level(exposure: Exposure) -> None:
-    made = judging.judge("ridge", frame(2000), exposure)
+    training = trained_on(frame(2000), exposure)
+    made = judging.judge(candidate("ridge", training), training)
     width = judging.half_width(made, "random", 0.9)
     assert width == pytest.approx(1.645, rel=0.05)  # the normal noise's
 

@@ -34,8 +34,8 @@ def test_snapshots_that_versions_learned_from_stay_and_the_others_go(
     pinned = {numbers[learned[0]], numbers[learned[1]], numbers[waiting]}
     assert min(left - pinned) > numbers[waiting]  # the drop, which was the newest, and the merge itself
     assert done.expired_snapshots > 0
-    for publication in learned:  # the rows are there, after their files were merged and the unused ones removed
-        assert replay.replay(exposure, publication, say=lambda sentence: None).largest_difference == 0
+    for publication in learned:  # the rows are there, in files that were merged: they are summed in another order
+        assert replay.replay(exposure, publication, say=lambda sentence: None).holds
     made = consumption.consume(exposure, say=lambda sentence: None)
     assert made is not None
     assert (made.publication.publication_id, made.predicted_rows) == (waiting, 400)
@@ -73,6 +73,6 @@ def test_an_artifact_goes_only_when_no_version_names_it(
         artifacts.load(con, orphan)
     champion = registry.champion(con, exposure.name)
     assert champion is not None
-    assert registry.load(con, champion)["ridge"].alpha_ > 0
+    assert registry.load(con, champion)["ridge"].alpha > 0
     assert len(artifacts.load(con, champion.scaler)) == 2
     assert con.execute(f"select count(*) from glob('{lake.root(con)}/artifacts/*')").fetchall() == [(2,)]

@@ -20,9 +20,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from ml import ridge
+from ml import leave_one_out, ridge
 from ml.linear_sql import predict_sql
 from ml.moments import Array, Moments, UnusableRowsError, gather
+from ml.spectrum import Spectrum
 
 ALPHAS = np.logspace(-3, 1, 30)
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
@@ -180,9 +181,9 @@ def test_few_penalties_stand_for_all_where_rows_are_many(
     x, y = make_table(5, 200_000, 4, "plain")
     load(con, x, y=y)
     ours = ridge.fit(con, "t", names(x), "y", alphas=ALPHAS)
-    nodes, _ = ridge._nodes(ridge._Spectrum(ours.moments), ALPHAS)
+    nodes, _ = leave_one_out._nodes(Spectrum(ours.moments), ALPHAS)
     assert len(nodes) < 8
-    monkeypatch.setattr(ridge, "_EXACT", 0.0)
+    monkeypatch.setattr(leave_one_out, "_EXACT", 0.0)
     direct = ridge.fit(con, "t", names(x), "y", alphas=ALPHAS)
     np.testing.assert_allclose(ours.errors, direct.errors, rtol=1e-14)
     assert ours.alpha == direct.alpha
@@ -198,7 +199,7 @@ def test_a_row_of_great_leverage_is_not_interpolated(con: duckdb.DuckDBPyConnect
     load(con, x, y=y)
     ours = ridge.fit(con, "t", names(x), "y", alphas=ALPHAS)
     theirs = make_pipeline(StandardScaler(), RidgeCV(ALPHAS, store_cv_results=True)).fit(x, y)[-1]
-    assert len(ridge._nodes(ridge._Spectrum(ours.moments), ALPHAS)[0]) < len(ALPHAS)
+    assert len(leave_one_out._nodes(Spectrum(ours.moments), ALPHAS)[0]) < len(ALPHAS)
     np.testing.assert_allclose(ours.errors, theirs.cv_results_.mean(axis=0), rtol=1e-6)
     assert ours.alpha == theirs.alpha_
 
@@ -265,7 +266,7 @@ def test_rows_that_change_between_the_scans_are_noticed(con: duckdb.DuckDBPyConn
     moments = gather(con, "t", ["x"], "y")[0]
     con.execute("insert into t values (1, 1)")
     with pytest.raises(UnusableRowsError, match="10 rows at the first scan and 11 at the second"):
-        ridge.loo_errors(con, "t", ["x"], "y", moments, [1.0])
+        leave_one_out.loo_errors(con, "t", ["x"], "y", moments, [1.0])
 
 
 @pytest.mark.parametrize(

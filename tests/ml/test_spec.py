@@ -110,9 +110,12 @@ def test_a_setting_that_does_not_fit_is_named(ml: dict[str, Any], sentence: str)
 
 def test_an_unknown_candidate_is_named_with_those_that_are_known() -> None:
     (found,) = refused(manifest({"candidates": ["ridge", "forest"]}))
-    assert found.startswith("Exposure points: meta.ml.candidates.1 is 'forest'. Input should be 'ridge'")
+    assert found == (
+        "Exposure points: meta.ml.candidates.1 is 'forest'. Value error, 'forest' is not known (ridge, "
+        "gradient_boosting are): give its `estimator` as package.module.Name."
+    )
     (found,) = refused(manifest({"candidates": ["forest"]}))
-    assert found.startswith("Exposure points: meta.ml.candidates.0 is 'forest'. Input should be 'ridge'")
+    assert found.startswith("Exposure points: meta.ml.candidates.0 is 'forest'. Value error, 'forest' is not known")
 
 
 def test_a_missing_setting_is_named_with_what_it_is() -> None:

@@ -1,0 +1,171 @@
+"""The recipes that may compete: ridge from the sums of all rows, any other regressor from a sample of rows."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from joblib import Parallel, cpu_count, delayed
+from sklearn.base import clone, is_regressor
+from threadpoolctl import threadpool_limits
+
+from ml import ridge
+from ml.leave_one_out import loo_errors
+from ml.moments import complement
+from ml.progress import Progress, following
+from ml.spec import ESTIMATORS, RIDGE, CandidateSpec
+from ml.stopwatch import Say
+from ml.training_set import TrainingSet
+
+Vector = npt.NDArray[np.float64]
+
+ALPHAS = np.logspace(-3, 1, 30)
+
+
+class EstimatorError(Exception):
+    """A candidate's estimator cannot be built; the message names candidate, path and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted estimator, what fitting chose, by name, and what a person should know of it."""
+
+    estimator: Any
+    parameters: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+class Candidate(Protocol):
+    """One recipe on one training set."""
+
+    name: str
+
+    def held_out(self, split: str) -> Vector:
+        """Predictions of the sampled rows, shape (rows,), each by a fit that has not seen the row's fold."""
+
+    def fit(self) -> Fitted:
+        """The recipe fitted on everything."""
+
+
+class Ridge:
+    """Ridge regression on standardized columns, from the sums of all rows; no row is pulled but to be judged.
+
+    The penalty that serves is chosen by leave-one-out error, as `RidgeCV` does, or by the error over the folds of the
+    spec's split (`alpha_by`). Held-out fits know their training folds by the sums alone, and choose theirs by
+    generalized cross-validation.
+    """
+
+    def __init__(self, name: str, con: duckdb.DuckDBPyConnection, training: TrainingSet, say: Say) -> None:
+        self.name, self.con, self.training, self.say = name, con, training, say
+
+    def held_out(self, split: str) -> Vector:
+        """See `Candidate`."""
+        training, fold = self.training, self.training.fold(split)
+        predicted = np.empty(len(fold))
+        for number in training.moments[split]:
+            others = complement(training.moments[split], number)
+            alpha = ALPHAS[int(np.argmin(ridge.generalized_errors(others, ALPHAS)))]
+            pipeline = ridge.fit_moments(others, float(alpha), training.exposure.features)
+            if (held := fold == number).any():
+                predicted[held] = pipeline.predict(training.features[held])
+        return predicted
+
+    def fit(self) -> Fitted:
+        """See `Candidate`."""
+        training = self.training
+        exposure, whole = training.exposure, training.whole
+        if exposure.spec.alpha_by == "folds":
+            errors = ridge.fold_errors(training.moments[exposure.spec.split], ALPHAS).mean(axis=0)
+        else:
+            with following(self.con, self.say, "leaving one out", whole.n):
+                errors = loo_errors(
+                    self.con, training.publication.table, exposure.features, exposure.spec.target, whole, ALPHAS
+                )
+        fitted = ridge.chosen(whole, exposure.features, ALPHAS, errors)
+        return Fitted(fitted.pipeline, {"alpha": fitted.alpha}, fitted.notes)
+
+
+class FromRows:
+    """Any scikit-learn regressor, fitted on the sampled rows."""
+
+    def __init__(self, name: str, estimator: Any, training: TrainingSet, say: Say) -> None:
+        self.name, self.estimator, self.training, self.say = name, estimator, training, say
+
+    def held_out(self, split: str) -> Vector:
+        """See `Candidate`."""
+        training, fold = self.training, self.training.fold(split)
+        predicted = np.empty(len(fold))
+        numbers = np.unique(fold)
+        progress = Progress(self.say, f"judging {self.name} on {split} folds", len(numbers), "folds")
+
+        def hold_out(number: int) -> tuple[int, Vector]:
+            held = fold == number
+            fitted = self._fitted(training.features[~held], training.target[~held])
+            with threadpool_limits(limits=1):
+                return number, fitted.predict(training.features[held])
+
+        workers = Parallel(n_jobs=cpu_count(), backend="threading", return_as="generator")
+        for number, values in workers(delayed(hold_out)(number) for number in numbers):
+            predicted[fold == number] = values
+            progress.advance(1)
+        return predicted
+
+    def fit(self) -> Fitted:
+        """See `Candidate`."""
+        return Fitted(self._fitted(self.training.features, self.training.target), {"rows": len(self.training.sample)})
+
+    def _fitted(self, features: pd.DataFrame, target: "pd.Series[float]") -> Any:
+        # One thread a fit, a fit a core: OpenMP's threads wait for each other in every split of every tree, and on a
+        # busy machine 500 rows took 100 s that take 0.2 s alone. The numbers repeat to the bit, too.
+        with threadpool_limits(limits=1):
+            return clone(self.estimator).fit(features, target)
+
+
+def build(spec: CandidateSpec, con: duckdb.DuckDBPyConnection, training: TrainingSet, say: Say) -> Candidate:
+    """The candidate that a spec names.
+
+    Raises:
+        EstimatorError: Its estimator cannot be imported, does not take its parameters, or is no regressor.
+    """
+    if spec.name == RIDGE:
+        return Ridge(spec.name, con, training, say)
+    return FromRows(spec.name, estimator(spec, training.exposure.spec.seed), training, say)
+
+
+def estimator(spec: CandidateSpec, seed: int) -> Any:
+    """The unfitted regressor of a candidate; its `random_state`, where it has one, is the spec's seed.
+
+    Raises:
+        EstimatorError: As `build`.
+    """
+    path = spec.estimator or ESTIMATORS[spec.name]
+    where = f"candidate {spec.name}: estimator {path}"
+    make = _imported(path, where)
+    accepted = inspect.signature(make).parameters
+    seeded = {"random_state": seed} if "random_state" in accepted and "random_state" not in spec.parameters else {}
+    try:
+        made = make(**seeded, **spec.parameters)
+    except (TypeError, ValueError) as error:
+        raise EstimatorError(f"{where}: {error}. Allowed parameters: {', '.join(accepted)}.") from None
+    if not is_regressor(made):
+        raise EstimatorError(
+            f"{where} makes a {type(made).__name__}, which is no regressor. Name a class or function that gives "
+            "an unfitted scikit-learn regressor."
+        )
+    return made
+
+
+def _imported(path: str, where: str) -> Callable[..., Any]:
+    module, _, name = path.rpartition(".")
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise EstimatorError(
+            f"{where} cannot be imported: {error}. Write it as package.module.Name, and install its package."
+        ) from None
+    return found
