@@ -47,6 +47,10 @@ storm: install  ## Twenty publications by two builders, 30 SIGKILLs
 latency: install  ## Measure the way from a build to its predictions on the running stack, stage by stage
 	@$(BIN)/python -m tests.bench.latency
 
+# MILLIONS="1 10" measures less; the whole takes an hour and 30 GB of disk
+bench: install  ## Measure learning against scikit-learn, the recipe we start from and a bare copy
+	@$(BIN)/python -m tests.bench.learning $(if $(MILLIONS),--millions $(MILLIONS))
+
 lint: install  ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -57,4 +61,4 @@ lock:  ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra dev pyproject.toml -o requirements.lock
 
-.PHONY: help install run up ui down connect shell test faults storm latency lint lock
+.PHONY: help install run up ui down connect shell test faults storm latency bench lint lock

@@ -1,0 +1,195 @@
+"""`make bench`: ours, the recipe that we start from, scikit-learn's best and the limit, side by side in one run.
+
+Each contender works in processes of its own, on the same landed rows, on local disk and on the local S3; their memory
+is that of the whole tree of processes, looked at every 20 ms. Writes docs/bench.json and docs/bench.png.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from orchestration import stack
+from orchestration.stack import postgres, s3, secrets
+from tests.bench import picture, report, table
+from tests.bench.measure import Measure
+from tests.conftest import new_database, new_lake, run_dbt
+
+ROOT = Path(__file__).resolve().parents[2]
+MEMORY_LIMIT = "1GB"  # of DuckDB in ours and in the limit; the recipe takes what it takes
+REPEATS = 3
+# The recipe's fit holds some 0.8 kB a row: beyond this it does not fit into the memory of the machine.
+RECIPE_ROWS = 10_000_000
+
+
+def measured(name: str, told: dict[str, Any]) -> tuple[dict[str, Any], float, int]:
+    """Run one piece of work; what it found, the seconds of its process, the peak of its tree's resident bytes."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.contender", name],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    peak = [0]
+    watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), peak), daemon=True)
+    watcher.start()
+    out, _ = process.communicate(json.dumps(told))
+    seconds = time.perf_counter() - began
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{name} ended with {process.returncode}")
+    return json.loads(out.splitlines()[-1]), seconds, peak[0]
+
+
+def _watch(root: psutil.Process, peak: list[int]) -> None:
+    while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
+        total = 0
+        with suppress(psutil.NoSuchProcess):
+            for process in [root, *root.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    total += process.memory_info().rss
+        peak[0] = max(peak[0], total)
+        time.sleep(0.02)
+
+
+def contend(contender: str, names: tuple[str, ...], told: dict[str, Any], repeats: int) -> Measure:
+    """The median of some runs, stage by stage; the largest of their peaks."""
+    runs = []
+    for repeat in range(repeats):
+        done = [measured(name, {**told, "repeat": repeat}) for name in names]
+        seconds = {stage: s for found, _, _ in done for stage, s in found["seconds"].items()}
+        runs.append((seconds, sum(s for _, s, _ in done), max(peak for _, _, peak in done), done[-1][0]))
+        print(f"  {contender:12} {sum(seconds.values()):8.1f} s in its stages, {runs[-1][2] / 1e9:.2f} GB", flush=True)
+    stages = {stage: statistics.median(run[0][stage] for run in runs) for stage in runs[0][0]}
+    found = {name: value for name, value in runs[-1][3].items() if name != "seconds"}
+    return Measure(
+        contender,
+        told["storage"],
+        told["rows"],
+        stages,
+        statistics.median(run[1] for run in runs),
+        max(run[2] for run in runs),
+        found,
+    )
+
+
+def sql(servers: Path, home: Path) -> dict[str, str]:
+    """dbt's own SQL of the staging view and the features, compiled against a lake."""
+    told = run_dbt(new_lake(servers, home), "compile", "--select", "stg_california_housing", "housing_features")
+    if told.returncode:
+        raise SystemExit(told.stdout)
+    compiled = home / "target" / "compiled"
+    return {
+        "staging_sql": next(compiled.rglob("stg_california_housing.sql")).read_text(),
+        "features_sql": next(compiled.rglob("housing_features.sql")).read_text(),
+    }
+
+
+def storages(servers: Path, work: Path) -> dict[str, dict[str, Any]]:
+    """For each storage, the home of an empty lake, a place for files beside it, and what pandas needs to enter."""
+    store, local = s3.address(servers), work / "disk"
+    for name in ("lake", "artifacts", "files"):
+        (local / name).mkdir(parents=True)
+    client = {"endpoint_url": f"http://{store.endpoint}", "region_name": store.region}
+    options = {"key": store.key_id, "secret": store.secret, "client_kwargs": client}
+    return {
+        "local disk": _storage(servers, work / "local", str(local), None),
+        "local S3": _storage(servers, work / "s3", f"{store.root}/{work.name}", options),
+    }
+
+
+def _storage(servers: Path, home: Path, root: str, options: dict[str, Any] | None) -> dict[str, Any]:
+    home.mkdir()
+    (home / "extensions").symlink_to(servers / "extensions")
+    catalog = replace(postgres.address(servers), database=new_database(servers, "bench"))
+    secrets.write(home / "secrets", home / "extensions", replace(s3.address(servers), root=root), catalog)
+    return {"home": home, "root": f"{root}/files", "options": options}
+
+
+def run(sizes: list[int], kinds: list[str], work: Path) -> list[Measure]:
+    """Every contender at every size on every storage."""
+    servers = work / "servers"
+    stack.up(servers)
+    done: list[Measure] = []
+    try:
+        compiled = sql(servers, work / "compiled")
+        for rows in sizes:
+            table.write(rows, source := work / "source.parquet")
+            lakes = Path(tempfile.mkdtemp(dir=work))
+            for storage, place in storages(servers, lakes).items():
+                if storage not in kinds:
+                    continue
+                print(f"{rows:,} rows on {storage}", flush=True)
+                environment = {"TRACT_HOME": str(place["home"]), "TRACT_MEMORY_LIMIT": MEMORY_LIMIT}
+                told = {
+                    **compiled, "source": str(source), "rows": rows, "storage": storage, "environment": environment,
+                    "root": place["root"], "options": place["options"],
+                }  # fmt: skip
+                measured("land", told)
+                done.append(contend("ours", ("ours_featurize", "ours_consume"), told, REPEATS))
+                done.append(contend("limit", ("copy",), told, REPEATS))
+                if storage == "local disk":
+                    done += [contend("moments", ("moments",), told, REPEATS), contend("correct", ("correct",), told, 1)]
+                    if rows <= RECIPE_ROWS:
+                        done.append(contend("scikit-learn", ("scikit_learn",), told, 1))
+                if rows <= RECIPE_ROWS:
+                    tasks = ("recipe_featurize", "recipe_train", "recipe_predict")
+                    done.append(contend("recipe", tasks, told, 1))
+            shutil.rmtree(lakes)
+    finally:
+        stack.down(servers)
+    return done
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    named = ("duckdb", "scikit-learn", "pandas", "numpy", "pyarrow", "s3fs")
+    return {
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in named},
+        "memory_limit": MEMORY_LIMIT,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--millions", type=float, nargs="+", default=[1, 10, 50], help="sizes, in millions of rows")
+    parser.add_argument("--storage", nargs="+", default=["local disk", "local S3"], help="where the tables stand")
+    parser.add_argument("--to", type=Path, default=ROOT / "docs", help="where bench.json and bench.png are written")
+    asked = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="tract-bench-"))
+    try:
+        done = run([int(m * 1e6) for m in asked.millions], asked.storage, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    facts = machine()
+    asked.to.mkdir(exist_ok=True)
+    (asked.to / "bench.json").write_text(
+        json.dumps({"machine": facts, "measures": [asdict(m) for m in done]}, indent=1) + "\n"
+    )
+    picture.draw(done, asked.to / "bench.png")
+    print("\n".join(report.lines(done)))
+
+
+if __name__ == "__main__":
+    main()

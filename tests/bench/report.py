@@ -1,0 +1,76 @@
+"""The bench's figures as markdown."""
+
+from collections.abc import Iterable
+
+from tests.bench.measure import COLUMNS, Measure
+
+TITLES = {
+    "ours": "Tract",
+    "recipe": "the recipe we start from",
+    "scikit-learn": "scikit-learn's grid search, fit alone",
+}
+
+
+def lines(measures: Iterable[Measure]) -> list[str]:
+    """A table a size and storage, and the ratios that follow from it."""
+    by_case: dict[tuple[int, str], dict[str, Measure]] = {}
+    for measure in measures:
+        by_case.setdefault((measure.rows, measure.storage), {})[measure.contender] = measure
+    told = []
+    for (rows, storage), found in by_case.items():
+        told += [f"**{rows / 1e6:g} million rows, {storage}**", "", *_table(found), "", *_ratios(found), ""]
+    return told
+
+
+def _table(found: dict[str, Measure]) -> list[str]:
+    ours = found["ours"].total
+    heads = ["", *(f"{name}, s" for name in COLUMNS), "in all, s", "times ours", "peak, GB"]
+    told = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, title in TITLES.items():
+        if measure := found.get(name):
+            columns = [_seconds(measure.column(column)) for column in COLUMNS]
+            told.append(
+                f"| {title} | {' | '.join(columns)} | {measure.total:.1f} | {measure.total / ours:.1f} "
+                f"| {measure.peak_bytes / 1e9:.2f} |"
+            )
+    limit = found["limit"]
+    for stage in ("copy", "scan"):
+        told.append(
+            f"| DuckDB's {stage} of the features | | | | {limit.seconds[stage]:.1f} "
+            f"| {limit.seconds[stage] / ours:.2f} | {limit.peak_bytes / 1e9:.2f} |"
+        )
+    return told
+
+
+def _ratios(found: dict[str, Measure]) -> list[str]:
+    ours = found["ours"]
+    told = [
+        f"- All of ours takes {ours.total / found['limit'].seconds['copy']:.1f} times the bare copy; publishing (the "
+        f"fingerprint, one scan) another {ours.seconds['publish']:.1f} s; the two whole processes, with their start "
+        f"and imports, {ours.processes:.1f} s.",
+    ]
+    if recipe := found.get("recipe"):
+        fit, theirs = ours.column("fit"), recipe.column("fit")
+        assert fit and theirs
+        told.append(
+            f"- The recipe takes {recipe.total / ours.total:.0f} times ours in all, "
+            f"{theirs / fit:.0f} times in fitting."
+        )
+    if moments := found.get("moments"):
+        s = moments.seconds
+        told.append(
+            f"- A bare query for the moments {s['bare moments']:.2f} s, fitting with 30 penalties over 5 folds "
+            f"{s['fit by 5 folds']:.2f} s, by leave-one-out {s['fit by leave-one-out']:.2f} s: "
+            f"{s['fit by 5 folds'] / s['bare moments']:.1f} and "
+            f"{s['fit by leave-one-out'] / s['bare moments']:.1f} times the query."
+        )
+    if correct := found.get("correct"):
+        told.append(
+            f"- Coefficients on {correct.found['rows']:,} rows differ from scikit-learn's (svd, float64) by "
+            f"{correct.found['largest_relative_difference']:.0e} at most."
+        )
+    return told
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
