@@ -1,7 +1,7 @@
 """`make bench`: ours, the recipe that we start from, scikit-learn's best and the limit, side by side in one run.
 
 Each contender works in processes of its own, on the same landed rows, on local disk and on the local S3; their memory
-is that of the whole tree of processes, looked at every 20 ms. Writes docs/bench.json and docs/bench.png.
+is that of the whole tree of processes, looked at every 20 ms. Writes docs/bench.json, docs/bench.md and docs/bench.png.
 """
 
 import argparse
@@ -175,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--millions", type=float, nargs="+", default=[1, 10, 50], help="sizes, in millions of rows")
     parser.add_argument("--storage", nargs="+", default=["local disk", "local S3"], help="where the tables stand")
-    parser.add_argument("--to", type=Path, default=ROOT / "docs", help="where bench.json and bench.png are written")
+    parser.add_argument("--to", type=Path, default=ROOT / "docs", help="where the three files are written")
     asked = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="tract-bench-"))
     try:
@@ -188,7 +188,9 @@ def main() -> None:
         json.dumps({"machine": facts, "measures": [asdict(m) for m in done]}, indent=1) + "\n"
     )
     picture.draw(done, asked.to / "bench.png")
-    print("\n".join(report.lines(done)))
+    page = "\n".join(report.page(done, facts))
+    (asked.to / "bench.md").write_text(page)
+    print(page)
 
 
 if __name__ == "__main__":

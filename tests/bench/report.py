@@ -1,6 +1,8 @@
 """The bench's figures as markdown."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 from tests.bench.measure import COLUMNS, Measure
 
@@ -11,15 +13,50 @@ TITLES = {
 }
 
 
-def lines(measures: Iterable[Measure]) -> list[str]:
+HEAD = """# Learning, measured
+
+Written by `make bench`: the real block groups over and over, each copy with noise of its own, landed; then the project's
+own SQL makes the features, ridge is fitted with 30 penalties and 5 group folds, every row is predicted and written.
+*Tract* is the product's own way, a table of the lake and one consumption, with {memory_limit} for DuckDB. *The recipe we
+start from* is pandas, `StandardScaler`, `RidgeCV(alphas=logspace(-3, 1, 30))` and parquet through s3fs, a process a task;
+it has no keys, no folds, no held-out predictions and no intervals. Seconds are those of the stages, imports aside;
+memory is the resident memory of all processes of the contender, DuckDB's and Python's.
+
+Machine: {cores} cores, {memory_gb} GB, {system}, Python {python}; {versions}.
+
+![Time and memory against rows](bench.png)
+"""
+
+
+def page(measures: Sequence[Measure], machine: Mapping[str, Any]) -> list[str]:
+    """The page: what was measured, on what, and the figures."""
+    named = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return [HEAD.format(**{**machine, "versions": named}), *lines(measures)]
+
+
+def lines(measures: Sequence[Measure]) -> list[str]:
     """A table a size and storage, and the ratios that follow from it."""
     by_case: dict[tuple[int, str], dict[str, Measure]] = {}
     for measure in measures:
         by_case.setdefault((measure.rows, measure.storage), {})[measure.contender] = measure
     told = []
     for (rows, storage), found in by_case.items():
-        told += [f"**{rows / 1e6:g} million rows, {storage}**", "", *_table(found), "", *_ratios(found), ""]
-    return told
+        told += [f"## {rows / 1e6:g} million rows, {storage}", "", *_table(found), "", *_ratios(found), ""]
+    return told + _scaling(by_case)
+
+
+def _scaling(by_case: Mapping[tuple[int, str], Mapping[str, Measure]]) -> list[str]:
+    """How the time a row grows from a size to the next, on each storage."""
+    told = []
+    cases = sorted(by_case, key=lambda case: (case[1], case[0]))
+    for (small, storage), (large, other) in pairwise(cases):
+        if storage == other:
+            each = [by_case[rows, storage]["ours"].total / rows * 1e6 for rows in (small, large)]
+            told.append(
+                f"- {storage}: {each[0]:.2f} s for a million rows at {small / 1e6:g} million, {each[1]:.2f} s at "
+                f"{large / 1e6:g} million ({each[1] / each[0] - 1:+.0%})."
+            )
+    return ["## Time per row", "", *told, ""] if told else []
 
 
 def _table(found: dict[str, Measure]) -> list[str]:
