@@ -15,12 +15,12 @@ TITLES = {
 
 HEAD = """# Learning, measured
 
-Written by `make bench`: the real block groups over and over, each copy with noise of its own, landed; then the project's
-own SQL makes the features, ridge is fitted with 30 penalties and 5 group folds, every row is predicted and written.
-*Tract* is the product's own way, a table of the lake and one consumption, with {memory_limit} for DuckDB. *The recipe we
-start from* is pandas, `StandardScaler`, `RidgeCV(alphas=logspace(-3, 1, 30))` and parquet through s3fs, a process a task;
-it has no keys, no folds, no held-out predictions and no intervals. Seconds are those of the stages, imports aside;
-memory is the resident memory of all processes of the contender, DuckDB's and Python's.
+Written by `make bench`: the real block groups over and over, each copy with noise of its own, landed; then the
+project's own SQL makes the features, ridge is fitted with 30 penalties and 5 group folds, every row is predicted and
+written. *Tract* is the product's own way, a table of the lake and one consumption, with {memory_limit} for DuckDB.
+*The recipe we start from* is pandas, `StandardScaler`, `RidgeCV(alphas=logspace(-3, 1, 30))` and parquet through s3fs,
+a process a task; it has no keys, no folds, no held-out predictions and no intervals. Seconds are those of the stages,
+imports aside; memory is the resident memory of all processes of the contender, DuckDB's and Python's.
 
 Machine: {cores} cores, {memory_gb} GB, {system}, Python {python}; {versions}.
 
