@@ -84,6 +84,7 @@ def _consume(
         _say_why_anew(con, exposure, publication, watch.say)
         from ml.learning import learn  # scikit-learn takes 2 s to import, which unchanged rows do not wait for
 
+        watch.lap("import")
         learned = learn(con, exposure, publication, judged_as, watch)
         version_id = learned.version.version_id
         verdict = _verdict(con, exposure, learned.judgement, serving)

@@ -18,9 +18,10 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
         self.last = time.monotonic()
 
-    def lap(self, stage: str, told: str) -> None:
-        """End a stage."""
+    def lap(self, stage: str, told: str = "") -> None:
+        """End a stage; say what it did, if that is worth a line."""
         now = time.monotonic()
         self.seconds[stage] = round(now - self.last, 3)
         self.last = now
-        self.say(f"{told} ({self.seconds[stage]:.1f} s)")
+        if told:
+            self.say(f"{told} ({self.seconds[stage]:.1f} s)")
