@@ -22,8 +22,8 @@ LINES = {
 
 
 def draw(measures: Sequence[Measure], path: Path) -> None:
-    """Two panels side by side, logarithmic, a line a contender and storage."""
-    figure, (time, memory) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    """Two panels side by side, a line a contender and storage."""
+    figure, (time, memory) = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
     for (contender, storage), (label, color, style, marker) in LINES.items():
         found = sorted((m for m in measures if (m.contender, m.storage) == (contender, storage)), key=lambda m: m.rows)
         if not found:
@@ -37,13 +37,17 @@ def draw(measures: Sequence[Measure], path: Path) -> None:
         (time, "seconds in all"),
         (memory, "peak memory of the processes, GB"),
     ):
-        axes.set(xscale="log", yscale="log", xlabel="million rows", title=title)
+        axes.set(xscale="log", xlabel="million rows", title=title)
         axes.set_xticks(ticks := sorted({m.rows / 1e6 for m in measures}), [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.grid(True, color="#dee2e6", linewidth=0.6)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
+    time.set_yscale("log")
+    time.yaxis.set_major_formatter("{x:g}")
+    memory.set_ylim(bottom=0)
     memory.axhline(2, color="#adb5bd", linewidth=0.8, linestyle=":")
-    time.legend(frameon=False, fontsize=8)
+    handles, labels = time.get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, ncols=3, loc="outside lower center")
     figure.savefig(path, dpi=150)
     plt.close(figure)

@@ -9,7 +9,7 @@ from tests.bench.measure import COLUMNS, Measure
 TITLES = {
     "ours": "Tract",
     "recipe": "the recipe we start from",
-    "scikit-learn": "scikit-learn's grid search, fit alone",
+    "scikit-learn": "scikit-learn's grid search, reading and fitting",
 }
 
 
