@@ -62,7 +62,10 @@ def every_row_predicted(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> t
         with newest as (
             select
                 max_by(consumptions.publication_id, publications.snapshot_id) as publication_id,
-                max_by(consumptions.predicted_publication_id, publications.snapshot_id) as predicted_as,
+                max_by(
+                    coalesce(consumptions.predicted_publication_id, consumptions.publication_id),
+                    publications.snapshot_id
+                ) as predicted_as,
                 max_by(publications.row_count, publications.snapshot_id) as row_count
             from lake.ops.consumptions as consumptions
             join lake.ops.publications as publications using (publication_id)

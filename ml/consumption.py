@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from ml import catalog, gate, lake, ledger, registry
+from ml import catalog, lake, ledger, registry
 from ml.code import code_version
 from ml.ledger import Publication
 from ml.registry import Version
@@ -14,7 +14,8 @@ from ml.spec import MEAN, Exposure
 from ml.stopwatch import Say, Stopwatch
 
 if TYPE_CHECKING:
-    from ml.judging import Judgement
+    import pandas as pd
+
     from ml.learning import Learned
 
 
@@ -79,18 +80,20 @@ def _consume(
     if judged:
         outcome, version_id = "unchanged", judged.version_id
         reason = f"the same rows, spec and code as {judged.publication_id}"
-        champion, verdict = serving, None
+        champion = serving
     else:
         _say_why_anew(con, exposure, publication, watch.say)
         from ml.learning import learn  # scikit-learn takes 2 s to import, which unchanged rows do not wait for
 
         watch.lap("import")
-        learned = learn(con, exposure, publication, judged_as, watch)
-        version_id = learned.version.version_id
-        verdict = _verdict(con, exposure, learned.judgement, serving)
-        outcome = "refreshed" if serving and serving.candidate == learned.version.candidate else "trained"
+        learned = learn(con, exposure, publication, judged_as, registry.defending(con, exposure, serving), watch)
+        version_id, verdict = learned.version.version_id, learned.verdict
+        outcome = "refreshed" if learned.refreshed else "trained"
         reason = verdict.reason if verdict.promoted else f"not promoted, {verdict.reason}"
         champion = learned.version if verdict.promoted else serving
+    moved = _drift(con, exposure, publication, serving) if learned and serving else None
+    if moved is not None:
+        watch.lap("drift", _most_moved(moved))
     predicted_as = ledger.predicted_as(con, exposure, judged_as, champion.version_id) if champion else None
     estimator = None
     if champion and not predicted_as:
@@ -100,9 +103,11 @@ def _consume(
     rows = 0
     with lake.transaction(con, "ml", f"{exposure.name} {publication.publication_id} {outcome}", confirm):
         if learned:
-            registry.record(con, exposure, publication, learned.version, learned.judgement)
-            if verdict and verdict.promoted:
-                registry.promote(con, exposure, learned.version, "gate", verdict.reason)
+            registry.record(con, exposure, publication, learned.version, learned.judgements)
+            if moved is not None and not moved.empty:
+                registry.record_drift(con, exposure, publication, moved)
+            if learned.verdict.promoted:
+                registry.promote(con, exposure, learned.version, "gate", learned.verdict.reason)
         if champion and estimator is not None:
             from ml import scoring
 
@@ -154,10 +159,21 @@ def _say_why_anew(con: duckdb.DuckDBPyConnection, exposure: Exposure, publicatio
         )
 
 
-def _verdict(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, judgement: "Judgement", serving: Version | None
-) -> gate.Verdict:
-    if serving is None:
-        return gate.first(judgement, exposure)
-    rmse = registry.metric(con, exposure.name, serving, exposure.spec.split, "rmse")
-    return gate.refresh(judgement, rmse, exposure)
+def _drift(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, serving: Version
+) -> "pd.DataFrame":
+    from ml import drift
+
+    baseline = ledger.publication(con, registry.learned_from(con, exposure.name, serving.version_id))
+    assert baseline is not None, f"{serving.version_id} learned from no publication"
+    return drift.measure(con, exposure, publication, baseline, serving, registry.load(con, serving))
+
+
+def _most_moved(moved: "pd.DataFrame") -> str:
+    if moved.empty:
+        return "drift cannot be measured: the table has lost a column that the champion reads"
+    most = moved.sort_values("psi").iloc[-1]
+    return (
+        f"{most['column_name']} has moved most since {most['baseline_publication_id']}: PSI {most['psi']:.3f}, "
+        f"Kolmogorov-Smirnov {most['ks']:.3f}"
+    )

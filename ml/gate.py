@@ -1,12 +1,23 @@
-"""Whether a new version may serve: the first must beat the mean, a refresh must not be worse by more than a margin."""
+"""Whether a version may serve.
+
+The first must beat the mean predictor, a refresh must not be worse by more than a margin, and a challenger must be
+better by more than chance, and nowhere much worse.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from ml.spec import MEAN, Exposure
 
 if TYPE_CHECKING:
     from ml.judging import Judgement
+
+DRAWS = 5_000
+# Rows of a slice below which its error is mostly chance, and does not decide.
+FEW = 100
 
 
 @dataclass(frozen=True)
@@ -41,3 +52,54 @@ def refresh(judgement: "Judgement", champion_rmse: float, exposure: Exposure) ->
         f"allowed {spec.refresh_margin:+.1%}"
     )
     return Verdict(change <= spec.refresh_margin, f"refresh: {compared}")
+
+
+def challenge(
+    challenger: "Judgement", defender: "Judgement", blocks: npt.NDArray[np.int64], exposure: Exposure
+) -> Verdict:
+    """Another recipe than the champion's, both refitted on the same folds, wins if it is better by more than chance.
+
+    Chance is that of the blocks of neighbouring rows, which are drawn with replacement (Efron and Tibshirani, An
+    Introduction to the Bootstrap, 1993, chapter 8): rows of a block err alike. No slice of the spec may get worse by
+    more than `slice_margin`.
+
+    Args:
+        blocks: Of each held-out row, shape (rows,): the bucket of its group, or of its key where there are no groups.
+    """
+    spec = exposure.spec
+    split = spec.split
+    theirs, ours = defender.value(split, "rmse"), challenger.value(split, "rmse")
+    chance = chance_of_no_gain(defender.squared_errors(split), challenger.squared_errors(split), blocks, spec.seed)
+    compared = (
+        f"{challenger.candidate} has held-out RMSE {ours:,.0f} ({split} folds), champion's recipe {defender.candidate} "
+        f"{theirs:,.0f}: {ours / theirs - 1:+.1%}, no gain in {chance:.1%} of {DRAWS:,} draws of blocks, allowed "
+        f"{spec.significance:.1%}"
+    )
+    if chance >= spec.significance:
+        return Verdict(False, f"challenge lost: {compared}")
+    for name in dict.fromkeys(challenger.metrics["slice"]):
+        before, now = (judgement.values(split, of=name) for judgement in (defender, challenger))
+        change = now["rmse"] / before["rmse"] - 1 if before["rmse"] > 0 else 0.0
+        if now["rows"] >= FEW and change > spec.slice_margin:
+            return Verdict(
+                False,
+                f"challenge lost in the slice {name}: RMSE {now['rmse']:,.0f}, before {before['rmse']:,.0f}, "
+                f"{change:+.1%}, allowed {spec.slice_margin:+.1%}; over all rows {compared}",
+            )
+    return Verdict(True, f"challenge won: {compared}")
+
+
+def chance_of_no_gain(
+    before: npt.NDArray[np.float64], now: npt.NDArray[np.float64], blocks: npt.NDArray[np.int64], seed: int
+) -> float:
+    """The share of draws of blocks, with replacement, in which the mean squared error did not fall.
+
+    Args:
+        before, now: Squared errors of the same rows, shape (rows,).
+        blocks: Of each row, shape (rows,).
+    """
+    _, block = np.unique(blocks, return_inverse=True)
+    gains = np.bincount(block, weights=before - now)
+    count = len(gains)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=DRAWS)
+    return float(np.mean(drawn @ gains <= 0))

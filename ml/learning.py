@@ -1,33 +1,52 @@
-"""From a published snapshot to a version that could serve: read, judge, fit, save. Nothing is committed here."""
+"""From a published snapshot to a version and the gate's verdict on it: read, judge, choose, fit, save."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
-from ml import artifacts, candidates, judging, linear_sql, registry, ridge, training_set
+from ml import artifacts, candidates, gate, judging, linear_sql, registry, ridge, training_set
 from ml.candidates import Fitted
+from ml.gate import Verdict
 from ml.judging import Judgement
 from ml.ledger import Publication
-from ml.registry import Version
-from ml.spec import Exposure
+from ml.registry import Champion, Version
+from ml.spec import ESTIMATORS, CandidateSpec, Exposure
 from ml.stopwatch import Stopwatch
 from ml.training_set import TrainingSet
 
 
 @dataclass(frozen=True)
 class Learned:
-    """A version fitted and judged."""
+    """A version fitted and judged.
+
+    Attributes:
+        judgements: Of every candidate, by name.
+        refreshed: Whether the version is the champion's recipe.
+    """
 
     version: Version
     estimator: Any
-    judgement: Judgement
+    judgements: Mapping[str, Judgement]
+    verdict: Verdict
+    refreshed: bool
+
+    @property
+    def judgement(self) -> Judgement:
+        """Of the version's own recipe."""
+        return self.judgements[self.version.candidate]
 
 
 def learn(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, judged_as: str, watch: Stopwatch
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    judged_as: str,
+    champion: Champion | None,
+    watch: Stopwatch,
 ) -> Learned:
-    """Judge every candidate on the same folds, fit the best one on everything, and save it on S3.
+    """Judge every candidate on the same folds, let the gate choose, fit the chosen recipe on everything, and save it.
 
     Raises:
         RowsError: The published rows cannot be learned from.
@@ -39,31 +58,66 @@ def learn(
     rows, sampled = training.whole.n, len(training.sample)
     part = "" if sampled == rows else f", and a sample of {sampled:,} to judge by"
     watch.lap("read", f"read {rows:,} rows with {len(exposure.features)} features{part}")
-    competing = [candidates.build(candidate, con, training, watch.say) for candidate in spec.candidates]
-    judgements = {candidate.name: judging.judge(candidate, training) for candidate in competing}
-    best = min(competing, key=lambda candidate: judgements[candidate.name].value(spec.split, "rmse"))
+    asked = {candidate.name: candidate for candidate in spec.candidates}
+    defender = _defender(asked, champion)
+    if defender and champion:
+        path = champion.recipe.estimator or ESTIMATORS.get(champion.recipe.name)
+        asked.setdefault(defender, champion.recipe.model_copy(update={"name": defender, "estimator": path}))
+    competing = {name: candidates.build(said, con, training, watch.say) for name, said in asked.items()}
+    judgements = {name: judging.judge(candidate, training) for name, candidate in competing.items()}
     watch.lap("judge", f"judged {', '.join(judgements)} on {spec.folds} {spec.split} folds")
-    fitted = best.fit()
+    chosen, verdict = _choose(judgements, defender, champion, training)
+    fitted = competing[chosen].fit()
     linear_sql.check_parity(con, training.sample, fitted.estimator, exposure.features)
-    watch.lap("fit", f"fitted {best.name}: {fitted.parameters}")
+    watch.lap("fit", f"fitted {chosen}: {fitted.parameters}")
     for note in fitted.notes:
         watch.say(note)
-    version = _saved(con, training, fitted, judgements[best.name], judged_as)
+    version = _saved(con, training, asked[chosen], fitted, judgements[chosen], judged_as)
     watch.lap("save", f"saved version {version.version_id}")
-    return Learned(version, fitted.estimator, judgements[best.name])
+    return Learned(version, fitted.estimator, judgements, verdict, chosen == defender)
+
+
+def _defender(asked: Mapping[str, CandidateSpec], champion: Champion | None) -> str | None:
+    """The name under which the champion's recipe competes: its own, unless that now means another recipe."""
+    if champion is None:
+        return None
+    name = champion.recipe.name
+    return name if asked.get(name, champion.recipe) == champion.recipe else f"{name}_before"
+
+
+def _choose(
+    judgements: Mapping[str, Judgement], defender: str | None, champion: Champion | None, training: TrainingSet
+) -> tuple[str, Verdict]:
+    """The recipe that becomes a version, and the verdict on it."""
+    exposure = training.exposure
+    best = min(judgements, key=lambda name: judgements[name].value(exposure.spec.split, "rmse"))
+    if defender is None or champion is None:
+        return best, gate.first(judgements[best], exposure)
+    lost = ""
+    if best != defender:
+        verdict = gate.challenge(judgements[best], judgements[defender], training.blocks, exposure)
+        if verdict.promoted:
+            return best, verdict
+        lost = f"; {verdict.reason}"
+    verdict = gate.refresh(judgements[defender], champion.rmse, exposure)
+    return defender, Verdict(verdict.promoted, verdict.reason + lost)
 
 
 def _saved(
-    con: duckdb.DuckDBPyConnection, training: TrainingSet, fitted: Fitted, judgement: Judgement, judged_as: str
+    con: duckdb.DuckDBPyConnection,
+    training: TrainingSet,
+    recipe: CandidateSpec,
+    fitted: Fitted,
+    judgement: Judgement,
+    judged_as: str,
 ) -> Version:
-    spec, features = training.exposure.spec, training.exposure.features
+    features = training.exposure.features
     scaler = ridge.fit_moments(training.whole, 1.0, features)[0]
-    half_width = judging.half_width(judgement, spec.split, spec.level)
     return Version(
         version_id=registry.version_id(judged_as, judgement.candidate),
         candidate=judgement.candidate,
         features=features,
-        parameters={**fitted.parameters, "half_width": half_width},
+        parameters={**fitted.parameters, "spread": judgement.spread.to_json(), "recipe": recipe.model_dump()},
         artifact=artifacts.save(con, fitted.estimator, "model"),
         scaler=artifacts.save(con, [dict(zip(features, scaler.mean_.tolist(), strict=True)), scaler], "scaler"),
     )

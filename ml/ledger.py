@@ -112,6 +112,32 @@ def predicted_as(con: duckdb.DuckDBPyConnection, exposure: Exposure, judged_as: 
     return str(row[0]) if row else None
 
 
+def newest_consumed(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Publication | None:
+    """The publication under which the newest judged rows are predicted, or would be; None before the first."""
+    row = con.execute(
+        """
+        select max_by(coalesce(predicted_publication_id, publication_id), consumed_at)
+        from lake.ops.consumptions
+        where exposure = ? and judged_as is not null
+        """,
+        [exposure.name],
+    ).fetchone()
+    return publication(con, row[0]) if row and row[0] else None
+
+
+def is_predicted(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication_id: str, version_id: str) -> bool:
+    """Whether a version's predictions of a publication are there."""
+    row = con.execute(
+        f"""
+        select 1 from lake.ml."{exposure.spec.predictions}"
+        where exposure = ? and publication_id = ? and version_id = ?
+        limit 1
+        """,
+        [exposure.name, publication_id, version_id],
+    ).fetchone()
+    return row is not None
+
+
 def last_duckdb_version(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str | None:
     """The version of DuckDB that fingerprinted the exposure's newest consumed publication."""
     row = con.execute(

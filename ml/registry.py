@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -12,7 +14,7 @@ from ml.artifacts import Artifact
 from ml.code import code_version
 from ml.ledger import Publication
 from ml.publications import git_commit
-from ml.spec import Exposure
+from ml.spec import MEAN, CandidateSpec, Exposure
 
 if TYPE_CHECKING:  # 4 s of imports that those who only ask who the champion is do not wait for
     import pandas as pd
@@ -26,7 +28,7 @@ class Version:
 
     Attributes:
         features: Columns of the pipeline's input, in order.
-        parameters: What fitting chose, and `half_width` of the interval in the target's unit.
+        parameters: What fitting chose, `spread`, which makes the intervals, and `recipe`, the candidate as asked for.
     """
 
     version_id: str
@@ -37,28 +39,81 @@ class Version:
     scaler: Artifact
 
 
+@dataclass(frozen=True)
+class Champion:
+    """What a challenger has to beat.
+
+    Attributes:
+        recipe: As it was asked for when the version was trained.
+        rmse: Held-out, by the spec's split, when it was trained.
+    """
+
+    recipe: CandidateSpec
+    rmse: float
+
+
 def version_id(judged_as: str, candidate: str) -> str:
     """The name of what the same rows, spec, code and candidate give, always the same; 12 hexadecimal digits."""
     return hashlib.sha256(f"{judged_as} {candidate}".encode()).hexdigest()[:12]
 
 
-def champion(con: duckdb.DuckDBPyConnection, exposure_name: str) -> Version | None:
-    """The exposure's serving version, or None before its first promotion."""
+def champion(con: duckdb.DuckDBPyConnection, exposure_name: str, before: datetime | None = None) -> Version | None:
+    """The exposure's serving version, now or just before some moment; None before its first promotion."""
+    row = con.execute(
+        """
+        select max_by(version_id, promotion)
+        from lake.ml.promotions
+        where exposure = $exposure and ($before is null or promoted_at < $before)
+        """,
+        {"exposure": exposure_name, "before": before},
+    ).fetchone()
+    return version(con, exposure_name, row[0]) if row and row[0] else None
+
+
+def version(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> Version | None:
+    """A registered version, or None."""
     row = con.execute(
         """
         select version_id, candidate, features, parameters, artifact_uri, artifact_sha256, scaler_uri, scaler_sha256
         from lake.ml.model_versions
-        where exposure = $exposure and version_id = (
-            select max_by(version_id, promotion) from lake.ml.promotions where exposure = $exposure
-        )
+        where exposure = ? and version_id = ?
         """,
-        {"exposure": exposure_name},
+        [exposure_name, version_id],
     ).fetchone()
     if row is None:
         return None
     return Version(
         row[0], row[1], tuple(row[2]), json.loads(row[3]), Artifact(row[4], row[5]), Artifact(row[6], row[7])
     )
+
+
+def defending(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version | None) -> Champion | None:
+    """The champion as the gate sees it; None before there is one."""
+    if version is None:
+        return None
+    recipe = CandidateSpec.model_validate(version.parameters.get("recipe", version.candidate))
+    return Champion(recipe, metric(con, exposure.name, version, exposure.spec.split, "rmse"))
+
+
+def learned_from(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> str:
+    """The publication that a version learned from."""
+    row = con.execute(
+        "select publication_id from lake.ml.model_versions where exposure = ? and version_id = ?",
+        [exposure_name, version_id],
+    ).fetchone()
+    assert row is not None, f"no version {version_id} of {exposure_name}"
+    return str(row[0])
+
+
+def trained_at(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> datetime:
+    """When a version was committed."""
+    row = con.execute(
+        "select trained_at from lake.ml.model_versions where exposure = ? and version_id = ?",
+        [exposure_name, version_id],
+    ).fetchone()
+    assert row is not None, f"no version {version_id} of {exposure_name}"
+    found: datetime = row[0]
+    return found
 
 
 def load(con: duckdb.DuckDBPyConnection, version: Version) -> Any:
@@ -95,9 +150,9 @@ def record(
     exposure: Exposure,
     publication: Publication,
     version: Version,
-    judgement: "Judgement",
+    judgements: Mapping[str, "Judgement"],
 ) -> None:
-    """Write a version with its metrics and held-out predictions, inside the caller's transaction."""
+    """Write a version, the metrics of all that competed, its held-out predictions; in the caller's transaction."""
     con.execute(
         "insert into lake.ml.model_versions values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, now())",
         [
@@ -121,8 +176,24 @@ def record(
             version.scaler.sha256,
         ],
     )
-    _append(con, exposure, version, "model_metrics", judgement.metrics)
-    _append(con, exposure, version, exposure.heldout, judgement.heldout)
+    first, *others = [judgement.metrics for judgement in judgements.values()]
+    _append(con, exposure, version, "model_metrics", first)
+    for other in others:  # the mean predictor's are the same beside each
+        _append(con, exposure, version, "model_metrics", other[other["candidate"] != MEAN])
+    _append(con, exposure, version, exposure.heldout, judgements[version.candidate].heldout)
+
+
+def record_drift(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, moved: "pd.DataFrame"
+) -> None:
+    """Write what `drift.measure` found of a publication, inside the caller's transaction."""
+    con.register("moved", moved)
+    con.execute(
+        "insert into lake.ml.drift by name select ? as exposure, ? as publication_id, moved.*, now() as measured_at "
+        "from moved",
+        [exposure.name, publication.publication_id],
+    )
+    con.unregister("moved")
 
 
 def _append(

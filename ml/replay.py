@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ml import lake, ledger, scoring
+from ml import lake, ledger, registry, scoring
 from ml.code import code_version
 from ml.learning import learn
 from ml.ledger import Publication
@@ -70,7 +70,10 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
             raise ReplayError(f"There is no publication {publication_id}: lake.ops.publications has those that are.")
         judged_as = publication.judged_as(exposure, code_version())
         recorded = _recorded(con, exposure, publication)
-        learned = learn(con, exposure, publication, judged_as, Stopwatch(say))
+        champion = registry.champion(con, exposure.name, before=registry.trained_at(con, exposure.name, recorded))
+        learned = learn(
+            con, exposure, publication, judged_as, registry.defending(con, exposure, champion), Stopwatch(say)
+        )
         if learned.version.version_id != recorded:
             raise ReplayError(_why_other(con, exposure, recorded))
         with scoring.predicted(con, exposure, publication, learned.version, learned.estimator, say) as rows:

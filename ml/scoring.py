@@ -13,8 +13,9 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from ml import linear_sql
+from ml.intervals import Spread
 from ml.ledger import Publication
-from ml.moments import literal, quoted
+from ml.moments import quoted
 from ml.progress import Progress, following
 from ml.registry import Version
 from ml.spec import Exposure
@@ -37,28 +38,28 @@ def predicted(
 ) -> Iterator[str]:
     """A table expression of key, prediction, lower, upper for every published row; it streams, and is read once.
 
-    Intervals are the prediction plus and minus the version's half width, never below zero, in the target's unit.
+    Intervals are the prediction plus and minus what the version's spread says of the row, never below zero.
 
     Raises:
         ParityError: The predictions as SQL are not those of the estimator.
     """
-    key, half_width = quoted(exposure.spec.key), literal(version.parameters["half_width"])
-    ends = f"greatest(prediction - {half_width}, 0) as lower, greatest(prediction + {half_width}, 0) as upper"
+    key, half = quoted(exposure.spec.key), Spread.from_json(version.parameters["spread"]).sql()
+    ends = "greatest(prediction - half, 0) as lower, greatest(prediction + half, 0) as upper"
     if linear_sql.is_linear(estimator):
         first = con.execute(f"select {_numbers(version)} from {publication.table} limit {CHECKED}").df()
         linear_sql.check_parity(con, first, estimator, version.features)
         expression = linear_sql.predict_sql(estimator, version.features)
         with following(con, say, "predicting", publication.row_count):
             yield (
-                f"(select {key}, prediction, {ends} "
-                f"from (select {key}, {expression} as prediction from {publication.table}))"
+                f"(select {key}, prediction, {ends} from (select {key}, prediction, {half} as half "
+                f"from (select *, {expression} as prediction from {publication.table})))"
             )
         return
     with con.cursor() as reader:
         batches = _batches(reader, exposure, publication, version, estimator, say)
         con.register("predicted_batches", batches)
         try:
-            yield f"(select {key}, prediction, {ends} from predicted_batches)"
+            yield f"(select {key}, prediction, {ends} from (select *, {half} as half from predicted_batches))"
         finally:
             con.unregister("predicted_batches")
 
@@ -75,17 +76,16 @@ def _batches(
     estimator: Any,
     say: Say,
 ) -> pa.RecordBatchReader:
-    """Key and prediction of every published row, some batches at a time, one on each core."""
+    """Key, features and prediction of every published row, some batches at a time, one on each core."""
     key = exposure.spec.key
     cores = int(reader.execute("select current_setting('threads')").fetchall()[0][0])
     rows = reader.execute(f"select {quoted(key)}, {_numbers(version)} from {publication.table}").to_arrow_reader(BATCH)
-    names = [key, "prediction"]
     progress = Progress(say, "predicting", publication.row_count)
 
     def predict(batch: pa.RecordBatch) -> pa.RecordBatch:
         with threadpool_limits(limits=1):  # a core a batch: OpenMP inside would take them all again
             values = estimator.predict(batch.select(list(version.features)).to_pandas())
-        return pa.RecordBatch.from_arrays([batch.column(key), pa.array(values, pa.float64())], names)
+        return batch.append_column("prediction", pa.array(values, pa.float64()))
 
     def counted() -> Iterator[pa.RecordBatch]:
         workers = Parallel(n_jobs=cores, backend="threading", return_as="generator", pre_dispatch=cores + 1)
@@ -93,8 +93,7 @@ def _batches(
             progress.advance(batch.num_rows)
             yield batch
 
-    schema = pa.schema([pa.field(key, rows.schema.field(key).type), pa.field("prediction", pa.float64())])
-    return pa.RecordBatchReader.from_batches(schema, counted())
+    return pa.RecordBatchReader.from_batches(rows.schema.append(pa.field("prediction", pa.float64())), counted())
 
 
 def score(

@@ -75,6 +75,9 @@ class Spec(BaseModel):
     seed: int = Field(0, ge=0, description="of the folds")
     level: float = Field(0.9, gt=0, lt=1, description="share of rows that the interval shall cover")
     refresh_margin: float = Field(0.05, ge=0, description="share by which a refresh may be worse")
+    significance: float = Field(0.05, gt=0, lt=1, description="chance of no gain below which a challenger wins")
+    slices: dict[str, str] = Field({}, description="SQL over the table's columns, whose values are judged apart")
+    slice_margin: float = Field(0.05, ge=0, description="share by which a challenger may be worse in a slice")
     fresh_within_hours: float = Field(24.0, gt=0, description="hours within which a publication is expected")
     predictions: str = Field("predictions", pattern="^[a-z_][a-z0-9_]*$", description="table in the schema ml")
 

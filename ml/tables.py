@@ -38,7 +38,12 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
     fold integer not null,
     {key},
     actual double not null,
-    predicted double not null
+    predicted double not null,
+    lower double,
+    upper double
 )"""
         )
+        # of a lake from before intervals were held out
+        for end in ("lower", "upper"):
+            made.append(f"alter table lake.ml.{exposure.heldout} add column if not exists {end} double")
     return list(dict.fromkeys(made))

@@ -75,3 +75,17 @@ create table if not exists lake.ml.model_metrics (
     metric varchar not null,
     value double not null
 );
+
+-- one row per exposure, publication and column: how far its rows have moved from those that the champion learned from
+create table if not exists lake.ml.drift (
+    exposure varchar not null,
+    publication_id varchar not null,
+    version_id varchar not null,
+    baseline_publication_id varchar not null,
+    column_name varchar not null,
+    psi double not null,
+    ks double not null,
+    baseline_rows bigint not null,
+    current_rows bigint not null,
+    measured_at timestamptz not null
+);

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml import folds
+from ml.lake import first_line
 from ml.ledger import Publication
 from ml.moments import Moments, UnusableRowsError, gather, quoted, total
 from ml.progress import following
@@ -17,6 +18,11 @@ from ml.stopwatch import Say
 
 # Folds of the two splits, as columns beside the published ones.
 FOLD = {"random": "random fold", "group": "group fold"}
+BLOCK = "block"
+
+
+def _slice(name: str) -> str:
+    return f"slice {name}"
 
 
 class RowsError(Exception):
@@ -30,8 +36,8 @@ class TrainingSet:
     Attributes:
         relation: A table expression over the published snapshot: its columns, and a column a split for the fold.
         moments: By split and fold, the sums of `[features..., target]` of all rows.
-        sample: The key, the features and the target as float64, and the folds, in the order of the key: all rows, or
-            about `spec.max_rows` of them.
+        sample: The key, the features and the target as float64, the folds, the block and the slices, in the order of
+            the key: all rows, or about `spec.max_rows` of them.
     """
 
     exposure: Exposure
@@ -59,6 +65,20 @@ class TrainingSet:
         """The fold of each sampled row, shape (rows,)."""
         return self.sample[FOLD[split]].to_numpy(np.int64)
 
+    @property
+    def blocks(self) -> npt.NDArray[np.int64]:
+        """Rows that err alike: the bucket of each sampled row's group, or of its key; shape (rows,)."""
+        return self.sample[BLOCK].to_numpy(np.int64)
+
+    def slices(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """Which sampled rows are in each slice, shape (rows,): `all`, and `name: value` of each of the spec's."""
+        found: dict[str, npt.NDArray[np.bool_]] = {"all": np.ones(len(self.sample), dtype=np.bool_)}
+        for name in self.exposure.spec.slices:
+            values = self.sample[_slice(name)]
+            for value in sorted(values.unique()):
+                found[f"{name}: {value}"] = (values == value).to_numpy(np.bool_)
+        return found
+
 
 def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> TrainingSet:
     """The published rows, checked: nothing is dropped or filled in silently. Three scans: groups, sample, sums.
@@ -72,7 +92,10 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
     rows = sum(sizes.values())
     relation = f"({_folded(exposure, publication, sizes)})"
     with following(con, say, "sampling", rows):
-        sample = _sample(con, exposure, relation, rows)
+        try:
+            sample = _sample(con, exposure, relation, rows)
+        except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
+            raise RowsError(f"{where}: meta.ml.slices or a feature cannot be read: {first_line(error)}.") from None
     _check_key(sample, exposure, where)
     with following(con, say, "summing", rows):
         moments = _moments(con, exposure, relation, where)
@@ -149,6 +172,9 @@ def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, r
     spec = exposure.spec
     numbers = [f"cast({quoted(name)} as double) as {quoted(name)}" for name in (*exposure.features, spec.target)]
     labels = [quoted(spec.key), *(quoted(FOLD[split]) for split in spec.splits)]
+    labels.append(f'{folds.bucket_sql(spec.group or spec.key)} as "{BLOCK}"')
+    for name, value in spec.slices.items():
+        labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")
     sampled = "where sampled" if rows > spec.max_rows else ""
     return con.execute(
         f"select * from (select {', '.join([*labels, *numbers])} from {relation} {sampled}) order by {quoted(spec.key)}"

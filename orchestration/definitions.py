@@ -39,6 +39,7 @@ definitions = dg.Definitions(
         ),
         *learn_jobs,
         *(upkeep.replay_job(exposure) for exposure in exposures),
+        *(upkeep.promotion_job(exposure) for exposure in exposures),
         upkeep.maintain_lake,
     ],
     schedules=[upkeep.nightly],

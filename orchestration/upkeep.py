@@ -1,4 +1,4 @@
-"""Jobs that nobody's publication starts: nightly maintenance of the lake, and replays asked for by a person."""
+"""Jobs that nobody's publication starts: nightly maintenance, and what a person asks for: replays and promotions."""
 
 from datetime import timedelta
 
@@ -34,6 +34,37 @@ def maintain_lake() -> None:
 nightly = dg.ScheduleDefinition(
     job=maintain_lake, cron_schedule="0 3 * * *", default_status=dg.DefaultScheduleStatus.RUNNING
 )
+
+
+class PromotionConfig(dg.Config):
+    """Which version shall serve, as in lake.ml.model_versions, and why; without a version, the champion before."""
+
+    version_id: str = ""
+    reason: str
+
+
+def promotion_job(exposure: Exposure) -> dg.JobDefinition:
+    """Makes a version the champion, or the one before it, and predicts the newest publication with it."""
+
+    @dg.op(name=f"promote_version_of_{exposure.name}")
+    def change(context: dg.OpExecutionContext, config: PromotionConfig) -> None:
+        from ml import promotion  # scikit-learn takes 2 s to import
+
+        by = f"Dagster run {context.run_id}"
+        if config.version_id:
+            done = promotion.promote(exposure, config.version_id, by=by, reason=config.reason, say=context.log.info)
+        else:
+            done = promotion.rollback(exposure, by=by, reason=config.reason, say=context.log.info)
+        context.add_output_metadata({name: str(value) for name, value in vars(done).items()})
+
+    @dg.job(
+        name=f"promote_{exposure.name}",
+        description=f"Changes the champion of {exposure.name}: to a version, or back to the one before.",
+    )
+    def job() -> None:
+        change()
+
+    return job
 
 
 class ReplayConfig(dg.Config):

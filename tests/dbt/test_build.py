@@ -22,9 +22,9 @@ TABLES = {
     "landing": {"california_housing"},
     "staging": {"stg_california_housing"},
     "features": {"housing_features", "housing_feature_scaling", "housing_features_scaled"},
-    "marts": {"housing_valuations"},
+    "marts": {"housing_valuations", "model_monitoring"},
     "ops": {"publications", "consumptions"},
-    "ml": {"model_versions", "promotions", "model_metrics", "heldout_predictions", "predictions"},
+    "ml": {"model_versions", "promotions", "model_metrics", "drift", "heldout_predictions", "predictions"},
     "exports": {"california_housing"},
 }
 

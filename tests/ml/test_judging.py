@@ -1,12 +1,18 @@
 """Metrics, intervals and the gate, on small frames with known answers."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ml import gate, judging
+from ml.intervals import Spread
 from ml.judging import Judgement
 from ml.spec import Exposure
+from ml.training_set import RowsError
+from tests.ml.conftest import POINTS
 from tests.ml.rows import candidate, frame, trained_on
 
 
@@ -17,7 +23,7 @@ def judgement(rmse: float, mean: float = 100.0, actual: list[float] | None = Non
         [("ridge", "random", "all", "rmse", rmse), ("mean", "random", "all", "rmse", mean)],
         columns=["candidate", "split", "slice", "metric", "value"],
     )
-    return Judgement("ridge", heldout, metrics)
+    return Judgement("ridge", heldout, metrics, Spread(1.0, 0.0, {}, 1.0, 1.0))
 
 
 def test_metrics_of_known_errors() -> None:
@@ -57,19 +63,6 @@ def test_every_row_is_held_out_once_a_split_by_a_model_that_had_not_seen_it(name
     assert own[1].to_dict() == pytest.approx(own[0].to_dict(), rel=1e-12)
 
 
-@pytest.mark.parametrize(("level", "expected"), [(0.5, 5.0), (0.8, 8.0), (0.9, 9.0), (0.99, 9.0)])
-def test_the_half_width_is_the_conformal_quantile(level: float, expected: float) -> None:
-    errors = [-9.0, 1.0, 2.0, -3.0, 4.0, 5.0, 6.0, -7.0, 8.0]  # nine of them: ranks ceil(10 level), at most 9
-    assert judging.half_width(judgement(1.0, actual=errors), "random", level) == expected
-
-
-def test_intervals_cover_new_rows_at_their_level(exposure: Exposure) -> None:
-    training = trained_on(frame(2000), exposure)
-    made = judging.judge(candidate("ridge", training), training)
-    width = judging.half_width(made, "random", 0.9)
-    assert width == pytest.approx(1.645, rel=0.05)  # the normal noise's
-
-
 def test_a_first_model_must_beat_the_mean(exposure: Exposure) -> None:
     better, equal = gate.first(judgement(99.0), exposure), gate.first(judgement(100.0), exposure)
     assert (better.promoted, equal.promoted) == (True, False)
@@ -81,3 +74,83 @@ def test_a_refresh_may_be_worse_by_the_margin_and_no_more(exposure: Exposure) ->
     refused = gate.refresh(judgement(106.0), 100.0, exposure)
     assert not refused.promoted
     assert refused.reason == ("refresh: held-out RMSE 106 (random folds), the champion's 100: +6.0%, allowed +5.0%")
+
+
+def test_metrics_stand_by_slice_and_add_up(exposure: Exposure) -> None:
+    sliced = replace(exposure, spec=exposure.spec.model_copy(update={"slices": {"size": "a > 5", "cell": "cell"}}))
+    training = trained_on(frame(600), sliced)
+    made = judging.judge(candidate("ridge", training), training)
+    names = list(dict.fromkeys(made.metrics["slice"]))
+    assert names[:3] == ["all", "size: false", "size: true"]
+    assert names[3:] == sorted(f"cell: c{i}" for i in range(12))
+    parts = [made.values("random", of=name) for name in names[1:3]]
+    assert sum(part["rows"] for part in parts) == 600
+    together = sum(part["rows"] * part["rmse"] ** 2 for part in parts) / 600
+    assert made.value("random", "rmse") == pytest.approx(np.sqrt(together), rel=1e-12)
+
+
+def test_a_slice_that_is_no_sql_is_an_error_that_says_so(exposure: Exposure) -> None:
+    sliced = replace(exposure, spec=exposure.spec.model_copy(update={"slices": {"size": "nothing > 5"}}))
+    with pytest.raises(RowsError, match=r"meta\.ml\.slices or a feature cannot be read: .*\"nothing\" not found"):
+        trained_on(frame(), sliced)
+
+
+def contest(gain: float, hurt: float = 0.0) -> gate.Verdict:
+    """A challenger whose errors are smaller by a share `gain`, and larger by `hurt` in the slice `few`."""
+    random = np.random.default_rng(1)
+    rows, blocks = 2000, 50
+    actual, error = np.zeros(rows), random.normal(size=rows)
+    inside = np.arange(rows) < 200
+    now = error * (1 - gain) * np.where(inside, 1 + hurt, 1) + 0.1 * random.normal(size=rows)
+    made = []
+    for name, errors in (("old", error), ("new", now)):
+        heldout = pd.DataFrame({"split": "random", "actual": actual, "predicted": errors})
+        metrics = [
+            {"candidate": name, "split": "random", "slice": part, "metric": metric, "value": value}
+            for part, held in (("all", np.ones(rows, bool)), ("size: few", inside))
+            for metric, value in judging.measure(actual[held], errors[held]).items()
+        ]
+        made.append(Judgement(name, heldout, pd.DataFrame(metrics), Spread(1.0, 0.0, {}, 1.0, 1.0)))
+    old, new = made
+    return gate.challenge(new, old, np.arange(rows) % blocks, POINTS)
+
+
+def test_a_challenger_that_is_better_by_more_than_chance_wins_and_says_by_how_much() -> None:
+    verdict = contest(0.1)
+    assert verdict.promoted
+    assert re.fullmatch(
+        r"challenge won: new has held-out RMSE 1 \(random folds\), champion's recipe old 1: -9\.\d%, no gain in 0\.0% "
+        r"of 5,000 draws of blocks, allowed 5\.0%",
+        verdict.reason,
+    )
+
+
+def test_a_challenger_that_is_better_by_chance_alone_loses() -> None:
+    verdict = contest(0.0)
+    assert not verdict.promoted
+    assert verdict.reason.startswith("challenge lost: new has held-out RMSE")
+
+
+def test_a_challenger_that_is_much_worse_somewhere_loses() -> None:
+    verdict = contest(0.2, hurt=0.5)
+    assert not verdict.promoted
+    assert verdict.reason.startswith("challenge lost in the slice size: few: RMSE")
+    assert "allowed +5.0%; over all rows new has held-out RMSE" in verdict.reason
+
+
+def test_the_chance_is_counted_over_draws_of_blocks() -> None:
+    # one block gains 3, one loses 1: of the four draws of two, only that of the loser twice has no gain
+    before, now = np.array([4.0, 1.0]), np.array([1.0, 2.0])
+    assert gate.chance_of_no_gain(before, now, np.array([0, 1]), seed=0) == pytest.approx(0.25, abs=0.02)
+    assert gate.chance_of_no_gain(now, before, np.array([0, 1]), seed=0) == pytest.approx(0.75, abs=0.02)
+
+
+def test_recipes_that_are_equally_good_are_told_apart_at_the_level_asked_for() -> None:
+    random = np.random.default_rng(0)
+    blocks = np.arange(1000) % 40
+    wins = 0
+    for seed in range(200):
+        effect = random.normal(size=(40, 2))[blocks]  # rows of a block err alike
+        before, now = np.square(random.normal(size=(1000, 2)) + effect).T
+        wins += gate.chance_of_no_gain(before, now, blocks, seed) < 0.05
+    assert wins / 200 == pytest.approx(0.05, abs=0.04)

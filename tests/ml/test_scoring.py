@@ -8,6 +8,7 @@ import pytest
 
 from ml import consumption, lake, linear_sql, scoring
 from ml.artifacts import Artifact
+from ml.intervals import Spread
 from ml.linear_sql import ParityError
 from ml.registry import Version
 from ml.spec import CandidateSpec, Exposure
@@ -17,8 +18,9 @@ from tests.ml.rows import Rows, candidate, frame, published, silent, trained_on
 NOWHERE = Artifact("", "")
 
 
-def version(half_width: float) -> Version:
-    return Version("v", "ridge", ("a", "b"), {"half_width": half_width}, NOWHERE, NOWHERE)
+def version(half_width: float, **slopes: float) -> Version:
+    spread = Spread(1.0, half_width, slopes, 0.0, 1e9)
+    return Version("v", "ridge", ("a", "b"), {"spread": spread.to_json()}, NOWHERE, NOWHERE)
 
 
 @pytest.mark.parametrize("name", ["ridge", "gradient_boosting"])
@@ -31,14 +33,17 @@ def test_every_row_is_predicted_as_the_estimator_does(
     estimator = candidate(name, trained_on(rows, exposure)).fit().estimator
     with duckdb.connect() as con:
         publication = published(con, rows)
-        with scoring.predicted(con, exposure, publication, version(100.0), estimator, silent) as table:
+        with scoring.predicted(
+            con, exposure, publication, version(100.0, b=2.0, prediction=0.1), estimator, silent
+        ) as table:
             found = con.execute(f"from {table}").df()
     both = rows.merge(found, on="id")
     assert len(found) == len(both) == 3000
     expected = estimator.predict(rows[["a", "b"]])
     np.testing.assert_allclose(both["prediction"], expected, rtol=1e-12)
-    np.testing.assert_allclose(both["lower"], np.maximum(expected - 100, 0), rtol=1e-10, atol=1e-10)
-    np.testing.assert_allclose(both["upper"], expected + 100, rtol=1e-12)
+    half = 100 + 2 * rows["b"] + 0.1 * expected
+    np.testing.assert_allclose(both["lower"], np.maximum(expected - half, 0), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(both["upper"], expected + half, rtol=1e-12)
 
 
 def test_a_version_whose_sql_differs_may_not_serve(exposure: Exposure, monkeypatch: pytest.MonkeyPatch) -> None:

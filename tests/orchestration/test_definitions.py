@@ -50,6 +50,7 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
         ["every_row_predicted"],
     ),
     "marts/housing_valuations": (["features/housing_features", "housing_value/predictions"], "consumer", DBT, []),
+    "marts/model_monitoring": (["housing_value/predictions"], "consumer", DBT, []),
     "exports/california_housing": (["landing/california_housing"], "consumer", DBT, []),
     "exports/housing_valuations": (["marts/housing_valuations"], "consumer", DBT, []),
 }
@@ -69,8 +70,10 @@ JOBS = {
         "housing_value/model",
         "housing_value/predictions",
         "marts/housing_valuations",
+        "marts/model_monitoring",
     ],
     "maintain_lake": [],
+    "promote_housing_value": [],
     "replay_housing_value": [],
 }
 

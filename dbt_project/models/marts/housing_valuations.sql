@@ -34,11 +34,12 @@ champion as (
 
 newest as (
 
-    select max_by(predicted_publication_id, consumed_at) as publication_id
+    -- rows that came back are predicted under the publication that they had first
+    select max_by(coalesce(predicted_publication_id, publication_id), consumed_at) as publication_id
     from consumptions
     where
         exposure = 'housing_value'
-        and predicted_publication_id is not null
+        and judged_as is not null
 
 ),
 

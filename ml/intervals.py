@@ -1,0 +1,116 @@
+"""Prediction intervals: conformal, their width a function of the row, as SQL and in numpy.
+
+The errors of held-out rows are divided by what a linear model of the features and the prediction expects of their
+size; the quantile of these scores times the expected size is half the width (normalized cross-conformal prediction:
+Vovk, Cross-conformal predictors, 2015; Papadopoulos, Gammerman, Vovk, Normalized nonconformity measures, 2008).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml.moments import Moments, literal, quoted
+from ml.ridge import fit_moments
+
+Vector = npt.NDArray[np.float64]
+
+PREDICTION = "prediction"
+# The expected size of an error is kept between these shares of the mean error: a linear model of heavy-tailed columns
+# would otherwise promise certainty, or nothing at all, where no such row was seen.
+LEAST, MOST = 0.25, 4.0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far off a prediction may be.
+
+    Attributes:
+        quantile: Of the held-out scores, at the level asked for.
+        intercept, slopes: The expected absolute error, by column and by the prediction, in the target's unit.
+        least, most: Bounds of the expected error, in the target's unit.
+    """
+
+    quantile: float
+    intercept: float
+    slopes: Mapping[str, float]
+    least: float
+    most: float
+
+    def half_width(self, features: pd.DataFrame, predicted: Vector) -> Vector:
+        """Half the width of the interval of each row, shape (rows,), in the target's unit."""
+        return self.quantile * self._expected(features, predicted)
+
+    def _expected(self, features: pd.DataFrame, predicted: Vector) -> Vector:
+        expected = np.full(len(predicted), self.intercept)
+        for name, slope in self.slopes.items():
+            expected += slope * (predicted if name == PREDICTION else features[name].to_numpy(np.float64))
+        bounded: Vector = np.clip(expected, self.least, self.most)
+        return bounded
+
+    def sql(self) -> str:
+        """The same as an expression over the features and a column `prediction`."""
+        terms = [f"cast({quoted(name)} as double) * {literal(slope)}" for name, slope in self.slopes.items()]
+        expected = " + ".join([literal(self.intercept), *terms])
+        bounded = f"least(greatest({expected}, {literal(self.least)}), {literal(self.most)})"
+        return f"({literal(self.quantile)} * {bounded})"
+
+    def to_json(self) -> dict[str, Any]:
+        """As numbers and names, for ml.model_versions."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> "Spread":
+        """From what `to_json` gave."""
+        return cls(**said)
+
+
+def fit(features: pd.DataFrame, predicted: Vector, actual: Vector, level: float) -> Spread:
+    """Learn the spread from held-out predictions.
+
+    Args:
+        features: Shape (rows, features), of the held-out rows.
+        predicted: Shape (rows,), each by a model that had not seen the row.
+        actual: Shape (rows,).
+        level: Share of new rows that intervals shall cover.
+    """
+    names = [*map(str, features.columns), PREDICTION]
+    errors = np.abs(actual - predicted)
+    pipeline = fit_moments(Moments.of(np.column_stack([features, predicted, errors])), 1.0, names)
+    slopes = pipeline[-1].coef_ / pipeline[0].scale_
+    mean = float(errors.mean())
+    unscaled = Spread(
+        quantile=1.0,
+        intercept=float(pipeline[-1].intercept_ - slopes @ pipeline[0].mean_),
+        slopes=dict(zip(names, slopes.tolist(), strict=True)),
+        # with no error at all, any width above zero will do
+        least=max(LEAST * mean, float(np.finfo(np.float64).tiny)),
+        most=max(MOST * mean, float(np.finfo(np.float64).tiny)),
+    )
+    scores = errors / unscaled.half_width(features, predicted)
+    return Spread(**{**asdict(unscaled), "quantile": conformal_quantile(scores, level)})
+
+
+def conformal_quantile(scores: Sequence[float] | Vector, level: float) -> float:
+    """The ceil((n + 1) level)-th smallest of n scores; the largest where that exceeds n.
+
+    Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005.
+    """
+    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    return float(ordered[min(math.ceil((len(ordered) + 1) * level), len(ordered)) - 1])
+
+
+def held_out(
+    features: pd.DataFrame, predicted: Vector, actual: Vector, fold: npt.NDArray[np.int64], level: float
+) -> Vector:
+    """Half widths of held-out rows, shape (rows,), each by a spread learned without the row's fold."""
+    widths = np.empty(len(predicted))
+    for number in np.unique(fold):
+        held = fold == number
+        spread = fit(features[~held], predicted[~held], actual[~held], level)
+        widths[held] = spread.half_width(features[held], predicted[held])
+    return widths

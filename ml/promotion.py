@@ -1,0 +1,106 @@
+"""The way back, and any other: a person makes a version the champion, and predictions follow in the same commit."""
+
+from dataclasses import dataclass
+
+import duckdb
+
+from ml import catalog, lake, ledger, registry
+from ml.spec import Exposure
+from ml.stopwatch import Say
+
+
+class PromotionError(Exception):
+    """The champion cannot be changed; the message names the versions that there are."""
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What came of it.
+
+    Attributes:
+        publication_id: The newest publication that was consumed, whose predictions are this version's now.
+        predicted_rows: Rows predicted for it; 0 when they were there already, or nothing was consumed yet.
+    """
+
+    version_id: str
+    before_id: str | None
+    publication_id: str | None
+    predicted_rows: int
+
+
+def promote(exposure: Exposure, version_id: str, *, by: str, reason: str, say: Say = print) -> Promotion:
+    """Make a registered version the champion, and predict the newest consumed publication with it.
+
+    Args:
+        by: Who decides.
+        reason: Why; both are kept in ml.promotions.
+
+    Raises:
+        PromotionError: There is no such version, it serves already, or it reads columns that the table has no more.
+        ArtifactError: Its file is missing or was changed.
+        LakeUnavailableError: The lake is not up.
+    """
+    with catalog.lock(f"consume {exposure.name}", say=say) as confirm, lake.connect() as con:
+        champion = registry.champion(con, exposure.name)
+        version = registry.version(con, exposure.name, version_id)
+        if version is None:
+            raise PromotionError(
+                f"Exposure {exposure.name} has no version {version_id}. It has {_listed(con, exposure)}."
+            )
+        if champion == version:
+            raise PromotionError(f"Version {version_id} of {exposure.name} is the champion already.")
+        estimator = registry.load(con, version)
+        publication = ledger.newest_consumed(con, exposure)
+        if publication:
+            columns = {row[0] for row in con.execute(f"describe from {publication.table}").fetchall()}
+            if gone := [name for name in version.features if name not in columns]:
+                raise PromotionError(
+                    f"Version {version_id} of {exposure.name} learned from {', '.join(gone)}, which "
+                    f"{publication.publication_id} has no more. Promote a version that learned from its columns."
+                )
+        rows = 0
+        with lake.transaction(con, by, f"{exposure.name} promote {version_id}", confirm):
+            registry.promote(con, exposure, version, by, reason)
+            if publication and not ledger.is_predicted(con, exposure, publication.publication_id, version_id):
+                from ml import scoring
+
+                rows = scoring.score(con, exposure, publication, version, estimator, say)
+    before = champion.version_id if champion else None
+    say(f"{exposure.name}: {version_id} is the champion, before it {before}; predicted {rows:,} rows.")
+    return Promotion(version_id, before, publication.publication_id if publication else None, rows)
+
+
+def rollback(exposure: Exposure, *, by: str, reason: str, say: Say = print) -> Promotion:
+    """Make the champion before this one the champion again.
+
+    Raises:
+        PromotionError: There was none before.
+        ArtifactError, LakeUnavailableError: As `promote`.
+    """
+    with lake.connect() as con:
+        before = _before(con, exposure)
+    if before is None:
+        raise PromotionError(f"Exposure {exposure.name} has no champion before this one to go back to.")
+    return promote(exposure, before, by=by, reason=reason, say=say)
+
+
+def _before(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str | None:
+    row = con.execute(
+        """
+        select max_by(version_id, promotion)
+        from lake.ml.promotions
+        where exposure = $exposure and version_id <> (
+            select max_by(version_id, promotion) from lake.ml.promotions where exposure = $exposure
+        )
+        """,
+        {"exposure": exposure.name},
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _listed(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str:
+    rows = con.execute(
+        "select version_id from lake.ml.model_versions where exposure = ? order by trained_at desc limit 10",
+        [exposure.name],
+    ).fetchall()
+    return ", ".join(row[0] for row in rows) or "none yet"

@@ -1,0 +1,75 @@
+"""Intervals cover new rows at their level, are wider where errors are larger, and mean the same as SQL."""
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml import intervals
+from ml.intervals import Spread
+
+
+def rows(count: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Features, predictions and true values, whose error grows with `a`."""
+    random = np.random.default_rng(seed)
+    features = pd.DataFrame({"a": random.uniform(0, 10, count), "b": random.normal(size=count)})
+    predicted = 50 + 3 * features["a"].to_numpy()
+    return features, predicted, predicted + (0.5 + features["a"].to_numpy()) * random.normal(size=count)
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0.5, 5.0), (0.8, 8.0), (0.9, 9.0), (0.99, 9.0)])
+def test_the_quantile_is_the_conformal_one(level: float, expected: float) -> None:
+    scores = [9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]  # nine of them: ranks ceil(10 level), at most 9
+    assert intervals.conformal_quantile(scores, level) == expected
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
+def test_new_rows_are_covered_at_the_level_and_more_evenly_than_by_one_width(level: float) -> None:
+    spread = intervals.fit(*rows(4000, 0), level)
+    features, predicted, actual = rows(20_000, 1)
+    errors = np.abs(actual - predicted)
+    covered = errors <= spread.half_width(features, predicted)
+    assert covered.mean() == pytest.approx(level, abs=0.02)
+    calm, wild = features["a"] < 3, features["a"] > 7
+    one = np.quantile(errors, level)
+    uneven = abs((errors <= one)[calm].mean() - (errors <= one)[wild].mean())
+    assert abs(covered[calm].mean() - covered[wild].mean()) < uneven / 2
+    widths = spread.half_width(features, predicted)
+    assert widths[wild].mean() > 2 * widths[calm].mean()
+
+
+def test_held_out_widths_are_learned_without_the_row_s_fold() -> None:
+    features, predicted, actual = rows(500, 0)
+    fold = np.arange(500) % 5
+    before = intervals.held_out(features, predicted, actual, fold, 0.9)
+    changed = actual.copy()
+    changed[fold == 2] += 1000.0
+    after = intervals.held_out(features, predicted, changed, fold, 0.9)
+    assert after[fold == 2].tolist() == before[fold == 2].tolist()
+    assert (after[fold != 2] > before[fold != 2]).all()
+
+
+def test_the_expression_in_sql_is_the_same() -> None:
+    features, predicted, actual = rows(3000, 0)
+    spread = intervals.fit(features, predicted, actual, 0.9)
+    again = Spread.from_json(spread.to_json())
+    table = features.assign(prediction=predicted)
+    with duckdb.connect() as con:
+        con.register("held", table)
+        found = con.execute(f"select {again.sql()} as half from held").df()["half"]
+    np.testing.assert_allclose(found, spread.half_width(features, predicted), rtol=1e-12)
+
+
+def test_the_width_is_bounded_where_no_such_row_was_seen() -> None:
+    features, predicted, actual = rows(3000, 0)
+    spread = intervals.fit(features, predicted, actual, 0.9)
+    far = pd.DataFrame({"a": [1e6, -1e6], "b": [0.0, 0.0]})
+    mean = np.abs(actual - predicted).mean()
+    widths = spread.half_width(far, np.array([100.0, 100.0])) / spread.quantile
+    assert widths.tolist() == pytest.approx([intervals.MOST * mean, intervals.LEAST * mean])
+
+
+def test_predictions_without_any_error_have_an_interval_of_no_width() -> None:
+    features, predicted, _ = rows(100, 0)
+    spread = intervals.fit(features, predicted, predicted, 0.9)
+    assert spread.half_width(features, predicted).max() == 0.0
