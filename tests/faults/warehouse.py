@@ -148,7 +148,7 @@ class Warehouse:
                 f"""
                 create or replace table lake.{FEATURES} as
                 select * replace ({value} as median_house_value) from lake.{FEATURES} at (version => {pool})
-                order by hash(block_group_id, {seed}) limit 300
+                order by hash(block_group_id || '{seed}') limit 300
                 """
             )
             con.execute(f"call lake.set_commit_message('dbt', '{invocation}', extra_info => '{FEATURES}')")

@@ -125,3 +125,13 @@ def test_a_spec_without_groups_is_judged_by_random_folds_alone() -> None:
     training = trained_on(frame(300).drop(columns="cell"), exposure)
     assert list(training.moments) == ["random"]
     assert training.whole.n == 300
+
+
+def test_other_seeds_deal_the_rows_anew() -> None:
+    """Rows of one fold are in all folds of another seed, as chance has it: a fifth in each."""
+    deals = []
+    for seed in (6, 7):  # their hashes differ in low bits alone
+        exposure = replace(POINTS, spec=POINTS.spec.model_copy(update={"seed": seed}))
+        deals.append(trained_on(frame(5000), exposure).fold("random"))
+    together = np.histogram2d(*deals, bins=5)[0] / 1000
+    assert together == pytest.approx(np.full((5, 5), 0.2), abs=0.06)

@@ -1,0 +1,61 @@
+"""What the producer's later builds bring is held against what the champion learned from, and shows as dbt's tests."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ml import california_housing, consumption, spec
+from tests.conftest import run_dbt
+from tests.dbt.conftest import Home, Told, build, lake_of, said
+
+MONITORED = ("build", "--select", "model_monitoring", "intervals_cover_as_asked")
+
+
+def publish_and_consume(home: Path, rows: pd.DataFrame, source: Path) -> consumption.Consumption:
+    rows.to_parquet(source, index=False)
+    told = build(home, "--select", "+housing_features", HOUSING_SOURCE=str(source)).told
+    assert told.returncode == 0, told.stdout
+    (exposure,) = spec.exposures(json.loads((home / "target" / "manifest.json").read_text()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACT_HOME", str(home))
+        made = consumption.consume(exposure, say=lambda sentence: None)
+    assert made is not None
+    return made
+
+
+def verdicts(told: Told) -> list[str]:
+    return sorted(line.split(" (")[0] for line in said(told) if line.startswith(("Failure in", "Warning in")))
+
+
+def test_drift_is_quiet_on_a_resample_and_fires_on_another_region(empty_lake: Home, tmp_path: Path) -> None:
+    home, rows = empty_lake("monitored"), california_housing.fetch()
+    publish_and_consume(home, rows.sample(frac=0.6, random_state=0), tmp_path / "first.parquet")
+    told = run_dbt(home, *MONITORED)
+    assert told.returncode == 0, told.stdout  # nothing to compare yet; the intervals cover as asked
+
+    publish_and_consume(home, rows.sample(frac=0.6, random_state=1), tmp_path / "resampled.parquet")
+    told = run_dbt(home, *MONITORED)
+    assert told.returncode == 0, told.stdout
+    assert verdicts(told) == []
+
+    publish_and_consume(home, rows[rows["Latitude"] > 34.0], tmp_path / "north.parquet")
+    told = run_dbt(home, *MONITORED)
+    assert told.returncode == 1
+    assert verdicts(told) == [
+        "Failure in test no_column_has_drifted_far",
+        "Failure in test no_distribution_has_moved_far",
+        "Warning in test no_column_has_drifted",
+        "Warning in test no_distribution_has_moved",
+    ]
+    with lake_of(home) as con:
+        far = con.execute(
+            "select column_name from lake.marts.model_monitoring where is_newest and psi > 0.25 order by psi desc"
+        ).fetchall()
+        counted = con.execute(
+            "select count(*), count(distinct publication_id), count(*) filter (where is_newest) "
+            "from lake.marts.model_monitoring"
+        ).fetchall()
+    assert far == [("latitude",), ("longitude",)]
+    assert counted == [(24, 2, 12)]  # eleven features and the prediction, of two publications
