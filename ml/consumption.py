@@ -164,7 +164,8 @@ def _drift(
 ) -> "pd.DataFrame":
     from ml import drift
 
-    baseline = ledger.publication(con, registry.learned_from(con, exposure.name, serving.version_id))
+    learned_from, _ = registry.origin(con, exposure.name, serving.version_id)
+    baseline = ledger.publication(con, learned_from)
     assert baseline is not None, f"{serving.version_id} learned from no publication"
     return drift.measure(con, exposure, publication, baseline, serving, registry.load(con, serving))
 

@@ -11,8 +11,9 @@ import pandas as pd
 from scipy.stats import ks_2samp
 
 from ml import folds
+from ml.intervals import PREDICTION
 from ml.ledger import Publication
-from ml.moments import quoted
+from ml.moments import doubles, quoted
 from ml.registry import Version
 from ml.spec import Exposure
 
@@ -21,7 +22,6 @@ Vector = npt.NDArray[np.float64]
 BINS = 10
 # A bin without rows counts as this share: the index would be infinite.
 LEAST_SHARE = 1e-4
-PREDICTION = "prediction"
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def _sample(
 ) -> pd.DataFrame:
     spec = exposure.spec
     share = min(1.0, spec.max_rows / max(publication.row_count, 1))
-    named = ", ".join(f"cast({quoted(name)} as double) as {quoted(name)}" for name in champion.features)
     kept = "" if share == 1 else f"where {folds.share_sql(spec.key, share, spec.seed)}"
-    return con.execute(f"select {named} from {publication.table} {kept} order by {quoted(spec.key)}").df()
+    return con.execute(
+        f"select {doubles(champion.features)} from {publication.table} {kept} order by {quoted(spec.key)}"
+    ).df()

@@ -115,6 +115,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def doubles(names: Iterable[str]) -> str:
+    """Columns as SQL's doubles under their own names, for a select list."""
+    return ", ".join(f"cast({quoted(name)} as double) as {quoted(name)}" for name in names)
+
+
 def literal(value: float) -> str:
     """``value`` as SQL that reads back to the same double.
 

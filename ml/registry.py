@@ -95,25 +95,14 @@ def defending(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Versi
     return Champion(recipe, metric(con, exposure.name, version, exposure.spec.split, "rmse"))
 
 
-def learned_from(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> str:
-    """The publication that a version learned from."""
+def origin(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> tuple[str, datetime]:
+    """The publication that a version learned from, and when it was committed."""
     row = con.execute(
-        "select publication_id from lake.ml.model_versions where exposure = ? and version_id = ?",
+        "select publication_id, trained_at from lake.ml.model_versions where exposure = ? and version_id = ?",
         [exposure_name, version_id],
     ).fetchone()
     assert row is not None, f"no version {version_id} of {exposure_name}"
-    return str(row[0])
-
-
-def trained_at(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> datetime:
-    """When a version was committed."""
-    row = con.execute(
-        "select trained_at from lake.ml.model_versions where exposure = ? and version_id = ?",
-        [exposure_name, version_id],
-    ).fetchone()
-    assert row is not None, f"no version {version_id} of {exposure_name}"
-    found: datetime = row[0]
-    return found
+    return row[0], row[1]
 
 
 def load(con: duckdb.DuckDBPyConnection, version: Version) -> Any:

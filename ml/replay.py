@@ -70,7 +70,8 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
             raise ReplayError(f"There is no publication {publication_id}: lake.ops.publications has those that are.")
         judged_as = publication.judged_as(exposure, code_version())
         recorded = _recorded(con, exposure, publication)
-        champion = registry.champion(con, exposure.name, before=registry.trained_at(con, exposure.name, recorded))
+        _, trained_at = registry.origin(con, exposure.name, recorded)
+        champion = registry.champion(con, exposure.name, before=trained_at)
         learned = learn(
             con, exposure, publication, judged_as, registry.defending(con, exposure, champion), Stopwatch(say)
         )

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from ml import linear_sql
 from ml.intervals import Spread
 from ml.ledger import Publication
-from ml.moments import quoted
+from ml.moments import doubles, quoted
 from ml.progress import Progress, following
 from ml.registry import Version
 from ml.spec import Exposure
@@ -46,7 +46,7 @@ def predicted(
     key, half = quoted(exposure.spec.key), Spread.from_json(version.parameters["spread"]).sql()
     ends = "greatest(prediction - half, 0) as lower, greatest(prediction + half, 0) as upper"
     if linear_sql.is_linear(estimator):
-        first = con.execute(f"select {_numbers(version)} from {publication.table} limit {CHECKED}").df()
+        first = con.execute(f"select {doubles(version.features)} from {publication.table} limit {CHECKED}").df()
         linear_sql.check_parity(con, first, estimator, version.features)
         expression = linear_sql.predict_sql(estimator, version.features)
         with following(con, say, "predicting", publication.row_count):
@@ -64,10 +64,6 @@ def predicted(
             con.unregister("predicted_batches")
 
 
-def _numbers(version: Version) -> str:
-    return ", ".join(f"cast({quoted(name)} as double) as {quoted(name)}" for name in version.features)
-
-
 def _batches(
     reader: duckdb.DuckDBPyConnection,
     exposure: Exposure,
@@ -79,7 +75,9 @@ def _batches(
     """Key, features and prediction of every published row, some batches at a time, one on each core."""
     key = exposure.spec.key
     cores = int(reader.execute("select current_setting('threads')").fetchall()[0][0])
-    rows = reader.execute(f"select {quoted(key)}, {_numbers(version)} from {publication.table}").to_arrow_reader(BATCH)
+    rows = reader.execute(
+        f"select {quoted(key)}, {doubles(version.features)} from {publication.table}"
+    ).to_arrow_reader(BATCH)
     progress = Progress(say, "predicting", publication.row_count)
 
     def predict(batch: pa.RecordBatch) -> pa.RecordBatch:

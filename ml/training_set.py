@@ -11,7 +11,7 @@ import pandas as pd
 from ml import folds
 from ml.lake import first_line
 from ml.ledger import Publication
-from ml.moments import Moments, UnusableRowsError, gather, quoted, total
+from ml.moments import Moments, UnusableRowsError, doubles, gather, quoted, total
 from ml.progress import following
 from ml.spec import Exposure
 from ml.stopwatch import Say
@@ -170,14 +170,14 @@ def _moments(
 
 def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, rows: int) -> pd.DataFrame:
     spec = exposure.spec
-    numbers = [f"cast({quoted(name)} as double) as {quoted(name)}" for name in (*exposure.features, spec.target)]
     labels = [quoted(spec.key), *(quoted(FOLD[split]) for split in spec.splits)]
     labels.append(f'{folds.bucket_sql(spec.group or spec.key)} as "{BLOCK}"')
     for name, value in spec.slices.items():
         labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")
     sampled = "where sampled" if rows > spec.max_rows else ""
+    numbers = doubles((*exposure.features, spec.target))
     return con.execute(
-        f"select * from (select {', '.join([*labels, *numbers])} from {relation} {sampled}) order by {quoted(spec.key)}"
+        f"select * from (select {', '.join(labels)}, {numbers} from {relation} {sampled}) order by {quoted(spec.key)}"
     ).df()
 
 
