@@ -147,9 +147,9 @@ def estimator(spec: CandidateSpec, seed: int) -> Any:
     where = f"candidate {spec.name}: estimator {path}"
     make = _imported(path, where)
     accepted = inspect.signature(make).parameters
-    seeded = {"random_state": seed} if "random_state" in accepted and "random_state" not in spec.parameters else {}
+    seeded = {"random_state": seed} if "random_state" in accepted and "random_state" not in spec.chosen else {}
     try:
-        made = make(**seeded, **spec.parameters)
+        made = make(**seeded, **spec.chosen)
     except (TypeError, ValueError) as error:
         raise EstimatorError(f"{where}: {error}. Allowed parameters: {', '.join(accepted)}.") from None
     if not is_regressor(made):

@@ -1,6 +1,6 @@
 """From a published snapshot to a version and the gate's verdict on it: read, judge, choose, fit, save."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,17 +48,49 @@ def learn(
 ) -> Learned:
     """Judge every candidate on the same folds, let the gate choose, fit the chosen recipe on everything, and save it.
 
+    A candidate of which a search found the champion competes with the parameters that were found.
+
     Raises:
         RowsError: The published rows cannot be learned from.
         EstimatorError: A candidate cannot be built.
         ParityError: The predictions as SQL are not those of the estimator.
     """
-    spec = exposure.spec
+    training = read(con, exposure, publication, watch)
+    recipes = [
+        champion.recipe if champion and recipe.covers(champion.recipe) else recipe for recipe in exposure.spec.recipes
+    ]
+    return compete(con, training, recipes, judged_as, champion, watch)
+
+
+def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, watch: Stopwatch) -> TrainingSet:
+    """The training set of a publication, with a word on its size.
+
+    Raises:
+        RowsError: As `learn`.
+    """
     training = training_set.read(con, exposure, publication, watch.say)
     rows, sampled = training.whole.n, len(training.sample)
     part = "" if sampled == rows else f", and a sample of {sampled:,} to judge by"
     watch.lap("read", f"read {rows:,} rows with {len(exposure.features)} features{part}")
-    asked = {candidate.name: candidate for candidate in spec.candidates}
+    return training
+
+
+def compete(
+    con: duckdb.DuckDBPyConnection,
+    training: TrainingSet,
+    recipes: Sequence[CandidateSpec],
+    judged_as: str,
+    champion: Champion | None,
+    watch: Stopwatch,
+) -> Learned:
+    """Judge recipes and the champion's beside them, choose, fit and save.
+
+    Raises:
+        EstimatorError, ParityError: As `learn`.
+    """
+    exposure = training.exposure
+    spec = exposure.spec
+    asked = {recipe.name: recipe for recipe in recipes}
     defender = _defender(asked, champion)
     if defender and champion:
         path = champion.recipe.estimator or ESTIMATORS.get(champion.recipe.name)
@@ -82,7 +114,8 @@ def _defender(asked: Mapping[str, CandidateSpec], champion: Champion | None) -> 
     if champion is None:
         return None
     name = champion.recipe.name
-    return name if asked.get(name, champion.recipe) == champion.recipe else f"{name}_before"
+    same = name not in asked or (asked[name].covers(champion.recipe) and asked[name].found == champion.recipe.found)
+    return name if same else f"{name}_before"
 
 
 def _choose(

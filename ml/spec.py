@@ -21,8 +21,8 @@ NUMERIC = (
     "HUGEINT",
     "BOOLEAN",
 )
-# What may change in a spec without anything being learned anew.
-NOT_LEARNING = {"fresh_within_hours"}
+# What may change in a spec without anything being learned anew, in pydantic's words.
+NOT_LEARNING: dict[str, Any] = {"fresh_within_hours": True, "candidates": {"__all__": {"search"}}}
 MEAN = "mean"  # the candidate that predicts the mean of its training rows, judged beside the others
 RIDGE = "ridge"  # from the warehouse's sums
 # Candidates that are known by name, beside ridge.
@@ -33,6 +33,32 @@ class SpecError(Exception):
     """An exposure does not fit; the message names exposure, field, what was found and what is allowed."""
 
 
+class Range(BaseModel):
+    """Numbers between two ends, both possible; whole ones if both ends are whole; evenly by ratio if `log`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if self.low >= self.high or (self.log and self.low <= 0):
+            raise ValueError(f"low is {self.low} and high {self.high}: low must be less, and above zero where log is")
+        return self
+
+
+class SearchSpec(BaseModel):
+    """Parameters that a search may choose anew, and what it may cost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    space: dict[str, list[Any] | Range] = Field(min_length=1, description="parameter to values, or to low and high")
+    trials: int = Field(30, ge=1, description="recipes tried, the one that is known among them")
+    seconds: float = Field(900.0, gt=0, description="no trial starts that would end later")
+
+
 class CandidateSpec(BaseModel):
     """A recipe that may compete: a known name, or any scikit-learn regressor by its dotted path."""
 
@@ -41,6 +67,9 @@ class CandidateSpec(BaseModel):
     name: str = Field(pattern="^[a-z][a-z0-9_]*$", description="what it is called in metrics and versions")
     estimator: str | None = Field(None, description="package.module.Name of a regressor's class or function")
     parameters: dict[str, Any] = Field({}, description="what it is called with")
+    found: dict[str, Any] = Field({}, description="parameters that a search found to be better")
+    search: SearchSpec | None = Field(None, description="what a search may choose anew")
+    enabled: bool = Field(True, description="whether it competes")
 
     @model_validator(mode="before")
     @classmethod
@@ -54,9 +83,19 @@ class CandidateSpec(BaseModel):
         if self.estimator is None and self.name != RIDGE and self.name not in ESTIMATORS:
             known = ", ".join([RIDGE, *ESTIMATORS])
             raise ValueError(f"'{self.name}' is not known ({known} are): give its `estimator` as package.module.Name")
-        if self.name == RIDGE and (self.estimator or self.parameters):
+        if self.name == RIDGE and (self.estimator or self.parameters or self.search):
             raise ValueError(f"'{RIDGE}' is fitted from the warehouse's sums and takes nothing: choose another name")
         return self
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What the estimator is called with: the parameters, less those that a search found better ones for."""
+        return {**self.parameters, **self.found}
+
+    def covers(self, other: "CandidateSpec") -> bool:
+        """Whether the other is this very recipe, or what a search found for it as it stands."""
+        same = (self.name, self.estimator, self.parameters) == (other.name, other.estimator, other.parameters)
+        return same and self.found in ({}, other.found)
 
 
 class Spec(BaseModel):
@@ -80,6 +119,17 @@ class Spec(BaseModel):
     slice_margin: float = Field(0.05, ge=0, description="share by which a challenger may be worse in a slice")
     fresh_within_hours: float = Field(24.0, gt=0, description="hours within which a publication is expected")
     predictions: str = Field("predictions", pattern="^[a-z_][a-z0-9_]*$", description="table in the schema ml")
+
+    @model_validator(mode="after")
+    def _some_compete(self) -> "Spec":
+        if not self.recipes:
+            raise ValueError("no candidate is enabled: enable one")
+        return self
+
+    @property
+    def recipes(self) -> tuple[CandidateSpec, ...]:
+        """The candidates that compete."""
+        return tuple(candidate for candidate in self.candidates if candidate.enabled)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -185,12 +235,19 @@ def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) 
     return exposure
 
 
+# The models inside a spec, by the field that holds them, outermost first.
+NESTED: dict[str, type[BaseModel]] = {"candidates": CandidateSpec, "search": SearchSpec, "space": Range}
+
+
 def _sentence(error: Mapping[str, Any]) -> str:
     field = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"meta.ml.{field} is not known. Allowed: {', '.join(Spec.model_fields)}."
+        inside = [model for part, model in NESTED.items() if part in error["loc"][:-1]]
+        allowed = (inside[-1] if inside else Spec).model_fields
+        return f"meta.ml.{field} is not known. Allowed: {', '.join(allowed)}."
     if error["type"] == "missing":
-        return f"meta.ml.{field} is missing ({Spec.model_fields[field].description})."
+        description = Spec.model_fields[field].description if field in Spec.model_fields else "it is required"
+        return f"meta.ml.{field} is missing ({description})."
     return f"meta.ml.{field} is {error['input']!r}. {error['msg']}."
 
 

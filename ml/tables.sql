@@ -89,3 +89,16 @@ create table if not exists lake.ml.drift (
     current_rows bigint not null,
     measured_at timestamptz not null
 );
+
+-- one row per exposure, search, candidate and trial: what a search tried
+create table if not exists lake.ml.trials (
+    exposure varchar not null,
+    searched_at timestamptz not null,
+    publication_id varchar not null,
+    candidate varchar not null,
+    trial integer not null,
+    parameters json not null,
+    rmse double not null,
+    folds integer not null,
+    seconds double not null
+);
