@@ -19,6 +19,11 @@ producer = dbt_models.producer_models(manifest, translator)
 consumer = dbt_models.consumer_models(manifest, translator)
 fresh_checks = [freshness.asset_check(exposure, features[exposure.relation]) for exposure in exposures]
 learn_jobs = [learning.job(exposure) for exposure in exposures]
+search_jobs = {
+    exposure: upkeep.search_job(exposure)
+    for exposure in exposures
+    if any(candidate.search for candidate in exposure.spec.recipes)
+}
 
 definitions = dg.Definitions(
     assets=[
@@ -40,9 +45,10 @@ definitions = dg.Definitions(
         *learn_jobs,
         *(upkeep.replay_job(exposure) for exposure in exposures),
         *(upkeep.promotion_job(exposure) for exposure in exposures),
+        *search_jobs.values(),
         upkeep.maintain_lake,
     ],
-    schedules=[upkeep.nightly],
+    schedules=[upkeep.nightly, *(upkeep.nightly_search(*searched) for searched in search_jobs.items())],
     sensors=[
         follow_publications(exposures, features, learn_jobs),
         freshness.expect_publications(exposures, features),

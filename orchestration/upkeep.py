@@ -67,6 +67,38 @@ def promotion_job(exposure: Exposure) -> dg.JobDefinition:
     return job
 
 
+def search_job(exposure: Exposure) -> dg.JobDefinition:
+    """Searches the spaces of an exposure's candidates; what is found challenges the champion."""
+
+    @dg.op(name=f"search_for_{exposure.name}")
+    def look(context: dg.OpExecutionContext) -> None:
+        from ml.search import search  # scikit-learn takes 2 s to import
+
+        done = search(exposure, by=f"Dagster run {context.run_id}", say=context.log.info)
+        context.add_output_metadata(
+            {
+                "trials": sum(len(trials) for trials in done.trials.values()),
+                "promoted": done.promoted_id or "none",
+                "decision": done.reason,
+                "found": {recipe.name: recipe.found for recipe in done.recipes},
+            }
+        )
+
+    @dg.job(
+        name=f"search_{exposure.name}",
+        description=f"Searches better recipes for {exposure.name}, within the budgets that its candidates say.",
+    )
+    def job() -> None:
+        look()
+
+    return job
+
+
+def nightly_search(exposure: Exposure, job: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """The schedule of the search; whoever wants to pay for it every night turns it on."""
+    return dg.ScheduleDefinition(name=f"nightly_search_{exposure.name}", job=job, cron_schedule="0 4 * * *")
+
+
 class ReplayConfig(dg.Config):
     """Which publication to repeat, as in lake.ops.publications."""
 

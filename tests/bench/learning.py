@@ -6,29 +6,21 @@ is that of the whole tree of processes, looked at every 20 ms. Writes docs/bench
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from contextlib import suppress
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from orchestration import stack
 from orchestration.stack import postgres, s3, secrets
 from tests.bench import picture, report, table
+from tests.bench.machine import facts, measured
 from tests.bench.measure import Measure
 from tests.conftest import new_database, new_lake, run_dbt
 
+CONTENDER = "tests.bench.contender"
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY_LIMIT = "1GB"  # of DuckDB in ours and in the limit; the recipe takes what it takes
 REPEATS = 3  # medians of so many; one at sizes beyond the recipe's, which take minutes each
@@ -36,44 +28,11 @@ REPEATS = 3  # medians of so many; one at sizes beyond the recipe's, which take 
 RECIPE_ROWS = 10_000_000
 
 
-def measured(name: str, told: dict[str, Any]) -> tuple[dict[str, Any], float, int]:
-    """Run one piece of work; what it found, the seconds of its process, the peak of its tree's resident bytes."""
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.contender", name],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    peak = [0]
-    watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), peak), daemon=True)
-    watcher.start()
-    out, _ = process.communicate(json.dumps(told))
-    seconds = time.perf_counter() - began
-    watcher.join()
-    if process.returncode:
-        raise SystemExit(f"{name} ended with {process.returncode}")
-    return json.loads(out.splitlines()[-1]), seconds, peak[0]
-
-
-def _watch(root: psutil.Process, peak: list[int]) -> None:
-    while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
-        total = 0
-        with suppress(psutil.NoSuchProcess):
-            for process in [root, *root.children(recursive=True)]:
-                with suppress(psutil.NoSuchProcess):
-                    total += process.memory_info().rss
-        peak[0] = max(peak[0], total)
-        time.sleep(0.02)
-
-
 def contend(contender: str, names: tuple[str, ...], told: dict[str, Any], repeats: int) -> Measure:
     """The median of some runs, stage by stage; the largest of their peaks."""
     runs = []
     for repeat in range(repeats):
-        done = [measured(name, {**told, "repeat": repeat}) for name in names]
+        done = [measured(CONTENDER, name, {**told, "repeat": repeat}) for name in names]
         seconds = {stage: s for found, _, _ in done for stage, s in found["seconds"].items()}
         runs.append((seconds, sum(s for _, s, _ in done), max(peak for _, _, peak in done), done[-1][0]))
         print(f"  {contender:12} {sum(seconds.values()):8.1f} s in its stages, {runs[-1][2] / 1e9:.2f} GB", flush=True)
@@ -142,7 +101,7 @@ def run(sizes: list[int], kinds: list[str], work: Path) -> list[Measure]:
                     **compiled, "source": str(source), "rows": rows, "storage": storage, "environment": environment,
                     "root": place["root"], "options": place["options"],
                 }  # fmt: skip
-                measured("land", told)
+                measured(CONTENDER, "land", told)
                 repeats = REPEATS if rows <= RECIPE_ROWS else 1
                 done.append(contend("ours", ("ours_featurize", "ours_consume"), told, repeats))
                 done.append(contend("limit", ("copy",), told, repeats))
@@ -159,19 +118,6 @@ def run(sizes: list[int], kinds: list[str], work: Path) -> list[Measure]:
     return done
 
 
-def machine() -> dict[str, Any]:
-    """What it ran on."""
-    named = ("duckdb", "scikit-learn", "pandas", "numpy", "pyarrow", "s3fs")
-    return {
-        "cores": os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in named},
-        "memory_limit": MEMORY_LIMIT,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--millions", type=float, nargs="+", default=[1, 10, 50], help="sizes, in millions of rows")
@@ -183,13 +129,13 @@ def main() -> None:
         done = run([int(m * 1e6) for m in asked.millions], asked.storage, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    facts = machine()
+    machine = {**facts("duckdb", "scikit-learn", "pandas", "numpy", "pyarrow", "s3fs"), "memory_limit": MEMORY_LIMIT}
     asked.to.mkdir(exist_ok=True)
     (asked.to / "bench.json").write_text(
-        json.dumps({"machine": facts, "measures": [asdict(m) for m in done]}, indent=1) + "\n"
+        json.dumps({"machine": machine, "measures": [asdict(m) for m in done]}, indent=1) + "\n"
     )
     picture.draw(done, asked.to / "bench.png")
-    page = "\n".join(report.page(done, facts))
+    page = "\n".join(report.page(done, machine))
     (asked.to / "bench.md").write_text(page)
     print(page)
 
