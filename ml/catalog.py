@@ -38,9 +38,14 @@ def secret() -> dict[str, str]:
     return parse_secret(found)
 
 
-def parse_secret(text: str) -> dict[str, str]:
-    """DuckDB writes a secret as `k=v;k=v` without quoting: a value runs until the next known name."""
-    names = "dbname|host|hostaddr|password|passfile|port|user|sslmode|sslrootcert|sslcert|sslkey"
+def parse_secret(
+    text: str, names: str = "dbname|host|hostaddr|password|passfile|port|user|sslmode|sslrootcert|sslcert|sslkey"
+) -> dict[str, str]:
+    """DuckDB writes a secret as `k=v;k=v` without quoting: a value runs until the next known name.
+
+    Args:
+        names: Those of the secret's type, with a bar between them; libpq's unless said.
+    """
     return dict(re.findall(rf"(?:^|;)({names})=(.*?)(?=;(?:{names})=|$)", text, re.DOTALL))
 
 

@@ -13,11 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.engine import URL
-
-from ml import catalog
 from orchestration.project import ROOT
-from orchestration.stack import layout, ports, processes
+from orchestration.stack import databases, layout, ports, processes
 
 NAME = "dagster"
 FIRST_PORT = 3000  # Dagster's own; the next free one when it is taken
@@ -27,25 +24,17 @@ PATIENCE = 180.0
 
 def environment(home: Path) -> dict[str, str]:
     """What Dagster's processes need to find their instance: its directory, and its database in Postgres."""
-    secret = catalog.secret()
-    url = URL.create(
-        "postgresql+psycopg2",  # SQLAlchemy 2.1 takes psycopg 3 for a bare postgresql://
-        username=secret["user"],
-        password=secret["password"],
-        database=os.environ.get("TRACT_DAGSTER_DATABASE", "dagster"),
-        query={
-            "host": secret["host"],
-            "port": secret.get("port", "5432"),
-            # A run writes hundreds of events, each waiting for the disk otherwise. After a power cut the last moments
-            # of Dagster's log may be missing; what was consumed stands in the lake, whose commits do wait.
-            "options": "-c synchronous_commit=off",
-        },
+    url = databases.url(
+        os.environ.get("TRACT_DAGSTER_DATABASE", "dagster"),
+        # A run writes hundreds of events, each waiting for the disk otherwise. After a power cut the last moments
+        # of Dagster's log may be missing; what was consumed stands in the lake, whose commits do wait.
+        options="-c synchronous_commit=off",
     )
     return {
         **os.environ,
         "TRACT_HOME": str(home),
         "DAGSTER_HOME": str(home / "dagster"),
-        "TRACT_DAGSTER_URL": url.render_as_string(hide_password=False),
+        "TRACT_DAGSTER_URL": url,
         # of dagster-dbt: partial parsing starts from there, artifacts go below it
         "DBT_TARGET_PATH": str(home / "dbt"),
         "DAGSTER_DISABLE_TELEMETRY": "1",

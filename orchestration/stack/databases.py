@@ -1,0 +1,25 @@
+"""Databases beside the lake's catalog, in the same Postgres: Dagster's and MLflow's."""
+
+from sqlalchemy.engine import URL
+
+from ml import catalog
+
+
+def url(database: str, **query: str) -> str:
+    """The address of a database for SQLAlchemy, with the password in it.
+
+    Args:
+        query: More of libpq's parameters.
+
+    Raises:
+        LakeUnavailableError: The catalog's secret is not there.
+    """
+    secret = catalog.secret()
+    made = URL.create(
+        "postgresql+psycopg2",  # SQLAlchemy 2.1 takes psycopg 3 for a bare postgresql://
+        username=secret["user"],
+        password=secret["password"],
+        database=database,
+        query={"host": secret["host"], "port": secret.get("port", "5432"), **query},
+    )
+    return made.render_as_string(hide_password=False)
