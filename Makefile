@@ -26,6 +26,17 @@ up: install  ## Start S3 and Postgres
 ui: install  ## Start Dagster too, and say where its UI is
 	@$(BIN)/python -m orchestration.stack ui
 
+mlflow: install .venv/mlflow/installed  ## Start MLflow too, and log every version there from then on
+	@$(BIN)/python -m orchestration.stack mlflow
+
+# The client beside us, the server apart: it wants an older pyarrow.
+.venv/mlflow/installed: requirements-mlflow.lock requirements-mlflow-server.lock .venv/installed
+	@echo "Installing MLflow's client into .venv, its server into .venv/mlflow"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mlflow.lock
+	@test -x .venv/mlflow/bin/python || $(BIN)/python -m venv .venv/mlflow
+	@.venv/mlflow/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mlflow-server.lock
+	@touch $@
+
 down: install  ## Stop what was started here; the data stays in .lake/
 	@$(BIN)/python -m orchestration.stack down
 
@@ -60,5 +71,7 @@ lint: install  ## Check style and types
 lock:  ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra dev pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra mlflow -c requirements.lock pyproject.toml -o requirements-mlflow.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 --group mlflow-server -o requirements-mlflow-server.lock
 
-.PHONY: help install run up ui down connect shell test faults storm latency bench lint lock
+.PHONY: help install run up ui mlflow down connect shell test faults storm latency bench lint lock

@@ -1,4 +1,4 @@
-"""The local stack: S3, Postgres and, on them, Dagster; started when needed, left running, stopped by `down`.
+"""The local stack: S3, Postgres and, on them, Dagster and MLflow; started when needed, left running, stopped by `down`.
 
 Everything it keeps is below one home directory; layout.py says what. After `connect` the servers are someone
 else's: `up` checks that the lake can be opened, and nothing is started or stopped.
@@ -7,7 +7,7 @@ else's: `up` checks that the lake can be opened, and nothing is started or stopp
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from orchestration.stack import dagster, extensions, layout, postgres, processes, remote, s3, secrets
+from orchestration.stack import dagster, extensions, layout, mlflow, postgres, processes, remote, s3, secrets
 
 
 def up(home: Path) -> None:
@@ -28,13 +28,19 @@ def down(home: Path) -> list[str]:
     if not (home / "run").exists():
         return []
     with layout.lock(home):
-        return [service.NAME for service in (dagster, postgres, s3) if service.stop(home)]
+        return [service.NAME for service in (dagster, mlflow, postgres, s3) if service.stop(home)]
 
 
 def ui(home: Path) -> str:
     """Bring Dagster up too, on a stack that is up; the address of its UI."""
     with layout.lock(home):
         return dagster.start(home)
+
+
+def track(home: Path) -> str:
+    """Bring MLflow's server up too, on a stack that is up; its address."""
+    with layout.lock(home):
+        return mlflow.start(home)
 
 
 def status(home: Path) -> list[processes.Status]:
@@ -44,7 +50,8 @@ def status(home: Path) -> list[processes.Status]:
         servers = [s3.status(home), postgres.status(home)]
     else:
         servers = [processes.Status(name, "someone else's", where, None, None, None) for name, where in places.items()]
-    return [*servers, dagster.status(home)]
+    optional = mlflow.status(home)
+    return [*servers, dagster.status(home), *([optional] if optional else [])]
 
 
 def connect(home: Path, s3: secrets.S3, postgres: secrets.Postgres) -> None:

@@ -1,4 +1,4 @@
-"""`python -m orchestration.stack up|ui|down|status|connect`."""
+"""`python -m orchestration.stack up|ui|mlflow|down|status|connect`."""
 
 import argparse
 import os
@@ -16,6 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start what does not run, and wait until it is ready")
     commands.add_parser("ui", help="bring up Dagster too, and say where its UI is")
+    commands.add_parser("mlflow", help="bring up MLflow's server too, and say where it is")
     commands.add_parser("down", help="stop what was started from this home; its data stays")
     commands.add_parser("status", help="one line per service")
     connect = commands.add_parser("connect", help="use the S3 and Postgres that TRACT_S3_* and TRACT_POSTGRES_* name")
@@ -40,10 +41,13 @@ def _run(where: Path, options: argparse.Namespace) -> None:
         return
     if options.command == "connect":
         stack.connect(where, *remote.settings(os.environ))
-    elif options.command in ("up", "ui"):
+    elif options.command in ("up", "ui", "mlflow"):
         stack.up(where)
         if options.command == "ui":
             print(stack.ui(where))
+            return
+        if options.command == "mlflow":
+            print(stack.track(where))
             return
     for row in stack.status(where):
         print(_line(row))

@@ -27,7 +27,7 @@ from orchestration.stack import layout, ports, processes
 from orchestration.stack.secrets import Postgres
 
 NAME = "postgres"
-DATABASES = ("lake", "dagster")
+DATABASES = ("lake", "dagster", "mlflow")
 # Owns the databases and may make more (tests do), but cannot read the server's files or start programs.
 ROLE = "tract"
 SUPERUSER = "postgres"
