@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ml.spec import exposures as read_exposures
-from orchestration import dbt_models, freshness, learning, upkeep
+from orchestration import dbt_models, freshness, learning, tracking, upkeep
 from orchestration.project import ROOT
 from orchestration.project import manifest as read_manifest
 from orchestration.sensor import follow_publications
@@ -30,6 +30,7 @@ definitions = dg.Definitions(
         producer,
         consumer,
         *(learning.assets(exposure, features[exposure.relation]) for exposure in exposures),
+        *(tracking.asset(exposure) for exposure in exposures),
     ],
     asset_checks=[
         *(learning.asset_checks(exposure) for exposure in exposures),

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from ml import maintenance
+from ml import maintenance, tracking
 from ml.spec import Exposure
 
 
@@ -56,6 +56,7 @@ def promotion_job(exposure: Exposure) -> dg.JobDefinition:
         else:
             done = promotion.rollback(exposure, by=by, reason=config.reason, say=context.log.info)
         context.add_output_metadata({name: str(value) for name, value in vars(done).items()})
+        tracking.mirror(exposure, say=context.log.info)  # after the commit: MLflow's alias follows
 
     @dg.job(
         name=f"promote_{exposure.name}",

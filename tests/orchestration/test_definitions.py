@@ -49,6 +49,7 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
         {"duckdb", "table"},
         ["every_row_predicted"],
     ),
+    "housing_value/mlflow": (["housing_value/model"], "consumer", {"python", "mlflow"}, []),
     "marts/housing_valuations": (["features/housing_features", "housing_value/predictions"], "consumer", DBT, []),
     "marts/model_monitoring": (["housing_value/predictions"], "consumer", DBT, []),
     "exports/california_housing": (["landing/california_housing"], "consumer", DBT, []),
@@ -67,6 +68,7 @@ JOBS = {
     ],
     "learn_housing_value": [
         "exports/housing_valuations",
+        "housing_value/mlflow",
         "housing_value/model",
         "housing_value/predictions",
         "marts/housing_valuations",

@@ -1,0 +1,59 @@
+"""An exposure's versions in MLflow as an asset of its own: what was committed never waits for a mirror."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from ml import tracking
+from ml.spec import Exposure
+from orchestration.translator import model_key
+
+if TYPE_CHECKING:
+    from ml.tracking import Mirrored
+
+
+def mlflow_key(exposure: Exposure) -> dg.AssetKey:
+    """The asset that stands for an exposure's runs and registered model in MLflow."""
+    return dg.AssetKey([exposure.name, "mlflow"])
+
+
+def asset(exposure: Exposure) -> dg.AssetsDefinition:
+    """Mirrors what the lake holds after a consumption; not materialized when MLflow is off or does not answer."""
+
+    @dg.asset(
+        key=mlflow_key(exposure),
+        deps=[model_key(exposure)],
+        group_name="consumer",
+        description=(
+            f"A run and a registered model of MLflow per version of {exposure.name}, the champion's with the alias "
+            f"`{tracking.ALIAS}`. Optional: `make mlflow`, or MLFLOW_TRACKING_URI."
+        ),
+        owners=[exposure.owner_email] if exposure.owner_email else [],
+        kinds={"python", "mlflow"},
+        output_required=False,
+        op_tags={"dagster/priority": "-2"},  # last: one process takes a step at a time
+    )
+    def mlflow(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        try:
+            mirrored = tracking.mirror(exposure, say=context.log.info)
+        except Exception as error:
+            if type(error).__module__.startswith("ml."):  # a sentence for a person: the UI shows it first, as it is
+                raise dg.Failure(str(error)) from error
+            raise
+        if mirrored:
+            yield dg.MaterializeResult(metadata=facts(mirrored))
+
+    return mlflow
+
+
+def facts(mirrored: "Mirrored") -> dict[str, str | dg.MetadataValue]:
+    """The metadata of the materialization: the runs of what was logged now, and the champion's."""
+    shown = {f"run of {version_id}": mirrored.runs[version_id] for version_id in mirrored.logged}
+    if mirrored.champion_id:
+        shown["champion's run"] = mirrored.runs[mirrored.champion_id]
+    return {
+        "logged now": ", ".join(mirrored.logged) or "none, they stood there",
+        "champion": mirrored.champion_id or "none yet",
+        **{name: dg.MetadataValue.url(url) for name, url in shown.items()},
+    }
