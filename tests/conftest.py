@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("TRACT_") and name != STACK]:
         del os.environ[name]  # nobody's own lake is touched
     os.environ.pop("HOUSING_SOURCE", None)
+    os.environ.pop("HOUSING_NEW_REGION", None)
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
     if not hasattr(config, "workerinput"):
         os.environ[STACK] = tempfile.mkdtemp(prefix="tract-tests-")
