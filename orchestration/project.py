@@ -1,7 +1,9 @@
-"""The dbt project as Dagster sees it: where it is, and its manifest, parsed anew when a file has changed."""
+"""The dbt project as Dagster sees it: where it is, and its manifest, parsed anew when a file or setting has changed."""
 
 import fcntl
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -29,8 +31,15 @@ def manifest() -> Mapping[str, Any]:
     TARGET.mkdir(parents=True, exist_ok=True)
     with (TARGET / "parse.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # webserver, daemon and runs may load at once
-        if not path.exists() or path.stat().st_mtime < max(source.stat().st_mtime for source in _sources()):
+        settings, parsed_with = json.dumps(_settings(), sort_keys=True), TARGET / "settings.json"
+        if (
+            not path.exists()
+            or path.stat().st_mtime < max(source.stat().st_mtime for source in _sources())
+            or not parsed_with.exists()
+            or parsed_with.read_text() != settings
+        ):
             _parse()
+            parsed_with.write_text(settings)
     content: Mapping[str, Any] = json.loads(path.read_text())
     return content
 
@@ -40,6 +49,12 @@ def _sources() -> Iterator[Path]:
     for path in (ROOT / "dbt_project").rglob("*"):
         if path.suffix in (".sql", ".yml", ".yaml", ".py", ".md"):
             yield path
+
+
+def _settings() -> dict[str, str | None]:
+    """The environment variables that the project asks for, by name."""
+    asked = {name for source in _sources() for name in re.findall(r"env_var\(['\"](\w+)", source.read_text())}
+    return {name: os.environ.get(name) for name in asked}
 
 
 def _parse() -> None:
