@@ -6,7 +6,7 @@ housing_features as (
 
 ),
 
--- the shore from Mexico to Oregon at its capes and bays, to about 2 km: read off a map, a point in every 40 km
+-- the shore from Mexico to Oregon, drawn by hand through capes and bays as an atlas has them: good to a few km
 coast (step, latitude, longitude) as (
 
     values
