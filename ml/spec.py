@@ -1,5 +1,6 @@
 """What a dbt exposure of `type: ml` asks for: the table it learns from, and the settings in `meta.ml`."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -22,7 +23,13 @@ NUMERIC = (
     "BOOLEAN",
 )
 # What may change in a spec without anything being learned anew, in pydantic's words.
-NOT_LEARNING: dict[str, Any] = {"fresh_within_hours": True, "candidates": {"__all__": {"search"}}}
+NOT_LEARNING: dict[str, Any] = {
+    "fresh_within_hours": True,
+    "map": True,
+    "unit": True,
+    "limits": True,
+    "candidates": {"__all__": {"search"}},
+}
 MEAN = "mean"  # the candidate that predicts the mean of its training rows, judged beside the others
 RIDGE = "ridge"  # from the warehouse's sums
 # Candidates that are known by name, beside ridge.
@@ -119,6 +126,9 @@ class Spec(BaseModel):
     slice_margin: float = Field(0.05, ge=0, description="share by which a challenger may be worse in a slice")
     fresh_within_hours: float = Field(24.0, gt=0, description="hours within which a publication is expected")
     predictions: str = Field("predictions", pattern="^[a-z_][a-z0-9_]*$", description="table in the schema ml")
+    map: tuple[str, str] | None = Field(None, description="columns that are longitude and latitude, in degrees")
+    unit: str = Field("", description="the target's unit, as axes and tables name it")
+    limits: str = Field("", description="what the data is not, for readers of the model card")
 
     @model_validator(mode="after")
     def _some_compete(self) -> "Spec":
@@ -144,6 +154,8 @@ class Exposure:
     Attributes:
         relation: The learned-from table as `schema.table` of the lake.
         columns: The table's contract: column name to DuckDB type, in order.
+        relation_description: What dbt says of the table.
+        column_descriptions: What dbt says of its columns, by name.
     """
 
     name: str
@@ -154,6 +166,8 @@ class Exposure:
     relation: str
     columns: Mapping[str, str]
     spec: Spec
+    relation_description: str = ""
+    column_descriptions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -230,6 +244,8 @@ def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) 
         relation=f"{model['schema']}.{model['alias']}",
         columns=columns,
         spec=spec,
+        relation_description=model.get("description", ""),
+        column_descriptions={c["name"]: c.get("description", "") for c in model["columns"].values()},
     )
     _check(exposure, where)
     return exposure
@@ -263,6 +279,10 @@ def _check(exposure: Exposure, where: str) -> None:
         raise SpecError(f"{where}: key, target and group must be three columns, not {', '.join(named)}.")
     if spec.split == "group" and spec.group is None:
         raise SpecError(f"{where}: meta.ml.split is 'group', but meta.ml.group names no column. {allowed}")
+    for name in spec.map or ():
+        if not columns.get(name, "").startswith(NUMERIC):
+            found = f"{columns[name]}, not a number" if name in columns else "no column"
+            raise SpecError(f"{where}: meta.ml.map names '{name}', which is {found}. {allowed}")
     for name in (*exposure.features, spec.target):
         if not columns[name].startswith(NUMERIC):
             raise SpecError(

@@ -102,3 +102,38 @@ create table if not exists lake.ml.trials (
     folds integer not null,
     seconds double not null
 );
+
+-- one row per exposure, version and feature: how much worse a model is that cannot use it
+create table if not exists lake.ml.feature_importance (
+    exposure varchar not null,
+    version_id varchar not null,
+    feature varchar not null,
+    importance_mean double not null,
+    importance_sd double not null,
+    repeats integer not null,
+    split varchar not null,
+    heldout_rows bigint not null,
+    measured_at timestamptz not null
+);
+
+-- one row per exposure, version, feature and grid point: what the version predicts on average where the feature is that
+create table if not exists lake.ml.partial_dependence (
+    exposure varchar not null,
+    version_id varchar not null,
+    feature varchar not null,
+    grid_point integer not null,
+    feature_value double not null,
+    mean_prediction double not null,
+    averaged_rows bigint not null,
+    measured_at timestamptz not null
+);
+
+-- one row per model card written; a version's newest row is the file that stands there
+create table if not exists lake.ml.model_cards (
+    exposure varchar not null,
+    version_id varchar not null,
+    told varchar not null,
+    uri varchar not null,
+    sha256 varchar not null,
+    written_at timestamptz not null
+);

@@ -87,7 +87,31 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
         RowsError: There are no rows, or fewer than folds, or fewer groups; a value is missing or not finite; the key
             is missing or repeats.
     """
-    where = f"{publication.publication_id}, read by exposure {exposure.name}"
+    where = _where(exposure, publication)
+    rows, relation, sample = _sampled(con, exposure, publication, say)
+    with following(con, say, "summing", rows):
+        moments = _moments(con, exposure, relation, where)
+    return TrainingSet(exposure, publication, relation, moments, sample)
+
+
+def read_sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> pd.DataFrame:
+    """The `sample` of `read` alone, without the scan for the sums of all rows.
+
+    Raises:
+        RowsError: As `read`, but for values that are missing or not finite.
+    """
+    return _sampled(con, exposure, publication, say)[2]
+
+
+def _where(exposure: Exposure, publication: Publication) -> str:
+    return f"{publication.publication_id}, read by exposure {exposure.name}"
+
+
+def _sampled(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say
+) -> tuple[int, str, pd.DataFrame]:
+    """How many rows there are, the table expression with their folds, and the sample."""
+    where = _where(exposure, publication)
     sizes = _sizes(con, exposure, publication, where)
     rows = sum(sizes.values())
     relation = f"({_folded(exposure, publication, sizes)})"
@@ -97,9 +121,7 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
         except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
             raise RowsError(f"{where}: meta.ml.slices or a feature cannot be read: {first_line(error)}.") from None
     _check_key(sample, exposure, where)
-    with following(con, say, "summing", rows):
-        moments = _moments(con, exposure, relation, where)
-    return TrainingSet(exposure, publication, relation, moments, sample)
+    return rows, relation, sample
 
 
 def _sizes(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> dict[int, int]:

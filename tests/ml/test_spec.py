@@ -207,3 +207,19 @@ def test_the_digest_changes_with_whatever_decides_what_is_learned_and_with_nothi
     )
     assert reworded.digest() == first.digest()
     assert len({first.digest(), reseeded.digest(), retyped.digest()}) == 3
+
+
+def test_what_only_the_card_tells_changes_nothing_that_is_learned() -> None:
+    (plain,) = spec.exposures(manifest())
+    (told,) = spec.exposures(manifest({"map": ["a", "b"], "unit": "dollars", "limits": "Not of today."}))
+    assert (told.spec.map, told.spec.unit, told.spec.limits) == (("a", "b"), "dollars", "Not of today.")
+    assert told.digest() == plain.digest()
+
+
+def test_a_map_is_made_of_two_columns_that_are_numbers() -> None:
+    assert refused(manifest({"map": ["a", "z"]})) == [
+        f"Exposure points: meta.ml.map names 'z', which is no column. {ALLOWED}"
+    ]
+    assert refused(manifest({"map": ["cell", "a"]})) == [
+        f"Exposure points: meta.ml.map names 'cell', which is VARCHAR, not a number. {ALLOWED}"
+    ]
