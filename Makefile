@@ -46,6 +46,9 @@ connect: install  ## Use the S3 and Postgres that TRACT_S3_* and TRACT_POSTGRES_
 shell: install  ## A Python prompt with the lake attached as `con`
 	@$(BIN)/python -i -c "from ml import lake; con = lake.connect(); print(con.sql('show all tables').select('schema, name'))"
 
+card: install  ## Save the champion's model card as card.html (EXPOSURE=… for another model's)
+	@$(BIN)/python -m ml.card $(or $(EXPOSURE),housing_value) card.html
+
 test: install  ## Run every test on a stack of its own
 	@$(BIN)/python -m pytest
 
@@ -74,4 +77,4 @@ lock:  ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra mlflow -c requirements.lock pyproject.toml -o requirements-mlflow.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 --group mlflow-server -o requirements-mlflow-server.lock
 
-.PHONY: help install run up ui mlflow down connect shell test faults storm latency bench lint lock
+.PHONY: help install run up ui mlflow down connect shell card test faults storm latency bench lint lock
