@@ -30,6 +30,7 @@ definitions = dg.Definitions(
         producer,
         consumer,
         *(learning.assets(exposure, features[exposure.relation]) for exposure in exposures),
+        *(learning.card_asset(exposure) for exposure in exposures),
         *(tracking.asset(exposure) for exposure in exposures),
     ],
     asset_checks=[

@@ -1,6 +1,6 @@
 """An exposure as assets: its model and its predictions, made by one consumption; the checks on them; the job."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -8,9 +8,10 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from ml import checks
 from ml.spec import Exposure
-from orchestration.translator import model_key, predictions_key
+from orchestration.translator import card_key, model_key, predictions_key
 
 if TYPE_CHECKING:
+    from ml.card import Card
     from ml.consumption import Consumption
 
 
@@ -50,9 +51,7 @@ def assets(exposure: Exposure, features: dg.AssetKey) -> dg.AssetsDefinition:
         try:
             consumption = consume(exposure, run_id=context.run_id, say=context.log.info)
         except Exception as error:
-            if type(error).__module__.startswith("ml."):  # a sentence for a person: the UI shows it first, as it is
-                raise dg.Failure(str(error)) from error
-            raise
+            raise _told(error) from error
         if consumption is None:
             return
         for key, facts in ((model_key(exposure), model_facts), (predictions_key(exposure), prediction_facts)):
@@ -63,6 +62,52 @@ def assets(exposure: Exposure, features: dg.AssetKey) -> dg.AssetsDefinition:
             )
 
     return learn
+
+
+def _told(error: Exception) -> Exception:
+    """An error of ml is a sentence for a person: the UI shows it first, as it is."""
+    return dg.Failure(str(error)) if type(error).__module__.startswith("ml.") else error
+
+
+def card_asset(exposure: Exposure) -> dg.AssetsDefinition:
+    """The model cards, made after the consumption's commit: predictions do not wait, and nothing undoes them."""
+
+    @dg.asset(
+        key=card_key(exposure),
+        deps=[model_key(exposure)],
+        group_name="consumer",
+        description=(
+            f"One HTML file on S3 per version of {exposure.name}: what it is and is not, how good, what it relies on, "
+            "how to repeat it. With it lake.ml.feature_importance and lake.ml.partial_dependence."
+        ),
+        owners=[exposure.owner_email] if exposure.owner_email else [],
+        kinds={"python", "html", "s3"},
+        output_required=False,
+        op_tags={"dagster/priority": "-1"},  # after the marts: one process takes a step at a time
+    )
+    def model_card(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        from ml.card import explain
+
+        try:
+            cards = explain(exposure, say=context.log.info)
+        except Exception as error:
+            raise _told(error) from error
+        if cards:
+            yield dg.MaterializeResult(metadata=card_facts(cards))
+
+    return model_card
+
+
+def card_facts(cards: "Sequence[Card]") -> dict[str, dg.MetadataValue | str]:
+    """The metadata of the cards' materialization: where the newest version's stands, and the others that are kept."""
+    newest, *others = cards
+    return {
+        "card": dg.MetadataValue.path(newest.uri),
+        "version": newest.version_id,
+        "sha256": newest.sha256,
+        "written now": ", ".join(card.version_id for card in cards if card.written) or "none, they stood there",
+        **{f"card of {card.version_id}": dg.MetadataValue.path(card.uri) for card in others},
+    }
 
 
 def common_facts(consumption: "Consumption") -> dict[str, str | int | float]:

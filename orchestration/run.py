@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ml import lake, registry
+from ml import card, lake, registry
 from orchestration import stack, webserver
 from orchestration.attempts import TRIES
 from orchestration.stack import layout
@@ -69,17 +69,23 @@ def learn(console: Console, address: str, publication: str) -> str:
                 if time.monotonic() > deadline:
                     raise RunError(f"The sensor started no run for {publication}: {address}/automation says why.")
                 time.sleep(0.5)
-        if _watch(console, address, run_id, fail=number == TRIES):
+        # consumed is consumed, also where a later step of the run failed, and said so
+        succeeded = _watch(console, address, run_id, fail=number == TRIES)
+        if outcome := _outcome(publication):
+            return outcome
+        if succeeded:
             break
         deadline = time.monotonic() + CONSUMER_PATIENCE
+    raise RunError(f"{publication} is not consumed: {address}/runs/{run_id}")
+
+
+def _outcome(publication: str) -> str | None:
     with lake.connect() as con:
         row = con.execute(
             "select outcome from lake.ops.consumptions where exposure = ? and publication_id = ?",
             [EXPOSURE, publication],
         ).fetchone()
-    if row is None:
-        raise RunError(f"{publication} is not consumed: {address}/runs/{run_id}")
-    return str(row[0])
+    return str(row[0]) if row else None
 
 
 def _watch(console: Console, address: str, run_id: str, fail: bool = True) -> bool:
@@ -135,9 +141,11 @@ def show(console: Console, address: str, publication: str, outcome: str) -> None
         console.print(_metrics(con, champion.version_id))
         console.print("[bold]Five predictions[/] of lake.marts.housing_valuations:")
         console.print(_predictions(con))
+        model_card = card.last(con, EXPOSURE, champion.version_id)
     console.print(
         f"[bold]Where[/]   tables    lake.features, lake.ml, lake.ops, lake.marts (parquet below {root}/lake/)\n"
         f"        model     {champion.artifact.uri}\n"
+        f"        card      {model_card[1] if model_card else 'none yet'} (make card saves it here)\n"
         f"        exports   {root}/exports/housing_valuations.parquet, california_housing.parquet\n"
         f"        UI        {address}\n"
         "[bold]Next[/]    make ui       the asset graph, runs and checks in a browser\n"

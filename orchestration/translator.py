@@ -21,6 +21,11 @@ def predictions_key(exposure: Exposure) -> dg.AssetKey:
     return dg.AssetKey([exposure.name, "predictions"])
 
 
+def card_key(exposure: Exposure) -> dg.AssetKey:
+    """The asset that stands for the cards of an exposure's versions."""
+    return dg.AssetKey([exposure.name, "model_card"])
+
+
 class Translator(DagsterDbtTranslator):
     """Draws an arrow from each exposure's predictions to whatever reads the tables of `ml` and `ops`."""
 
