@@ -37,8 +37,8 @@ asked as (
         versions.exposure,
         versions.version_id,
         versions.candidate,
-        json_extract_string(versions.spec, '$.split') as split,
-        cast(json_extract_string(versions.spec, '$.level') as double) as level
+        cast(json_extract_string(versions.spec, '$.level') as double) as asked_level,
+        json_extract_string(versions.spec, '$.split') as split
     from versions
     inner join champions
         on
@@ -52,7 +52,7 @@ covered as (
     select
         asked.exposure,
         asked.version_id,
-        asked.level,
+        asked.asked_level,
         metrics.slice,
         max(case when metrics.metric = 'rows' then metrics.value end) as judged_rows,
         max(case when metrics.metric = 'coverage' then metrics.value end) as coverage
@@ -71,8 +71,8 @@ final as (
 
     select * from covered
     where
-        (slice = 'all' and abs(coverage - level) > 0.02)
-        or (slice not in ('all', 'value: at the cap') and judged_rows >= 100 and coverage < level - 0.05)
+        (slice = 'all' and abs(coverage - asked_level) > 0.02)
+        or (slice not in ('all', 'value: at the cap') and judged_rows >= 100 and coverage < asked_level - 0.05)
 
 )
 

@@ -8,8 +8,8 @@ summarized as (
 
     select
         {%- for feature in features %}
-        avg({{ feature }}) as {{ feature }}__mean,
-        stddev_pop({{ feature }}) as {{ feature }}__scale{{ ',' if not loop.last }}
+            avg({{ feature }}) as {{ feature }}__mean,
+            stddev_pop({{ feature }}) as {{ feature }}__scale{% if not loop.last %},{% endif %}
         {%- endfor %}
     from {{ ref('housing_features_scaled') }}
 
@@ -18,12 +18,12 @@ summarized as (
 final as (
 
     {%- for feature in features %}
-    select
-        '{{ feature }}' as feature,
-        {{ feature }}__mean as mean,
-        {{ feature }}__scale as scale
-    from summarized
-    {{ 'union all' if not loop.last }}
+        select
+            '{{ feature }}' as feature,
+            {{ feature }}__mean as mean,
+            {{ feature }}__scale as scale
+        from summarized
+        {% if not loop.last %}union all{% endif %}
     {%- endfor %}
 
 )

@@ -13,8 +13,8 @@ summarized as (
 
     select
         {%- for feature in features %}
-        avg({{ feature }}) as {{ feature }}__mean,
-        stddev_pop({{ feature }}) as {{ feature }}__scale,
+            avg({{ feature }}) as {{ feature }}__mean,
+            stddev_pop({{ feature }}) as {{ feature }}__scale,
         {%- endfor %}
         count(*) as row_count
     from housing_features
@@ -24,14 +24,14 @@ summarized as (
 final as (
 
     {%- for feature in features %}
-    select
-        '{{ feature }}' as feature,
-        {{ feature }}__mean as mean,
-        -- as StandardScaler does: a constant is shifted and not scaled
-        case when {{ feature }}__scale = 0 then cast(1 as double) else {{ feature }}__scale end as scale,
-        row_count
-    from summarized
-    {{ 'union all' if not loop.last }}
+        select
+            '{{ feature }}' as feature,
+            {{ feature }}__mean as mean,
+            -- as StandardScaler does: a constant is shifted and not scaled
+            case when {{ feature }}__scale = 0 then cast(1 as double) else {{ feature }}__scale end as scale,
+            row_count
+        from summarized
+        {% if not loop.last %}union all{% endif %}
     {%- endfor %}
 
 )

@@ -21,8 +21,9 @@ scaling as (
 
     select
         {%- for feature in features %}
-        max(case when feature = '{{ feature }}' then mean end) as {{ feature }}__mean,
-        max(case when feature = '{{ feature }}' then scale end) as {{ feature }}__scale{{ ',' if not loop.last }}
+            max(case when feature = '{{ feature }}' then mean end) as {{ feature }}__mean,
+            max(case when feature = '{{ feature }}' then scale end) as {{ feature }}__scale
+            {%- if not loop.last %},{% endif %}
         {%- endfor %}
     from housing_feature_scaling
 
@@ -33,7 +34,8 @@ final as (
     select
         housing_features.block_group_id,
         {%- for feature in features %}
-        (housing_features.{{ feature }} - scaling.{{ feature }}__mean) / scaling.{{ feature }}__scale as {{ feature }},
+            (housing_features.{{ feature }} - scaling.{{ feature }}__mean)
+            / scaling.{{ feature }}__scale as {{ feature }},
         {%- endfor %}
         housing_features.spatial_block,
         housing_features.median_house_value

@@ -9,15 +9,15 @@ landed as (
 typed as (
 
     select
-        cast("MedInc" as double) as med_inc,
-        cast("HouseAge" as double) as house_age,
-        cast("AveRooms" as double) as ave_rooms,
-        cast("AveBedrms" as double) as ave_bedrms,
-        cast("Population" as double) as population,
-        cast("AveOccup" as double) as ave_occup,
-        cast("Latitude" as double) as latitude,
-        cast("Longitude" as double) as longitude,
-        cast("MedHouseVal" as double) as med_house_val
+        cast(MedInc as double) as med_inc,
+        cast(HouseAge as double) as house_age,
+        cast(AveRooms as double) as ave_rooms,
+        cast(AveBedrms as double) as ave_bedrms,
+        cast(Population as double) as population,
+        cast(AveOccup as double) as ave_occup,
+        cast(Latitude as double) as latitude,
+        cast(Longitude as double) as longitude,
+        cast(MedHouseVal as double) as med_house_val
     from landed
 
 ),
