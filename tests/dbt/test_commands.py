@@ -41,13 +41,6 @@ def test_dbt_test_passes_and_says_nothing_of_publishing(locked: Path, target: Pa
     assert "ublished" not in told.stdout
 
 
-def test_docs_are_generated_without_a_warning(locked: Path, target: Path) -> None:
-    run(locked, target, "docs", "generate")
-    catalog_of_docs = (target / "catalog.json").read_text()
-    for name in ("housing_features", "housing_valuations", "predictions"):
-        assert f'"name": "{name}"' in catalog_of_docs
-
-
 def test_predictions_that_are_awaited_since_a_moment_are_fresh(locked: Path, target: Path) -> None:
     told = run(locked, target, "source", "freshness")
     assert "PASS freshness of ml.predictions" in told.stdout
