@@ -49,8 +49,11 @@ shell: install  ## A Python prompt with the lake attached as `con`
 card: install  ## Save the champion's model card as card.html (EXPOSURE=… for another model's)
 	@$(BIN)/python -m ml.card $(or $(EXPOSURE),housing_value) card.html
 
-test: install  ## Run every test on a stack of its own
-	@$(BIN)/python -m pytest
+docs: up  ## Write dbt's docs of the lake as one file, and say where it is
+	@$(BIN)/python -m orchestration.docs
+
+test: install  ## Run every test on a stack of its own; ml is to be covered to 90 %
+	@$(BIN)/python -m pytest --cov
 
 faults: install  ## Kill and break things one at a time, and see that nothing is lost
 	@$(BIN)/python -m pytest -m faults -n 0
@@ -65,10 +68,17 @@ latency: install  ## Measure the way from a build to its predictions on the runn
 bench: install  ## Measure learning against scikit-learn, the recipe we start from and a bare copy
 	@$(BIN)/python -m tests.bench.learning $(if $(MILLIONS),--millions $(MILLIONS))
 
-lint: install  ## Check style and types
+# Nothing need run: SQL is compiled against the target `lint` of profiles.yml, an empty lake in memory.
+lint: install  ## Check style, types, SQL, and that dbt's models and macros are described
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project
+	@$(BIN)/dbt --quiet --warn-error parse --target-path target/lint
+	@$(BIN)/dbt-score lint --manifest target/lint/manifest.json --fail-project-under 9.0
+
+hooks: install  ## Run ruff, mypy and sqlfluff before each commit
+	@$(BIN)/pre-commit install
 
 # pip with hashes wants extras to be named where they are pinned, so they are not stripped.
 lock:  ## Resolve requirements.lock anew from pyproject.toml
@@ -77,4 +87,4 @@ lock:  ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra mlflow -c requirements.lock pyproject.toml -o requirements-mlflow.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 --group mlflow-server -o requirements-mlflow-server.lock
 
-.PHONY: help install run up ui mlflow down connect shell card test faults storm latency bench lint lock
+.PHONY: help install run up ui mlflow down connect shell card test faults storm latency bench lint hooks docs lock
