@@ -58,6 +58,15 @@ def test_every_table_of_the_project_is_in_the_catalog(generated: Docs) -> None:
     assert found == set(described(generated.manifest))
 
 
+def test_every_table_of_the_lake_is_in_the_project(generated: Docs, worked: Worked) -> None:
+    declared = {
+        f"{table['schema']}.{table.get('alias', table['name'])}" for table in described(generated.manifest).values()
+    }
+    with lake_of(worked.home) as con:
+        con.execute("select schema_name || '.' || table_name from duckdb_tables() where database_name = 'lake'")
+        assert {name for (name,) in con.fetchall()} - declared == set()
+
+
 def test_every_column_of_every_table_is_described(generated: Docs) -> None:
     tables = described(generated.manifest)
     silent = [
