@@ -68,6 +68,14 @@ latency: install  ## Measure the way from a build to its predictions on the runn
 bench: install  ## Measure learning against scikit-learn, the recipe we start from and a bare copy
 	@$(BIN)/python -m tests.bench.learning $(if $(MILLIONS),--millions $(MILLIONS))
 
+# BUDGET=60 searches less; the whole takes half an hour
+leaderboard: install .venv/leaderboard  ## Measure how accurate the specs' recipes are, beside CatBoost and ridge (`make run` first)
+	@HOUSING_NEW_REGION=true $(BIN)/python -m tests.bench.leaderboard $(if $(BUDGET),--seconds $(BUDGET))
+
+.venv/leaderboard: requirements-leaderboard.lock .venv/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-leaderboard.lock
+	@touch $@
+
 # Nothing need run: SQL is compiled against the target `lint` of profiles.yml, an empty lake in memory.
 lint: install  ## Check style, types, SQL, and that dbt's models and macros are described
 	@$(BIN)/ruff check .
@@ -85,6 +93,7 @@ lock:  ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra dev pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra mlflow -c requirements.lock pyproject.toml -o requirements-mlflow.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra leaderboard -c requirements.lock pyproject.toml -o requirements-leaderboard.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 --group mlflow-server -o requirements-mlflow-server.lock
 
-.PHONY: help install run up ui mlflow down connect shell card test faults storm latency bench lint hooks docs lock
+.PHONY: help install run up ui mlflow down connect shell card test faults storm latency bench leaderboard lint hooks docs lock

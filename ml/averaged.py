@@ -21,9 +21,15 @@ def boosting(times: int = 4, without: Sequence[str] = (), random_state: int = 0,
         random_state: Of the first; each further one has the next number.
         parameters: Those of `HistGradientBoostingRegressor`.
     """
-    boosted = [
-        (f"seed_{seed}", HistGradientBoostingRegressor(random_state=seed, **parameters))
-        for seed in range(random_state, random_state + times)
-    ]
     seen = make_column_transformer(("drop", list(without)), remainder="passthrough")
-    return make_pipeline(seen, VotingRegressor(boosted))
+    return make_pipeline(seen, seeds(times, random_state, **parameters))
+
+
+def seeds(times: int, random_state: int, **parameters: Any) -> VotingRegressor:
+    """The last step of `boosting` alone."""
+    return VotingRegressor(
+        [
+            (f"seed_{seed}", HistGradientBoostingRegressor(random_state=seed, **parameters))
+            for seed in range(random_state, random_state + times)
+        ]
+    )

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.spatial import cKDTree
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
+
+from ml import averaged
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -140,7 +141,7 @@ class NeighbourFeatures(Located):
 
 
 class NeighbourTargets(Located):
-    """Of the nearest rows' targets: mean, median, standard deviation, extremes, and mean weighted by nearness.
+    """Of the nearest rows' targets: mean, median, standard deviation, and mean weighted by nearness.
 
     Args:
         k: Numbers of neighbours; beside their targets stands the distance in km to the last of them.
@@ -151,7 +152,7 @@ class NeighbourTargets(Located):
         self,
         longitude: str = "longitude",
         latitude: str = "latitude",
-        k: Sequence[int] = (1, 3, 5, 10, 20, 50),
+        k: Sequence[int] = (3, 5, 10, 20, 50),
         softening: float = 0.5,
     ) -> None:
         super().__init__(longitude, latitude)
@@ -278,15 +279,17 @@ def gradient_boosting(
     decimals: int | None = None,
     longitude: str = "longitude",
     latitude: str = "latitude",
-    random_state: int | None = None,
+    times: int = 1,
+    random_state: int = 0,
     **parameters: Any,
 ) -> Pipeline:
-    """Gradient boosting on a table's columns and on all that the neighbours say.
+    """Gradient boosting, averaged over seeds, on a table's columns and on all that the neighbours say.
 
     Args:
         places: See `Places`.
         decimals: To how many decimals of a degree positions are known: finer digits than the rows learned from have
             would only say on which side of a grid's line a row lies.
+        times: How many seeds are averaged, from `random_state` on.
         parameters: Of scikit-learn's `HistGradientBoostingRegressor`.
     """
     at = longitude, latitude
@@ -304,6 +307,6 @@ def gradient_boosting(
         [
             ("known", FunctionTransformer(pd.DataFrame.round, kw_args=digits, feature_names_out="one-to-one")),
             ("neighbours", said),
-            ("boosting", HistGradientBoostingRegressor(random_state=random_state, **parameters)),
+            ("boosting", averaged.seeds(times, random_state, **parameters)),
         ]
     )

@@ -28,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]  # nobody's own lake is touched
     os.environ.pop("HOUSING_SOURCE", None)
     os.environ.pop("HOUSING_NEW_REGION", None)
+    os.environ["HOUSING_CANDIDATES"] = "ridge"  # learns in a second; the other has tests of its own
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
     if not hasattr(config, "workerinput"):
         os.environ[STACK] = tempfile.mkdtemp(prefix="tract-tests-")
