@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from ml import catalog, lake, ledger, registry
+from ml import catalog, lake, ledger, live_error, registry
 from ml.code import code_version
 from ml.ledger import Publication
 from ml.registry import Version
@@ -94,6 +94,8 @@ def _consume(
     moved = _drift(con, exposure, publication, serving) if learned and serving else None
     if moved is not None:
         watch.lap("drift", _most_moved(moved))
+    errors = live_error.measure(con, exposure, publication)
+    watch.lap("live error", "; ".join(_turned_out(found) for found in errors))
     predicted_as = ledger.predicted_as(con, exposure, judged_as, champion.version_id) if champion else None
     estimator = None
     if champion and not predicted_as:
@@ -102,6 +104,7 @@ def _consume(
 
     rows = 0
     with lake.transaction(con, "ml", f"{exposure.name} {publication.publication_id} {outcome}", confirm):
+        registry.record_live_errors(con, exposure, publication, errors)
         if learned:
             registry.record(con, exposure, publication, learned.version, learned.judgements)
             if moved is not None and not moved.empty:
@@ -168,6 +171,13 @@ def _drift(
     baseline = ledger.publication(con, learned_from)
     assert baseline is not None, f"{serving.version_id} learned from no publication"
     return drift.measure(con, exposure, publication, baseline, serving, registry.load(con, serving))
+
+
+def _turned_out(found: live_error.LiveError) -> str:
+    return (
+        f"{found.row_count:,} true values that {found.version_id} had not seen: RMSE {found.rmse:,.0f}, "
+        f"{found.coverage:.1%} in its intervals"
+    )
 
 
 def _most_moved(moved: "pd.DataFrame") -> str:

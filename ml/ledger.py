@@ -28,13 +28,18 @@ class Publication:
     @property
     def table(self) -> str:
         """The published rows as a table expression, however the table has changed since."""
-        schema, name = self.relation.split(".")
-        return f'lake."{schema}"."{name}" at (version => {self.snapshot_id})'
+        return table_at(self.relation, self.snapshot_id)
 
     def judged_as(self, exposure: Exposure, code: str) -> str:
         """What makes judging it again pointless: the same rows, the same spec, the same code."""
         said = "\n".join([self.fingerprint, self.duckdb_version, exposure.digest(), code])
         return hashlib.sha256(said.encode()).hexdigest()
+
+
+def table_at(relation: str, snapshot_id: int) -> str:
+    """A table of the lake as it was in a snapshot, as a table expression."""
+    schema, name = relation.split(".")
+    return f'lake."{schema}"."{name}" at (version => {snapshot_id})'
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # 4 s of imports that those who only ask who the champion is 
     import pandas as pd
 
     from ml.judging import Judgement
+    from ml.live_error import LiveError
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,26 @@ def record_drift(
         [exposure.name, publication.publication_id],
     )
     con.unregister("moved")
+
+
+def record_live_errors(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, errors: Sequence["LiveError"]
+) -> None:
+    """Write what `live_error.measure` found of a publication, inside the caller's transaction."""
+    for found in errors:
+        con.execute(
+            "insert into lake.ml.live_errors values (?, ?, ?, ?, ?, ?, ?, ?, now())",
+            [
+                exposure.name,
+                publication.publication_id,
+                found.version_id,
+                found.predicted_publication_id,
+                found.row_count,
+                found.rmse,
+                found.mae,
+                found.coverage,
+            ],
+        )
 
 
 def _append(

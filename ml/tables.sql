@@ -76,6 +76,19 @@ create table if not exists lake.ml.model_metrics (
     value double not null
 );
 
+-- one row per exposure, publication and version whose predictions stood: its error on true values that it had not seen
+create table if not exists lake.ml.live_errors (
+    exposure varchar not null,
+    publication_id varchar not null,
+    version_id varchar not null,
+    predicted_publication_id varchar not null,
+    row_count bigint not null,
+    rmse double not null,
+    mae double not null,
+    coverage double not null,
+    measured_at timestamptz not null
+);
+
 -- one row per exposure, publication and column: how far its rows have moved from those that the champion learned from
 create table if not exists lake.ml.drift (
     exposure varchar not null,

@@ -22,9 +22,17 @@ TABLES = {
     "landing": {"california_housing"},
     "staging": {"stg_california_housing"},
     "features": {"housing_features", "housing_feature_scaling", "housing_features_scaled"},
-    "marts": {"housing_valuations", "model_monitoring"},
+    "marts": {"housing_valuations", "model_live_errors", "model_monitoring"},
     "ops": {"publications", "consumptions"},
-    "ml": {"model_versions", "promotions", "model_metrics", "drift", "heldout_predictions", "predictions"},
+    "ml": {
+        "model_versions",
+        "promotions",
+        "model_metrics",
+        "drift",
+        "live_errors",
+        "heldout_predictions",
+        "predictions",
+    },
     "exports": {"california_housing"},
 }
 

@@ -10,7 +10,7 @@ from ml import california_housing, consumption, spec
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Home, Told, build, lake_of, said
 
-MONITORED = ("build", "--select", "model_monitoring", "intervals_cover_as_asked")
+MONITORED = ("build", "--select", "model_monitoring", "model_live_errors", "intervals_cover_as_asked")
 
 
 def publish_and_consume(home: Path, rows: pd.DataFrame, source: Path) -> consumption.Consumption:
@@ -40,7 +40,13 @@ def test_drift_is_quiet_on_a_resample_and_fires_on_another_region(empty_lake: Ho
     assert told.returncode == 0, told.stdout
     assert verdicts(told) == []
 
-    publish_and_consume(home, rows[rows["Latitude"] > 34.0], tmp_path / "north.parquet")
+    with lake_of(home) as con:
+        assert con.execute("select count(*) from lake.marts.model_live_errors").fetchall() == [(0,)]
+        serving = con.execute("select max_by(version_id, promotion) from lake.ml.promotions").fetchall()[0][0]
+
+    north = rows[rows["Latitude"] > 34.0]
+    # half as dear as they were: the version in service had learned other values of those that it predicted
+    publish_and_consume(home, north.assign(MedHouseVal=north["MedHouseVal"] / 2), tmp_path / "north.parquet")
     told = run_dbt(home, *MONITORED)
     assert told.returncode == 1
     assert verdicts(told) == [
@@ -57,5 +63,20 @@ def test_drift_is_quiet_on_a_resample_and_fires_on_another_region(empty_lake: Ho
             "select count(*), count(distinct publication_id), count(*) filter (where is_newest) "
             "from lake.marts.model_monitoring"
         ).fetchall()
+        (live,) = con.execute(
+            "select version_id, row_count, rmse, heldout_rmse, coverage, heldout_coverage "
+            "from lake.marts.model_live_errors"
+        ).fetchall()
+        promised = con.execute(
+            "select metric, value from lake.ml.model_metrics join lake.ml.model_versions using (version_id, candidate) "
+            "where version_id = ? and split = 'random' and slice = 'all' and metric in ('coverage', 'rmse') order by 1",
+            [serving],
+        ).fetchall()
     assert far == [("latitude",), ("longitude",)]
+    attributes = list(rows.columns[:-1])
+    both = north[attributes].merge(rows.sample(frac=0.6, random_state=1)[attributes])
+    assert live[:2] == (serving, len(both))
+    assert live[2] > 1.2 * live[3]
+    assert live[4] < live[5] - 0.1
+    assert promised == [("coverage", live[5]), ("rmse", live[3])]
     assert counted == [(24, 2, 12)]  # eleven features and the prediction, of two publications

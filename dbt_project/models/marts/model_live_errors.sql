@@ -1,0 +1,74 @@
+with
+
+live_errors as (
+
+    select * from {{ source('ml', 'live_errors') }}
+
+),
+
+publications as (
+
+    select * from {{ source('ops', 'publications') }}
+
+),
+
+versions as (
+
+    select * from {{ source('ml', 'model_versions') }}
+
+),
+
+metrics as (
+
+    select * from {{ source('ml', 'model_metrics') }}
+
+),
+
+held_out as (
+
+    select
+        versions.exposure,
+        versions.version_id,
+        versions.candidate,
+        max(case when metrics.metric = 'rmse' then metrics.value end) as rmse,
+        max(case when metrics.metric = 'mae' then metrics.value end) as mae,
+        max(case when metrics.metric = 'coverage' then metrics.value end) as coverage
+    from versions
+    inner join metrics
+        on
+            versions.exposure = metrics.exposure
+            and versions.version_id = metrics.version_id
+            and versions.candidate = metrics.candidate
+    where
+        metrics.slice = 'all'
+        and metrics.split = json_extract_string(versions.spec, '$.split')
+    group by all
+
+),
+
+final as (
+
+    select
+        live_errors.exposure,
+        live_errors.publication_id,
+        live_errors.version_id,
+        held_out.candidate,
+        live_errors.row_count,
+        live_errors.rmse,
+        held_out.rmse as heldout_rmse,
+        live_errors.mae,
+        held_out.mae as heldout_mae,
+        live_errors.coverage,
+        held_out.coverage as heldout_coverage,
+        live_errors.predicted_publication_id,
+        publications.published_at
+    from live_errors
+    inner join publications on live_errors.publication_id = publications.publication_id
+    inner join held_out
+        on
+            live_errors.exposure = held_out.exposure
+            and live_errors.version_id = held_out.version_id
+
+)
+
+select * from final
