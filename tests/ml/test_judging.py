@@ -3,17 +3,19 @@
 import re
 from dataclasses import replace
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binom
 
-from ml import gate, judging
+from ml import candidates, gate, judging
 from ml.intervals import Spread
 from ml.judging import Judgement
-from ml.spec import Exposure
-from ml.training_set import RowsError
+from ml.spec import CandidateSpec, Exposure
+from ml.training_set import RowsError, TrainingSet
 from tests.ml.conftest import POINTS
-from tests.ml.rows import candidate, frame, trained_on
+from tests.ml.rows import candidate, frame, silent, trained_on
 
 
 def judgement(rmse: float, mean: float = 100.0, actual: list[float] | None = None) -> Judgement:
@@ -136,6 +138,71 @@ def test_a_challenger_that_is_much_worse_somewhere_loses() -> None:
     assert not verdict.promoted
     assert verdict.reason.startswith("challenge lost in the slice size: few: RMSE")
     assert "allowed +5.0%; over all rows new has held-out RMSE" in verdict.reason
+
+
+def test_a_challenger_that_is_worse_loses() -> None:
+    verdict = contest(-0.1)
+    assert not verdict.promoted
+    assert re.match(r"challenge lost: new has held-out RMSE 1 .*: \+1\d\.\d%, no gain in 100\.0% of", verdict.reason)
+
+
+def judged(training: TrainingSet, name: str, estimator: str, **parameters: int) -> Judgement:
+    recipe = CandidateSpec(name=name, estimator=estimator, parameters=parameters)
+    with duckdb.connect() as con:
+        return judging.judge(candidates.build(recipe, con, training, silent), training)
+
+
+def test_a_lucky_split_wins_no_more_often_than_the_level_allows_and_a_better_recipe_wins() -> None:
+    # Trees that split at random, alike but for their random_state: equally good in truth, one better on any folds.
+    # Twenty fair contests at the level of 0.05 are won Binomial(20, 0.05) times, in 98 of 100 cases at most 3 times.
+    columns = {name: kind for name, kind in POINTS.columns.items() if name != "cell"}
+    alone = replace(POINTS, columns=columns, spec=POINTS.spec.model_copy(update={"group": None, "folds": 2}))
+    blocks = np.arange(600) % 60  # rows that err alike by chance only; 600 blocks would take ten times as long to draw
+    lucky = better = 0
+    for seed in range(20):
+        training = trained_on(frame(600, seed, noise=5.0), alone)
+        one, other = (
+            judged(training, n, "sklearn.tree.ExtraTreeRegressor", random_state=i) for i, n in enumerate("ab")
+        )
+        lucky += gate.challenge(other, one, blocks, alone).promoted
+        line = judged(training, "line", "sklearn.linear_model.LinearRegression")
+        better += gate.challenge(line, one, blocks, alone).promoted
+    assert lucky <= binom.ppf(0.95, 20, alone.spec.significance) == 3
+    assert better == 20
+
+
+@pytest.mark.parametrize("name", ["ridge", "gradient_boosting"])
+def test_permuting_rows_changes_nothing(name: str, exposure: Exposure) -> None:
+    made = []
+    for rows in (frame(600), frame(600).sample(frac=1, random_state=0)):
+        training = trained_on(rows, exposure)
+        made.append((judging.judge(candidate(name, training), training), candidate(name, training).fit()))
+    (judgement, fitted), (permuted, refitted) = made
+    pd.testing.assert_frame_equal(permuted.heldout, judgement.heldout, rtol=1e-9)
+    pd.testing.assert_frame_equal(permuted.metrics, judgement.metrics, rtol=1e-9)
+    grid = pd.DataFrame({"a": np.linspace(0, 10, 50), "b": np.linspace(5, 0, 50)})
+    np.testing.assert_allclose(refitted.estimator.predict(grid), fitted.estimator.predict(grid), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["ridge", "gradient_boosting"])
+def test_a_target_in_thousands_gives_predictions_intervals_and_metrics_in_thousands(
+    name: str, exposure: Exposure
+) -> None:
+    rows = frame(600)
+    made = []
+    for unit in (1, 1000):
+        training = trained_on(rows.assign(y=rows["y"] * unit), exposure)
+        made.append((judging.judge(candidate(name, training), training), candidate(name, training).fit()))
+    (judgement, fitted), (thousandfold, refitted) = made
+    # trees add gradients as 32-bit floats
+    within = {"ridge": 1e-9, "gradient_boosting": 1e-5}[name]
+    for column in ("actual", "predicted", "lower", "upper"):
+        np.testing.assert_allclose(thousandfold.heldout[column], judgement.heldout[column] * 1000, rtol=within)
+    without_unit = judgement.metrics["metric"].isin(["rows", "r2", "coverage"])
+    expected = judgement.metrics["value"].where(without_unit, judgement.metrics["value"] * 1000)
+    np.testing.assert_allclose(thousandfold.metrics["value"], expected, rtol=within)
+    predicted = (estimator.predict(rows[["a", "b"]]) for estimator in (fitted.estimator, refitted.estimator))
+    np.testing.assert_allclose(next(predicted) * 1000, next(predicted), rtol=within)
 
 
 def test_the_chance_is_counted_over_draws_of_blocks() -> None:
