@@ -43,6 +43,9 @@ down: install  ## Stop what was started here; the data stays in .lake/
 connect: install  ## Use the S3 and Postgres that TRACT_S3_* and TRACT_POSTGRES_* name (README has the table)
 	@$(BIN)/python -m orchestration.stack connect
 
+status: install  ## Show what runs, what was published and learned, who serves, drift and sizes
+	@$(BIN)/python -m orchestration.status
+
 shell: install  ## A Python prompt with the lake attached as `con`
 	@$(BIN)/python -i -c "from ml import lake; con = lake.connect(); print(con.sql('show all tables').select('schema, name'))"
 
@@ -96,4 +99,4 @@ lock:  ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra leaderboard -c requirements.lock pyproject.toml -o requirements-leaderboard.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 --group mlflow-server -o requirements-mlflow-server.lock
 
-.PHONY: help install run up ui mlflow down connect shell card test faults storm latency bench leaderboard lint hooks docs lock
+.PHONY: help install run up ui mlflow down connect status shell card test faults storm latency bench leaderboard lint hooks docs lock

@@ -43,7 +43,7 @@ def read(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file, or None where there is no file."""
     try:
         text = path.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     content: dict[str, Any] = json.loads(text)
     return content

@@ -1,0 +1,280 @@
+"""`make status`: what runs where, what was published and what came of it, who serves, drift, sizes."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml import lake
+from orchestration import stack
+from orchestration.stack import layout
+
+LAST = 5  # publications that are shown
+# As wide where there is no terminal: a sentence that a script looks for is not cut.
+WIDTH = 160
+
+
+def main() -> int:
+    """Show all of it; 1 and a sentence when the lake is not up, after what runs."""
+    console = _console(sys.stdout)
+    try:
+        services(console)
+        lake.check()
+        with lake.connect() as con:
+            if not _has_tables(con):
+                console.print("\nThe lake has no tables yet, or not all of them: `dbt build` makes and publishes them.")
+                return 0
+            publications(console, con)
+            champions(console, con)
+            sizes(console, con)
+    except (layout.StackError, lake.LakeUnavailableError) as error:
+        _console(sys.stderr).print(str(error), style="red", markup=False, soft_wrap=True)
+        return 1
+    return 0
+
+
+def _console(stream: Any) -> Console:
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else WIDTH)
+
+
+def services(console: Console) -> None:
+    """Each service, its state and address."""
+    _titled(
+        console,
+        "What runs",
+        [("service", ""), ("state", ""), ("address", "")],
+        [
+            (row.name, f"[yellow]{row.state}[/]" if row.state in ("stopped", "starting") else row.state, row.address)
+            for row in stack.status(lake.home())
+        ],
+    )
+
+
+def publications(console: Console, con: duckdb.DuckDBPyConnection) -> None:
+    """The last publications, newest first, with what came of each in each exposure that has read its table."""
+    rows = con.execute(
+        f"""
+        with consumptions as (
+            select * from lake.ops.consumptions
+        ),
+        publications as (
+            select * from lake.ops.publications order by published_at desc, snapshot_id desc limit {LAST}
+        ),
+        exposures as (
+            select distinct consumptions.exposure, seen.relation
+            from consumptions
+            inner join lake.ops.publications as seen on consumptions.publication_id = seen.publication_id
+        )
+        select
+            publications.publication_id, publications.row_count, publications.published_at, publications.built_by,
+            exposures.exposure, consumptions.outcome, consumptions.reason, consumptions.consumed_at
+        from publications
+        left join exposures on publications.relation = exposures.relation
+        left join consumptions
+            on publications.publication_id = consumptions.publication_id
+            and exposures.exposure = consumptions.exposure
+        order by publications.published_at desc, publications.snapshot_id desc, exposures.exposure
+        """
+    ).fetchall()
+    now = datetime.now(UTC)
+    told: list[tuple[str, ...]] = []
+    for publication, count, published, by, exposure, outcome, reason, consumed in rows:
+        what = f"{_outcome(outcome)} {_ago(now, consumed)}" if outcome else "[yellow]waits[/]"
+        result = f"{exposure}: {what}" if exposure else what
+        told.append((publication, f"{count:,}", f"{_ago(now, published)} by {escape(by)}", result))
+        if reason:
+            told.append(("", "", "", f"  [dim]{escape(reason)}[/]"))
+    columns = [("publication", ""), ("rows", "right"), ("published", ""), ("what came of it", "")]
+    _titled(console, "Publications", columns, told, empty="none yet: `dbt build` publishes when its tests pass")
+
+
+def champions(console: Console, con: duckdb.DuckDBPyConnection) -> None:
+    """The version that serves each exposure, how good it is, and how far the newest rows have moved."""
+    rows = con.execute(
+        """
+        with champions as (
+            select exposure, max_by(promotions, promotion) as promotion
+            from lake.ml.promotions as promotions
+            group by exposure
+        ),
+        metrics as (
+            select
+                versions.exposure, versions.version_id, versions.candidate,
+                json_extract_string(versions.spec, '$.split') as split,
+                max(metrics.value) filter (where metrics.metric = 'rmse') as rmse,
+                max(metrics.value) filter (where metrics.metric = 'coverage') as coverage
+            from lake.ml.model_versions as versions
+            inner join lake.ml.model_metrics as metrics
+                on versions.exposure = metrics.exposure
+                and versions.version_id = metrics.version_id
+                and versions.candidate = metrics.candidate
+                and json_extract_string(versions.spec, '$.split') = metrics.split
+            where metrics.slice = 'all'
+            group by all
+        )
+        select
+            champions.exposure, champions.promotion.version_id, metrics.candidate, metrics.rmse, metrics.split,
+            metrics.coverage, champions.promotion.promoted_at, champions.promotion.promoted_by,
+            champions.promotion.reason
+        from champions
+        inner join metrics
+            on champions.exposure = metrics.exposure
+            and champions.promotion.version_id = metrics.version_id
+        order by champions.exposure
+        """
+    ).fetchall()
+    now = datetime.now(UTC)
+    told: list[tuple[str, ...]] = []
+    for exposure, version, candidate, rmse, split, coverage, since, by, reason in rows:
+        measured = (f"{rmse:,.0f} ({split})", f"{coverage:.1%}")
+        told.append((exposure, version, candidate, *measured, f"{_ago(now, since)} by {escape(by)}"))
+        told.append(("", *[""] * 4, f"  [dim]{escape(reason)}[/]"))
+    columns = [
+        ("exposure", ""),
+        ("champion", ""),
+        ("candidate", ""),
+        ("held-out RMSE", "right"),
+        ("coverage", "right"),
+        ("since", ""),
+    ]
+    _titled(console, "Champions", columns, told, empty="none yet: no version has passed the gate")
+    for sentence in [*_drift(con), *_live_errors(con)]:
+        console.print(f"  {sentence}", soft_wrap=True)
+
+
+def _drift(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Of the newest publication that was compared, the column that moved most; a sentence for each exposure."""
+    rows = con.execute(
+        """
+        select exposure, max_by(drift, psi), count(*) filter (where psi > 0.1)
+        from lake.ml.drift as drift
+        where measured_at = (select max(measured_at) from lake.ml.drift as newer where newer.exposure = drift.exposure)
+        group by exposure
+        order by exposure
+        """
+    ).fetchall()
+    return [
+        f"{exposure}: in {most['publication_id']} {most['column_name']} has moved most since "
+        f"{most['baseline_publication_id']}: PSI {most['psi']:.3f}, Kolmogorov-Smirnov {most['ks']:.3f}; "
+        f"{moved} columns above PSI 0.1"
+        for exposure, most, moved in rows
+    ]
+
+
+def _live_errors(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """What the newest true values said of standing predictions; a sentence for each exposure."""
+    rows = con.execute(
+        """
+        select exposure, max_by(live_errors, measured_at)
+        from lake.ml.live_errors as live_errors
+        group by exposure
+        order by exposure
+        """
+    ).fetchall()
+    return [
+        f"{exposure}: {error['publication_id']} brought {error['row_count']:,} true values that {error['version_id']} "
+        f"had not seen: live RMSE {error['rmse']:,.0f}, {error['coverage']:.1%} in its intervals"
+        for exposure, error in rows
+    ]
+
+
+def sizes(console: Console, con: duckdb.DuckDBPyConnection) -> None:
+    """Rows, files and bytes of each table, as it is now, and the snapshots that are kept."""
+    tables = con.execute(
+        """
+        with tables as (
+            select table_id, schema_id, table_name
+            from __ducklake_metadata_lake.ducklake_table
+            where end_snapshot is null
+        ),
+        schemas as (
+            select schema_id, schema_name from __ducklake_metadata_lake.ducklake_schema where end_snapshot is null
+        ),
+        files as (
+            select table_id, data_file_id, file_size_bytes
+            from __ducklake_metadata_lake.ducklake_data_file
+            where end_snapshot is null
+        )
+        select
+            schemas.schema_name, tables.table_name, count(files.data_file_id), coalesce(sum(files.file_size_bytes), 0)
+        from tables
+        inner join schemas on tables.schema_id = schemas.schema_id
+        left join files on tables.table_id = files.table_id
+        group by all
+        order by all
+        """
+    ).fetchall()
+    counts = [f'select \'{schema}.{name}\', count(*) from lake."{schema}"."{name}"' for schema, name, *_ in tables]
+    rows = dict(con.execute(" union all ".join(counts)).fetchall())
+    columns = [("table", ""), ("rows", "right"), ("files", "right"), ("size", "right")]
+    told = [
+        (f"{schema}.{name}", f"{rows[f'{schema}.{name}']:,}", f"{files:,}", _bytes(size))
+        for schema, name, files, size in tables
+    ]
+    _titled(console, "Sizes", columns, told)
+    snapshots, oldest, files, size = con.execute(
+        """
+        select count(*), min(snapshot_time), any_value(files), any_value(size)
+        from ducklake_snapshots('lake'), (
+            select count(*) as files, coalesce(sum(file_size_bytes), 0) as size
+            from __ducklake_metadata_lake.ducklake_data_file
+        )
+        """
+    ).fetchall()[0]
+    console.print(
+        f"  {snapshots:,} snapshots, the oldest from {_ago(datetime.now(UTC), oldest)}; all of them keep {files:,} "
+        f"files, {_bytes(size)}, below {lake.root(con)}/lake/",
+        soft_wrap=True,
+    )
+
+
+def _has_tables(con: duckdb.DuckDBPyConnection) -> bool:
+    found = con.execute(
+        "select count(*) from duckdb_tables() where database_name = 'lake' and schema_name = 'ml' "
+        "and table_name = 'live_errors'"
+    ).fetchone()
+    return bool(found and found[0])
+
+
+def _titled(
+    console: Console, title: str, columns: Sequence[tuple[str, Any]], rows: Sequence[Sequence[str]], empty: str = ""
+) -> None:
+    console.print(f"\n[bold]{title}[/]")
+    if not rows:
+        console.print(f"  {empty}")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for name, justify in columns:
+        table.add_column(name, justify=justify or "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _outcome(outcome: str) -> str:
+    return f"[red]{outcome}[/]" if outcome == "failed" else f"[green]{outcome}[/]"
+
+
+def _ago(now: datetime, moment: datetime) -> str:
+    """`3 minutes ago`, in the largest unit of which there are two."""
+    seconds = max((now - moment).total_seconds(), 0.0)
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} seconds ago"
+
+
+def _bytes(size: int) -> str:
+    for unit, length in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= length:
+            return f"{size / length:.1f} {unit}"
+    return f"{size} B"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
