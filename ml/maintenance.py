@@ -90,15 +90,14 @@ def _snapshots_before(con: duckdb.DuckDBPyConnection, moment: datetime) -> list[
 def _remove_artifacts(con: duckdb.DuckDBPyConnection, moment: datetime) -> int:
     """Remove artifacts written before a moment that no version names; how many."""
     named = {
-        str(uri)
+        str(uri).rsplit("/", 1)[1]
         for row in con.execute("select artifact_uri, scaler_uri from lake.ml.model_versions").fetchall()
         for uri in row
     }
-    root = lake.root(con)
-    store = _store()
+    store = lake.store()  # SQL cannot delete
     removed = 0
-    for path in _written_before(store, f"{root.removeprefix('s3://')}/artifacts", moment):
-        if f"s3://{path}" not in named:
+    for path in _written_before(store, "artifacts", moment):
+        if path.rsplit("/", 1)[1] not in named:
             store.delete_file(path)
             removed += 1
     return removed
@@ -107,16 +106,3 @@ def _remove_artifacts(con: duckdb.DuckDBPyConnection, moment: datetime) -> int:
 def _written_before(store: fs.FileSystem, directory: str, moment: datetime) -> Iterable[str]:
     found = store.get_file_info(fs.FileSelector(directory, allow_not_found=True))
     return [info.path for info in found if info.type == fs.FileType.File and info.mtime < moment]
-
-
-def _store() -> fs.FileSystem:
-    """The lake's S3 for deleting, which SQL cannot do, by the same secret."""
-    said = dict(part.split("=", 1) for part in lake.secrets()["tract_s3"].split(";") if "=" in part)
-    secure = said.get("use_ssl", "true") == "true"
-    return fs.S3FileSystem(
-        access_key=said.get("key_id"),
-        secret_key=said.get("secret"),
-        endpoint_override=said.get("endpoint") or None,
-        region=said.get("region"),
-        scheme="https" if secure else "http",
-    )
