@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.spatial import cKDTree
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.ensemble import VotingRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -125,7 +126,7 @@ class NeighbourFeatures(Located):
         k: Numbers of neighbours.
     """
 
-    def __init__(self, longitude: str = "longitude", latitude: str = "latitude", k: Sequence[int] = (5, 20)) -> None:
+    def __init__(self, longitude: str = "longitude", latitude: str = "latitude", k: Sequence[int] = (20,)) -> None:
         super().__init__(longitude, latitude)
         self.k = k
 
@@ -152,7 +153,7 @@ class NeighbourTargets(Located):
         self,
         longitude: str = "longitude",
         latitude: str = "latitude",
-        k: Sequence[int] = (3, 5, 10, 20, 50),
+        k: Sequence[int] = (5, 20),
         softening: float = 0.5,
     ) -> None:
         super().__init__(longitude, latitude)
@@ -173,10 +174,9 @@ class NeighbourTargets(Located):
                 near.mean(axis=1),
                 np.median(near, axis=1),
                 near.std(axis=1),
-                near.min(axis=1),
-                near.max(axis=1),
+                np.average(near, axis=1, weights=weight[:, :k]),
+                distance[:, min(k, distance.shape[1]) - 1],
             ]
-            columns += [np.average(near, axis=1, weights=weight[:, :k]), distance[:, min(k, distance.shape[1]) - 1]]
         return np.column_stack(columns)
 
 
@@ -274,22 +274,47 @@ def distances(offsets: Array) -> tuple[Array, Array]:
     return np.sqrt(np.maximum(among, 0.0)), np.sqrt(squared)
 
 
+class Column(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Predicts what one of its columns says.
+
+    Args:
+        column: Its position.
+    """
+
+    def __init__(self, column: int) -> None:
+        self.column = column
+
+    def fit(self, X: Array, y: object = None) -> Self:
+        """Learn nothing but the number of columns; `X` has shape (rows, features)."""
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def predict(self, X: Array) -> Array:
+        """The column, shape (rows,)."""
+        return X[:, self.column]
+
+
 def gradient_boosting(
     places: Mapping[str, Sequence[Any]] | None = None,
     decimals: int | None = None,
     longitude: str = "longitude",
     latitude: str = "latitude",
+    kriged_share: float = 0.25,
     times: int = 1,
     random_state: int = 0,
     **parameters: Any,
 ) -> Pipeline:
-    """Gradient boosting, averaged over seeds, on a table's columns and on all that the neighbours say.
+    """Gradient boosting on a table's columns and on all that the neighbours say, averaged with kriging.
+
+    Boosting sees the kriged target too, and yet their mean is better than either: 0.3950 with a quarter of kriging,
+    0.3973 with none, on three folds of the training parts of two splits of this project's data.
 
     Args:
         places: See `Places`.
         decimals: To how many decimals of a degree positions are known: finer digits than the rows learned from have
             would only say on which side of a grid's line a row lies.
-        times: How many seeds are averaged, from `random_state` on.
+        kriged_share: Of kriging in the mean.
+        times: How many seeds of boosting are averaged, from `random_state` on.
         parameters: Of scikit-learn's `HistGradientBoostingRegressor`.
     """
     at = longitude, latitude
@@ -303,10 +328,16 @@ def gradient_boosting(
             ("kriged", KrigedTarget(*at)),
         ]
     )
+    boosted = averaged.seeds(times, random_state, **parameters)
     return Pipeline(
         [
             ("known", FunctionTransformer(pd.DataFrame.round, kw_args=digits, feature_names_out="one-to-one")),
             ("neighbours", said),
-            ("boosting", averaged.seeds(times, random_state, **parameters)),
+            (
+                "mean",
+                VotingRegressor(
+                    [("boosted", boosted), ("kriged", Column(-2))], weights=[1 - kriged_share, kriged_share]
+                ),
+            ),
         ]
     )
