@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
+from joblib import delayed
 from sklearn.base import clone, is_regressor
 from threadpoolctl import threadpool_limits
 
@@ -21,6 +21,7 @@ from ml.progress import Progress, following
 from ml.spec import ESTIMATORS, RIDGE, CandidateSpec
 from ml.stopwatch import Say
 from ml.training_set import TrainingSet
+from ml.workers import workers
 
 Vector = npt.NDArray[np.float64]
 
@@ -103,27 +104,34 @@ class FromRows:
         numbers = np.unique(fold)
         progress = Progress(self.say, f"judging {self.name} on {split} folds", len(numbers), "folds")
 
-        def hold_out(number: int) -> tuple[int, Vector]:
-            held = fold == number
-            fitted = self._fitted(training.features[~held], training.target[~held])
-            with threadpool_limits(limits=1):
-                return number, fitted.predict(training.features[held])
-
-        workers = Parallel(n_jobs=cpu_count(), backend="threading", return_as="generator")
-        for number, values in workers(delayed(hold_out)(number) for number in numbers):
+        tasks = (
+            delayed(hold_out)(self.estimator, training.features, training.target, fold == number) for number in numbers
+        )
+        for number, values in zip(numbers, workers(len(fold))(tasks), strict=True):
             predicted[fold == number] = values
             progress.advance(1)
         return predicted
 
     def fit(self) -> Fitted:
         """See `Candidate`."""
-        return Fitted(self._fitted(self.training.features, self.training.target), {"rows": len(self.training.sample)})
+        fitted = fit(self.estimator, self.training.features, self.training.target)
+        return Fitted(fitted, {"rows": len(self.training.sample)})
 
-    def _fitted(self, features: pd.DataFrame, target: "pd.Series[float]") -> Any:
-        # One thread a fit, a fit a core: OpenMP's threads wait for each other in every split of every tree, and on a
-        # busy machine 500 rows took 100 s that take 0.2 s alone. The numbers repeat to the bit, too.
-        with threadpool_limits(limits=1):
-            return clone(self.estimator).fit(features, target)
+
+def fit(estimator: Any, features: pd.DataFrame, target: "pd.Series[float]") -> Any:
+    """The estimator fitted on features of shape (rows, features) and a target of shape (rows,)."""
+    # One thread a fit, a fit a core: OpenMP's threads wait for each other in every split of every tree, and on a
+    # busy machine 500 rows took 100 s that take 0.2 s alone. The numbers repeat to the bit, too.
+    with threadpool_limits(limits=1):
+        return clone(estimator).fit(features, target)
+
+
+def hold_out(estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", held: npt.NDArray[np.bool_]) -> Vector:
+    """Predictions of the held rows by a fit on the others, shape (held rows,)."""
+    fitted = fit(estimator, features[~held], target[~held])
+    with threadpool_limits(limits=1):
+        predicted: Vector = fitted.predict(features[held])
+    return predicted
 
 
 def build(spec: CandidateSpec, con: duckdb.DuckDBPyConnection, training: TrainingSet, say: Say) -> Candidate:

@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
+from joblib import delayed
 from scipy.stats import loguniform, randint, uniform
 from sklearn.model_selection import GroupKFold, KFold, ParameterSampler
 from sklearn.pipeline import Pipeline
@@ -19,6 +19,7 @@ from ml.candidates import estimator
 from ml.progress import sentence
 from ml.spec import CandidateSpec, Range, SearchSpec
 from ml.stopwatch import Say
+from ml.workers import workers
 
 Vector = npt.NDArray[np.float64]
 # Fewer than judging has: a trial costs a fit a fold, and the trials are compared on the same rows.
@@ -91,8 +92,7 @@ def search(
                 return
             yield delayed(held_out.trial)(number, parameters, bound)
 
-    workers = Parallel(n_jobs=cpu_count(), backend="threading", return_as="generator", pre_dispatch="n_jobs")
-    for trial in workers(within_budget()):
+    for trial in workers(len(target))(within_budget()):
         trials.append(trial)
         _say(say, recipe, trials, asked, began)
     return trials
@@ -129,35 +129,39 @@ class HeldOut:
         self, recipe: CandidateSpec, features: pd.DataFrame, target: Vector, folds: list[Fold], seed: int
     ) -> None:
         self.recipe, self.features, self.target, self.folds, self.seed = recipe, features, target, folds, seed
-        self.shared: dict[int, tuple[Any, Any]] = {}
-        self.shared_key = _steps(self._estimator({}))
+        self.steps = _steps(self._estimator({}))
+        self.shared: list[tuple[Any, Any]] = []
 
     def known(self) -> tuple[Trial, float]:
         """Fit the known recipe on every fold, a fold a core; and the RMSE on the first above which others stop."""
         began = time.monotonic()
-        workers = Parallel(n_jobs=cpu_count(), backend="threading")
-        errors = workers(delayed(self._squared_errors)(fold, {}) for fold in range(len(self.folds)))
+        if self.steps:
+            self.shared = list(workers(len(self.target))(delayed(self.before_last)(fold) for fold in self.folds))
+        numbers = range(len(self.folds))
+        errors = list(workers(len(self.target))(delayed(self.squared_errors)(number, {}) for number in numbers))
         return Trial(0, {}, _root(errors), len(errors), time.monotonic() - began), _root(errors[:1]) * (1 + HOPELESS)
 
     def trial(self, number: int, parameters: Mapping[str, Any], bound: float) -> Trial:
         """Fit a recipe on each fold, or on the first alone if its RMSE there is above the bound."""
-        began, errors = time.monotonic(), [self._squared_errors(0, parameters)]
+        began, errors = time.monotonic(), [self.squared_errors(0, parameters)]
         if _root(errors) <= bound:
-            errors += [self._squared_errors(fold, parameters) for fold in range(1, len(self.folds))]
+            errors += [self.squared_errors(fold, parameters) for fold in range(1, len(self.folds))]
         return Trial(number, dict(parameters), _root(errors), len(errors), time.monotonic() - began)
 
-    def _squared_errors(self, number: int, parameters: Mapping[str, Any]) -> Vector:
+    def before_last(self, fold: Fold) -> tuple[Any, Any]:
+        """What the known recipe's last step learns from, and what it predicts from."""
+        first = self._estimator({})[:-1]
+        with threadpool_limits(limits=1):
+            learned = first.fit_transform(self.features.iloc[fold.learned], self.target[fold.learned])
+            return learned, first.transform(self.features.iloc[fold.held])
+
+    def squared_errors(self, number: int, parameters: Mapping[str, Any]) -> Vector:
+        """Of the held-out rows of a fold, shape (held rows,)."""
         fold, made = self.folds[number], self._estimator(parameters)
         learned, held = self.features.iloc[fold.learned], self.features.iloc[fold.held]
+        if self.shared and _steps(made) == self.steps:
+            (learned, held), made = self.shared[number], made[-1]
         with threadpool_limits(limits=1):
-            if self.shared_key is not None and _steps(made) == self.shared_key:
-                if number not in self.shared:
-                    first = made[:-1]
-                    self.shared[number] = (
-                        first.fit_transform(learned, self.target[fold.learned]),
-                        first.transform(held),
-                    )
-                (learned, held), made = self.shared[number], made[-1]
             predicted = made.fit(learned, self.target[fold.learned]).predict(held)
         squared: Vector = np.square(self.target[fold.held] - predicted)
         return squared

@@ -19,11 +19,11 @@ producer = dbt_models.producer_models(manifest, translator)
 consumer = dbt_models.consumer_models(manifest, translator)
 fresh_checks = [freshness.asset_check(exposure, features[exposure.relation]) for exposure in exposures]
 learn_jobs = [learning.job(exposure) for exposure in exposures]
-search_jobs = {
-    exposure: upkeep.search_job(exposure)
+search_jobs = [
+    upkeep.search_job(exposure)
     for exposure in exposures
     if any(candidate.search for candidate in exposure.spec.recipes)
-}
+]
 
 definitions = dg.Definitions(
     assets=[
@@ -47,10 +47,10 @@ definitions = dg.Definitions(
         *learn_jobs,
         *(upkeep.replay_job(exposure) for exposure in exposures),
         *(upkeep.promotion_job(exposure) for exposure in exposures),
-        *search_jobs.values(),
+        *search_jobs,
         upkeep.maintain_lake,
     ],
-    schedules=[upkeep.nightly, *(upkeep.nightly_search(*searched) for searched in search_jobs.items())],
+    schedules=[upkeep.nightly, *(upkeep.nightly_search(job) for job in search_jobs)],
     sensors=[
         follow_publications(exposures, features, learn_jobs),
         freshness.expect_publications(exposures, features),

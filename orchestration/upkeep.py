@@ -95,9 +95,9 @@ def search_job(exposure: Exposure) -> dg.JobDefinition:
     return job
 
 
-def nightly_search(exposure: Exposure, job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """The schedule of the search; whoever wants to pay for it every night turns it on."""
-    return dg.ScheduleDefinition(name=f"nightly_search_{exposure.name}", job=job, cron_schedule="0 4 * * *")
+def nightly_search(job: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """The schedule of a search; whoever wants to pay for it every night turns it on."""
+    return dg.ScheduleDefinition(name=f"nightly_{job.name}", job=job, cron_schedule="0 4 * * *")
 
 
 class ReplayConfig(dg.Config):

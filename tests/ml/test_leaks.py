@@ -1,5 +1,7 @@
 """No held-out number knows its own fold: neither a prediction nor an interval, of any candidate, by either split."""
 
+from typing import Any
+
 import duckdb
 import numpy as np
 import numpy.typing as npt
@@ -54,11 +56,10 @@ def test_what_is_predicted_of_a_fold_does_not_change_with_its_targets(recipe: Ca
 
 
 def test_the_leak_test_finds_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
-    fitted = candidates.FromRows._fitted
-    # a fit on everything, whatever is held out
-    monkeypatch.setattr(
-        candidates.FromRows, "_fitted", lambda self, x, y: fitted(self, self.training.features, self.training.target)
-    )
+    def on_everything(estimator: Any, x: pd.DataFrame, y: "pd.Series[float]", held: Any) -> npt.NDArray[np.float64]:
+        return candidates.fit(estimator, x, y).predict(x[held])
+
+    monkeypatch.setattr(candidates, "hold_out", on_everything)
     training, expected = trained_on(ROWS, POINTS), held_out(RECIPES[1], "random", ROWS)
     fold = training.fold("random")
     found = held_out(RECIPES[1], "random", otherwise(training, "random", 0))

@@ -130,7 +130,8 @@ def test_a_pipeline_s_first_steps_are_made_once_where_trials_share_them() -> Non
     held_out = trials.HeldOut(recipe, rows[["a", "b"]], target, trials.folds(300, None, 0), 0)
     known, bound = held_out.known()
     shared = held_out.trial(1, {"learning_rate": 0.2}, np.inf)
-    held_out.shared, held_out.shared_key = {}, None
+    assert len(held_out.shared) == trials.FOLDS
+    held_out.shared = []
     assert held_out.trial(1, {"learning_rate": 0.2}, np.inf).rmse == shared.rmse
     assert bound > 0 and known.rmse != shared.rmse
 
