@@ -54,13 +54,18 @@ class Card:
     """A card that stands on S3.
 
     Attributes:
-        written: Whether this call wrote it; it stood there already otherwise.
+        pictures: Those that this call drew for it; none when it stood there already.
     """
 
     version_id: str
     uri: str
     sha256: str
-    written: bool
+    pictures: "tuple[Picture, ...]" = ()
+
+    @property
+    def written(self) -> bool:
+        """Whether this call wrote it."""
+        return bool(self.pictures)
 
 
 def explain(exposure: Exposure, *, say: Say = print) -> tuple[Card, ...]:
@@ -95,16 +100,17 @@ def explain(exposure: Exposure, *, say: Say = print) -> tuple[Card, ...]:
             told = hashlib.sha256(f"{facts.digest()} {_source()} {code_version()}".encode()).hexdigest()
             standing = last(con, exposure.name, version.version_id)
             if standing and standing[0] == told:
-                cards.append(Card(version.version_id, standing[1], standing[2], written=False))
+                cards.append(Card(version.version_id, standing[1], standing[2]))
                 continue
-            card = _save(con, exposure, version, to_html(facts, draw(facts, version_facts.heldout(con, facts))))
+            drawn = draw(facts, version_facts.heldout(con, facts))
+            uri, sha256 = _save(con, exposure, version, to_html(facts, drawn))
             with lake.transaction(con, "ml", f"{exposure.name} card {version.version_id}", confirm):
                 con.execute(
                     "insert into lake.ml.model_cards values (?, ?, ?, ?, ?, now())",
-                    [exposure.name, version.version_id, told, card.uri, card.sha256],
+                    [exposure.name, version.version_id, told, uri, sha256],
                 )
-            say(f"{exposure.name}: the card of {version.version_id} is {card.uri}")
-            cards.append(card)
+            say(f"{exposure.name}: the card of {version.version_id} is {uri}")
+            cards.append(Card(version.version_id, uri, sha256, tuple(drawn)))
         return tuple(cards)
 
 
@@ -188,11 +194,19 @@ def saved(con: duckdb.DuckDBPyConnection, exposure_name: str) -> bytes:
     return artifacts.read(con, artifacts.Artifact(standing[1], standing[2]))
 
 
-def _save(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, html: str) -> Card:
+def _save(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, html: str) -> tuple[str, str]:
     content = html.encode()
     uri = f"{lake.root(con)}/cards/{exposure.name}/{version.version_id}.html"
     con.execute(f"copy (select $1::blob) to '{uri}' (format blob)", [content])
-    return Card(version.version_id, uri, hashlib.sha256(content).hexdigest(), written=True)
+    return uri, hashlib.sha256(content).hexdigest()
+
+
+def pictures_of(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str) -> "list[Picture]":
+    """All pictures of a registered version, drawn of what the lake holds of it: 4 s of a core for 20,640 rows."""
+    from ml import version_facts
+
+    facts = version_facts.read(con, exposure, version_id)
+    return draw(facts, version_facts.heldout(con, facts))
 
 
 def draw(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":

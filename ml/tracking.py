@@ -7,6 +7,7 @@ MLflow was off, or whose mirroring was killed, is mirrored by whoever comes next
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml import artifacts, catalog, lake, ledger, registry
+from ml import artifacts, card, catalog, lake, ledger, registry
 from ml.moments import doubles
 from ml.registry import Version
 from ml.spec import Exposure
@@ -175,6 +176,10 @@ def _log(
     with mlflow.start_run(run.info.run_id, nested=True):  # nested: a notebook may have a run of its own
         mlflow.log_params(_params(version, facts))
         mlflow.log_dict(version.parameters, "parameters.json")
+        with tempfile.TemporaryDirectory() as drawn:
+            for picture in card.pictures_of(con, exposure, version.version_id):
+                (Path(drawn) / f"{picture.name}.png").write_bytes(picture.png)
+            mlflow.log_artifacts(drawn, "pictures")
         model_uri, model_id = _log_model(con, exposure, version, facts["publication_id"])
         mlflow.log_metrics(metrics, timestamp=ended, model_id=model_id)
     client.set_terminated(run.info.run_id, "FINISHED", ended)

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from ml import registry
 from ml.moments import quoted
 from ml.spec import Exposure
 
@@ -140,6 +141,12 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str) ->
             f"select {DEPENDENCE} from lake.ml.partial_dependence {of_version} order by feature, grid_point", ours
         ).df(),
     )
+
+
+def champion_before(con: duckdb.DuckDBPyConnection, facts: Facts) -> Facts | None:
+    """The facts of the champion that served when the version was made; None where none did."""
+    champion = registry.champion(con, facts.exposure.name, before=facts.version["trained_at"])
+    return read(con, facts.exposure, champion.version_id) if champion else None
 
 
 def heldout(con: duckdb.DuckDBPyConnection, facts: Facts) -> pd.DataFrame:

@@ -12,8 +12,10 @@ import dagster as dg
 import duckdb
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 from packaging.version import Version
+from sqlglot.errors import SqlglotError
 
 from ml import lake
+from orchestration import columns
 from orchestration.project import ROOT, TARGET
 from orchestration.translator import ML_SOURCES, Translator
 
@@ -63,18 +65,25 @@ def _models(
         dagster_dbt_translator=translator,
     )
     def build(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
-        yield from _build(context, dbt, manifest)
+        yield from _build(context, dbt, manifest, translator)
 
     return build
 
 
-def _build(context: dg.AssetExecutionContext, dbt: Dbt, manifest: Mapping[str, Any]) -> Iterator[Any]:
+def _build(
+    context: dg.AssetExecutionContext, dbt: Dbt, manifest: Mapping[str, Any], translator: Translator
+) -> Iterator[Any]:
     os.environ["TRACT_BUILT_BY"] = built_by(context.run_id)  # read by dbt's process, below this one
-    events = dbt.cli(["build"], context=context).stream()
+    invocation = dbt.cli(["build"], context=context)
     with lake.connect() as con:  # while dbt starts
-        for event in events:
-            if isinstance(event, dg.Output) and (rows := _rows(con, event, manifest)) is not None:
-                yield event.with_metadata({**event.metadata, "dagster/row_count": rows})
+        for event in invocation.stream():
+            if isinstance(event, dg.Output):
+                node = manifest["nodes"][event.metadata["unique_id"].value]
+                shown = {
+                    **_rows(con, node),
+                    **_lineage(context, con, node, manifest, translator, invocation.target_path),
+                }
+                yield event.with_metadata({**event.metadata, **shown})
             else:
                 yield event
 
@@ -84,14 +93,29 @@ def built_by(run_id: str) -> str:
     return f"dagster run {run_id}"
 
 
-def _rows(con: duckdb.DuckDBPyConnection, event: dg.Output[Any], manifest: Mapping[str, Any]) -> int | None:
-    """The rows of the table just built; None where there is none, and for views, which would be computed."""
-    node = manifest["nodes"][event.metadata["unique_id"].value]
+def _rows(con: duckdb.DuckDBPyConnection, node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The rows of the table just built, as metadata; none of a view, which would be computed."""
     if node["config"]["materialized"] == "view":
-        return None
+        return {}
     try:
         row = con.execute(f'select count(*) from lake."{node["schema"]}"."{node["alias"]}"').fetchone()
     except duckdb.CatalogException:  # an export without rows is not written
-        return None
+        return {}
     assert row is not None
-    return int(row[0])
+    return {"dagster/row_count": int(row[0])}
+
+
+def _lineage(
+    context: dg.AssetExecutionContext,
+    con: duckdb.DuckDBPyConnection,
+    node: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    translator: Translator,
+    target: Path,
+) -> Mapping[str, Any]:
+    """Where the columns just built come from; a warning where the SQL is beyond sqlglot, which decides nothing."""
+    try:
+        return columns.lineage(con, node, manifest, translator, target)
+    except (SqlglotError, ValueError) as error:
+        context.log.warning(f"{node['name']}: where its columns come from cannot be read from its SQL: {error}")
+        return {}

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ml.spec import exposures as read_exposures
-from orchestration import dbt_models, freshness, learning, tracking, upkeep
+from orchestration import columns, dbt_models, freshness, learning, tracking, upkeep
 from orchestration.project import ROOT
 from orchestration.project import manifest as read_manifest
 from orchestration.sensor import follow_publications
@@ -29,7 +29,12 @@ definitions = dg.Definitions(
     assets=[
         producer,
         consumer,
-        *(learning.assets(exposure, features[exposure.relation]) for exposure in exposures),
+        *(
+            learning.assets(
+                exposure, features[exposure.relation], columns.described(manifest, "ml", exposure.spec.predictions)
+            )
+            for exposure in exposures
+        ),
         *(learning.card_asset(exposure) for exposure in exposures),
         *(tracking.asset(exposure) for exposure in exposures),
     ],

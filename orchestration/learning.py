@@ -1,22 +1,24 @@
 """An exposure as assets: its model and its predictions, made by one consumption; the checks on them; the job."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from ml import checks
+from ml import checks, lake
 from ml.spec import Exposure
+from orchestration import metadata
 from orchestration.translator import card_key, model_key, predictions_key
 
-if TYPE_CHECKING:
-    from ml.card import Card
-    from ml.consumption import Consumption
 
+def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) -> dg.AssetsDefinition:
+    """The exposure's model and predictions, which one commit makes.
 
-def assets(exposure: Exposure, features: dg.AssetKey) -> dg.AssetsDefinition:
-    """The exposure's model and predictions, which one commit makes."""
+    Args:
+        features: The asset that is learned from.
+        table: What Dagster shall say of the table of predictions: its name and columns.
+    """
     owners = [exposure.owner_email] if exposure.owner_email else []
 
     @dg.multi_asset(
@@ -40,6 +42,7 @@ def assets(exposure: Exposure, features: dg.AssetKey) -> dg.AssetsDefinition:
                 ),
                 owners=owners,
                 kinds={"duckdb", "table"},
+                metadata=table,
                 skippable=True,
             ),
         ],
@@ -54,10 +57,11 @@ def assets(exposure: Exposure, features: dg.AssetKey) -> dg.AssetsDefinition:
             raise _told(error) from error
         if consumption is None:
             return
-        for key, facts in ((model_key(exposure), model_facts), (predictions_key(exposure), prediction_facts)):
+        said = {model_key(exposure): metadata.model, predictions_key(exposure): metadata.predictions}
+        for key, facts in said.items():
             yield dg.MaterializeResult(
                 asset_key=key,
-                metadata=facts(consumption),
+                metadata=facts(consumption, exposure, features),
                 data_version=dg.DataVersion(f"{consumption.champion_id} {consumption.publication.fingerprint}"),
             )
 
@@ -86,58 +90,21 @@ def card_asset(exposure: Exposure) -> dg.AssetsDefinition:
         op_tags={"dagster/priority": "-1"},  # after the marts: one process takes a step at a time
     )
     def model_card(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        from ml.card import explain
+        from ml import card, version_facts
 
         try:
-            cards = explain(exposure, say=context.log.info)
+            cards = card.explain(exposure, say=context.log.info)
         except Exception as error:
             raise _told(error) from error
-        if cards:
-            yield dg.MaterializeResult(metadata=card_facts(cards))
+        if not cards:
+            return
+        with lake.connect() as con:
+            facts = version_facts.read(con, exposure, cards[0].version_id)
+            before = version_facts.champion_before(con, facts)
+            pictures = cards[0].pictures or card.pictures_of(con, exposure, cards[0].version_id)
+        yield dg.MaterializeResult(metadata=metadata.cards(exposure, cards, facts, before, pictures))
 
     return model_card
-
-
-def card_facts(cards: "Sequence[Card]") -> dict[str, dg.MetadataValue | str]:
-    """The metadata of the cards' materialization: where the newest version's stands, and the others that are kept."""
-    newest, *others = cards
-    return {
-        "card": dg.MetadataValue.path(newest.uri),
-        "version": newest.version_id,
-        "sha256": newest.sha256,
-        "written now": ", ".join(card.version_id for card in cards if card.written) or "none, they stood there",
-        **{f"card of {card.version_id}": dg.MetadataValue.path(card.uri) for card in others},
-    }
-
-
-def common_facts(consumption: "Consumption") -> dict[str, str | int | float]:
-    """What the materializations of model and predictions both say."""
-    publication = consumption.publication
-    return {
-        "outcome": consumption.outcome,
-        "reason": consumption.reason,
-        "publication": publication.publication_id,
-        "snapshot": publication.snapshot_id,
-        "dbt invocation": publication.invocation_id,
-        "built by": publication.built_by,
-        "champion": consumption.champion_id or "none yet",
-    }
-
-
-def model_facts(consumption: "Consumption") -> dict[str, str | int | float]:
-    """The metadata of the model's materialization: the version, its held-out metrics, the mean's beside them."""
-    return {
-        **common_facts(consumption),
-        "version": consumption.version_id or "none",
-        **consumption.metrics,
-        **{f"{name} of the mean": value for name, value in consumption.baseline.items()},
-        **{f"seconds to {stage}": value for stage, value in consumption.seconds.items()},
-    }
-
-
-def prediction_facts(consumption: "Consumption") -> dict[str, str | int | float]:
-    """The metadata of the predictions' materialization."""
-    return {**common_facts(consumption), "dagster/row_count": consumption.publication.row_count}
 
 
 def asset_checks(exposure: Exposure) -> dg.AssetChecksDefinition:

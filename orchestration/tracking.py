@@ -7,15 +7,10 @@ import dagster as dg
 
 from ml import tracking
 from ml.spec import Exposure
-from orchestration.translator import model_key
+from orchestration.translator import card_key, mlflow_key
 
 if TYPE_CHECKING:
     from ml.tracking import Mirrored
-
-
-def mlflow_key(exposure: Exposure) -> dg.AssetKey:
-    """The asset that stands for an exposure's runs and registered model in MLflow."""
-    return dg.AssetKey([exposure.name, "mlflow"])
 
 
 def asset(exposure: Exposure) -> dg.AssetsDefinition:
@@ -23,7 +18,7 @@ def asset(exposure: Exposure) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=mlflow_key(exposure),
-        deps=[model_key(exposure)],
+        deps=[card_key(exposure)],  # some of the pictures that are logged are of what the card's step finds
         group_name="consumer",
         description=(
             f"A run and a registered model of MLflow per version of {exposure.name}, the champion's with the alias "

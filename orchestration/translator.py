@@ -26,6 +26,11 @@ def card_key(exposure: Exposure) -> dg.AssetKey:
     return dg.AssetKey([exposure.name, "model_card"])
 
 
+def mlflow_key(exposure: Exposure) -> dg.AssetKey:
+    """The asset that stands for an exposure's runs and registered model in MLflow."""
+    return dg.AssetKey([exposure.name, "mlflow"])
+
+
 class Translator(DagsterDbtTranslator):
     """Draws an arrow from each exposure's predictions to whatever reads the tables of `ml` and `ops`."""
 

@@ -56,7 +56,8 @@ def test_a_version_is_explained_once_and_a_second_call_adds_nothing(
     before = snapshots(con)
     assert {f"points explain {version}", f"points card {version}"}.issubset(before)
     (again,) = card.explain(exposure, say=silent)
-    assert again == replace(made, written=False)
+    assert again == replace(made, pictures=())
+    assert not again.written
     assert counts(con) == [2, 40, 1]
     assert snapshots(con) == before
 
@@ -112,6 +113,7 @@ def test_the_card_holds_the_figures_of_the_lake(
     drawn = card.draw(facts, version_facts.heldout(con, facts))
     names = ["predicted_against_actual", "error_by_slice", "coverage", "importance", "partial_dependence"]
     assert [picture.name for picture in drawn] == names
+    assert card.pictures_of(con, exposure, version) == drawn
     assert page.count("data:image/png;base64,") == len(names)
     assert all(picture.png.startswith(b"\x89PNG") for picture in drawn)
     assert "http" not in page  # nothing is fetched from elsewhere
@@ -224,3 +226,19 @@ def test_a_card_that_is_not_there_says_why(
         card.saved(con, "points")
     assert card.main(["points"]) == 2
     assert "python -m ml.card" in capsys.readouterr().err
+
+
+def test_the_champion_before_is_the_one_that_served_when_the_version_was_made(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish(0.1)
+    first = consume(exposure)
+    publish(0.2)
+    second = consume(exposure)
+    assert version_facts.champion_before(con, version_facts.read(con, exposure, first)) is None
+    before = version_facts.champion_before(con, version_facts.read(con, exposure, second))
+    assert before is not None
+    assert before.version_id == first
+    promotion.rollback(exposure, by="Ann", reason="the second is odd", say=silent)
+    again = version_facts.champion_before(con, version_facts.read(con, exposure, first))
+    assert again is None  # what was promoted later does not change what was there before

@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from ml import consumption, promotion, registry, tracking
+from ml import card, consumption, promotion, registry, tracking
 from ml.spec import CandidateSpec, Exposure
 from orchestration.stack import mlflow
 from tests.conftest import new_database
@@ -129,6 +129,13 @@ def test_a_version_is_logged_once_with_the_lakes_numbers(
         version.artifact.uri,
         version.artifact.sha256,
     )
+
+    artifacts = client.list_artifacts(run.info.run_id, "pictures")
+    drawn = ["predicted_against_actual", "error_by_slice", "coverage"]  # there is no card, so nothing was explained
+    assert {artifact.path for artifact in artifacts} == {f"pictures/{name}.png" for name in drawn}
+    for picture in card.pictures_of(con, exposure, version_id):
+        path = Path(client.download_artifacts(run.info.run_id, f"pictures/{picture.name}.png"))
+        assert path.read_bytes() == picture.png
 
     said.clear()
     again = tracking.mirror(exposure, say=said.append)

@@ -50,9 +50,10 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
         ["every_row_predicted"],
     ),
     "housing_value/model_card": (["housing_value/model"], "consumer", {"python", "html", "s3"}, []),
-    "housing_value/mlflow": (["housing_value/model"], "consumer", {"python", "mlflow"}, []),
+    "housing_value/mlflow": (["housing_value/model_card"], "consumer", {"python", "mlflow"}, []),
     "marts/housing_valuations": (["features/housing_features", "housing_value/predictions"], "consumer", DBT, []),
     "marts/model_monitoring": (["housing_value/predictions"], "consumer", DBT, []),
+    "marts/model_live_errors": (["housing_value/predictions"], "consumer", DBT, []),
     "exports/california_housing": (["landing/california_housing"], "consumer", DBT, []),
     "exports/housing_valuations": (["marts/housing_valuations"], "consumer", DBT, []),
 }
@@ -74,6 +75,7 @@ JOBS = {
         "housing_value/model_card",
         "housing_value/predictions",
         "marts/housing_valuations",
+        "marts/model_live_errors",
         "marts/model_monitoring",
     ],
     "maintain_lake": [],
@@ -163,6 +165,14 @@ def test_with_two_exposures_both_predictions_feed_what_reads_them(manifest: Mapp
     }
     features = Translator([one, other]).get_asset_spec(manifest, "model.tract.housing_features", None)
     assert {dep.asset_key for dep in features.deps} == {dg.AssetKey(["staging", "stg_california_housing"])}
+
+
+def test_the_table_of_predictions_is_described_as_dbt_does(repository: dg.RepositoryDefinition) -> None:
+    said = repository.asset_graph.get(dg.AssetKey(["housing_value", "predictions"])).metadata
+    assert said["dagster/table_name"] == "lake.ml.predictions"
+    told = {column.name: (column.type, column.description) for column in said["dagster/column_schema"].columns}
+    assert told["prediction"] == ("double", "Prediction, in the target's unit.")
+    assert {"block_group_id", "lower", "upper", "version_id", "publication_id"} < set(told)
 
 
 def test_a_spec_that_does_not_fit_is_said_at_loading(

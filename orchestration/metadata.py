@@ -1,0 +1,146 @@
+"""What the materializations of an exposure's assets say in Dagster's UI: numbers to plot, links, tables, pictures."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from ml.spec import MEAN, Exposure
+from orchestration.dbt_models import built_by
+from orchestration.translator import card_key, mlflow_key, predictions_key
+
+if TYPE_CHECKING:  # seconds of imports that the definitions need not wait for
+    from ml.card import Card
+    from ml.consumption import Consumption
+    from ml.pictures import Picture
+    from ml.version_facts import Facts
+
+Metadata = dict[str, Any]
+
+
+def common(consumption: "Consumption", features: dg.AssetKey) -> Metadata:
+    """What the materializations of model and predictions both say."""
+    publication = consumption.publication
+    return {
+        "outcome": consumption.outcome,
+        "reason": consumption.reason,
+        "publication": publication.publication_id,
+        "learned from": dg.MetadataValue.asset(features),
+        "snapshot": publication.snapshot_id,
+        "dbt invocation": publication.invocation_id,
+        "built by": builder(publication.built_by),
+        "champion": consumption.champion_id or "none yet",
+    }
+
+
+def builder(name: str) -> dg.MetadataValue | str:
+    """Who built: a link where it was a run of this Dagster."""
+    ours = built_by("")
+    return dg.MetadataValue.dagster_run(name.removeprefix(ours)) if name.startswith(ours) else name
+
+
+def model(consumption: "Consumption", exposure: Exposure, features: dg.AssetKey) -> Metadata:
+    """Of the model: the version, its held-out metrics, the mean's beside them, and where its pictures are."""
+    return {
+        **common(consumption, features),
+        "version": consumption.version_id or "none",
+        **consumption.metrics,
+        **{f"{name} of the mean": value for name, value in consumption.baseline.items()},
+        **{f"seconds to {stage}": value for stage, value in consumption.seconds.items()},
+        "pictures and model card": dg.MetadataValue.asset(card_key(exposure)),
+        "MLflow": dg.MetadataValue.asset(mlflow_key(exposure)),
+    }
+
+
+def predictions(consumption: "Consumption", exposure: Exposure, features: dg.AssetKey) -> Metadata:
+    """Of the predictions: how many rows, and which columns they were made from."""
+    return {
+        **common(consumption, features),
+        "dagster/row_count": consumption.publication.row_count,
+        "dagster/column_lineage": prediction_lineage(exposure, features),
+    }
+
+
+def prediction_lineage(exposure: Exposure, features: dg.AssetKey) -> dg.TableColumnLineage:
+    """From a prediction to the columns that its model read: all features."""
+    learned = [dg.TableColumnDep(features, name) for name in exposure.features]
+    return dg.TableColumnLineage(
+        {
+            exposure.spec.key: [dg.TableColumnDep(features, exposure.spec.key)],
+            **dict.fromkeys(("prediction", "lower", "upper"), learned),
+        }
+    )
+
+
+def cards(
+    exposure: Exposure,
+    made: "Sequence[Card]",
+    facts: "Facts",
+    before: "Facts | None",
+    pictures: "Sequence[Picture]",
+) -> Metadata:
+    """Of the cards: the newest version in pictures and a table, and links from it.
+
+    Args:
+        made: The newest version's card first.
+        facts: Of the newest version.
+        before: Of the champion that it was judged against, where there was one.
+        pictures: Of the newest version.
+    """
+    newest, *others = made
+    version = facts.version
+    return {
+        "version": newest.version_id,
+        "pictures": gallery(pictures),
+        "metrics": metrics(facts, before),
+        "model card": dg.MetadataValue.path(newest.uri),
+        "sha256 of the card": newest.sha256,
+        "artifact": dg.MetadataValue.path(version["artifact_uri"]),
+        "sha256 of the artifact": version["artifact_sha256"],
+        "publication": facts.publication["publication_id"],
+        "predictions": dg.MetadataValue.asset(predictions_key(exposure)),
+        "MLflow": dg.MetadataValue.asset(mlflow_key(exposure)),
+        "written now": ", ".join(card.version_id for card in made if card.written) or "none, they stood there",
+        **{f"model card of {card.version_id}": dg.MetadataValue.path(card.uri) for card in others},
+    }
+
+
+def gallery(pictures: "Sequence[Picture]") -> dg.MetadataValue:
+    """All pictures below one another: a click opens them. 20 to 60 kB each, kept in Dagster's Postgres."""
+    images = [
+        f"![{picture.title}](data:image/png;base64,{base64.b64encode(picture.png).decode()})" for picture in pictures
+    ]
+    return dg.MetadataValue.md("\n\n".join(images))
+
+
+def metrics(facts: "Facts", before: "Facts | None") -> dg.MetadataValue:
+    """Held-out metrics by the spec's split: the version's, those of what was judged beside it on the same rows, the
+    mean's; and the champion's before, which were measured on the rows that it learned from.
+    """
+    columns = _metrics(facts)
+    if before:
+        columns[f"{before.version_id}, champion before"] = _metrics(before)[before.candidate]
+    names = {
+        f"{facts.version_id}, {facts.candidate}": facts.candidate,
+        **{name: name for name in columns if name not in (facts.candidate, MEAN)},
+        "the mean": MEAN,
+    }
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {"metric": metric, **{told: columns.get(name, {}).get(metric) for told, name in names.items()}}
+            )
+            for metric in columns[facts.candidate]
+        ],
+        dg.TableSchema([dg.TableColumn("metric", "string"), *(dg.TableColumn(told, "float") for told in names)]),
+    )
+
+
+def _metrics(facts: "Facts") -> dict[str, Mapping[str, float]]:
+    """By candidate, over all rows of the split that the gate judges by."""
+    ours = facts.metrics[(facts.metrics["split"] == facts.split) & (facts.metrics["slice"] == "all")]
+    return {
+        str(candidate): dict(zip(rows["metric"], rows["value"].astype(float), strict=True))
+        for candidate, rows in ours.groupby("candidate", sort=False)
+    }
