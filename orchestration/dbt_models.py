@@ -1,6 +1,7 @@
 """dbt's models as assets, in two steps: what is learned from, and what reads predictions."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -10,7 +11,8 @@ from typing import Any
 
 import dagster as dg
 import duckdb
-from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from packaging.version import Version
 from sqlglot.errors import SqlglotError
 
@@ -22,6 +24,9 @@ from orchestration.translator import ML_SOURCES, Translator
 # Everything that reads the tables of ml and ops, their own tests with it: the consumer's part of the project.
 AFTER_LEARNING = " ".join(f"source:{source}+" for source in ML_SOURCES)
 
+
+# Of a failed build's nodes, how many are named, and the length of what is told of each.
+SHOWN, LENGTH = 3, 400
 
 project = DbtProject(project_dir=ROOT, target_path=TARGET)
 
@@ -75,22 +80,52 @@ def _build(
 ) -> Iterator[Any]:
     os.environ["TRACT_BUILT_BY"] = built_by(context.run_id)  # read by dbt's process, below this one
     invocation = dbt.cli(["build"], context=context)
-    with lake.connect() as con:  # while dbt starts
-        for event in invocation.stream():
-            if isinstance(event, dg.Output):
-                node = manifest["nodes"][event.metadata["unique_id"].value]
-                shown = {
-                    **_rows(con, node),
-                    **_lineage(context, con, node, manifest, translator, invocation.target_path),
-                }
-                yield event.with_metadata({**event.metadata, **shown})
-            else:
-                yield event
+    try:
+        with lake.connect() as con:  # while dbt starts
+            for event in invocation.stream():
+                if isinstance(event, dg.Output):
+                    node = manifest["nodes"][event.metadata["unique_id"].value]
+                    lineage = _lineage(context, con, node, manifest, translator, invocation.target_path)
+                    yield event.with_metadata({**event.metadata, **_rows(con, node), **lineage})
+                else:
+                    yield event
+    except DagsterDbtCliRuntimeError as error:
+        # its message begins with the command; a person needs what went wrong, and finds the rest below
+        raise dg.Failure(failure(_results(invocation), str(error)), {"dbt": str(error)}) from None
 
 
 def built_by(run_id: str) -> str:
     """Who built, to someone who waits for the build lock or reads ops.publications."""
     return f"dagster run {run_id}"
+
+
+def failure(results: Sequence[Mapping[str, Any]], message: str) -> str:
+    """Why a build failed, in a sentence: what dbt says of the nodes that did, or of why it could not begin.
+
+    Args:
+        results: Of dbt's run_results.json; none when it did not come that far.
+        message: dagster-dbt's, which ends with the errors that dbt printed.
+    """
+    failed = [result for result in results if result["status"] in ("error", "fail", "runtime error")]
+    if not failed:
+        _, _, printed = message.partition("Errors parsed from dbt logs:")
+        return _one_line(printed or message)
+    told = [f"{result['unique_id'].split('.')[2]}: {_one_line(result['message'] or '')}" for result in failed[:SHOWN]]
+    more = f"; and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+    return f"{len(failed)} of {len(results)} nodes failed. {'; '.join(told)}{more}"
+
+
+def _one_line(text: str) -> str:
+    words = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+    return words if len(words) <= LENGTH else f"{words[:LENGTH]}…"
+
+
+def _results(invocation: DbtCliInvocation) -> Sequence[Mapping[str, Any]]:
+    try:
+        found: Sequence[Mapping[str, Any]] = invocation.get_artifact("run_results.json")["results"]
+    except FileNotFoundError:
+        return []
+    return found
 
 
 def _rows(con: duckdb.DuckDBPyConnection, node: Mapping[str, Any]) -> Mapping[str, Any]:

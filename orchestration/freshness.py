@@ -86,17 +86,22 @@ def tick(
     cursor: str | None,
     now: datetime,
 ) -> dg.SensorResult:
-    """What the sensor reports: each finding once, when it changes."""
-    told: dict[str, bool] = json.loads(cursor) if cursor else {}
+    """What the sensor reports: each finding once, when it changes, and anew of each publication.
+
+    Dagster counts a check that is older than its asset's last materialization as not passed.
+    """
+    told: dict[str, str] = json.loads(cursor) if cursor else {}
     events, said = [], []
     for exposure in exposures:
-        finding = judge(exposure, ledger.last_published(con, exposure.relation), now)
+        published_at = ledger.last_published(con, exposure.relation)
+        finding = judge(exposure, published_at, now)
         if finding is None:
             said.append(f"{exposure.relation} was never published.")
             continue
         said.append(f"{finding.sentence}.")
-        if told.get(exposure.name) != finding.passed:
-            told[exposure.name] = finding.passed
+        state = f"{finding.passed} {published_at}"
+        if told.get(exposure.name) != state:
+            told[exposure.name] = state
             events.append(
                 dg.AssetCheckEvaluation(
                     asset_key=features[exposure.relation],

@@ -92,6 +92,7 @@ def cards(
     version = facts.version
     return {
         "version": newest.version_id,
+        "champion before": before.version_id if before else "none",
         "pictures": gallery(pictures),
         "metrics": metrics(facts, before),
         "model card": dg.MetadataValue.path(newest.uri),
@@ -115,16 +116,16 @@ def gallery(pictures: "Sequence[Picture]") -> dg.MetadataValue:
 
 
 def metrics(facts: "Facts", before: "Facts | None") -> dg.MetadataValue:
-    """Held-out metrics by the spec's split: the version's, those of what was judged beside it on the same rows, the
-    mean's; and the champion's before, which were measured on the rows that it learned from.
+    """Held-out metrics by the spec's split, to five digits: the version's; those of what was judged beside it on the
+    same rows; the champion's before, measured on the rows that it learned from; the mean's.
     """
     columns = _metrics(facts)
     if before:
-        columns[f"{before.version_id}, champion before"] = _metrics(before)[before.candidate]
+        columns["champion before"] = _metrics(before)[before.candidate]
     names = {
-        f"{facts.version_id}, {facts.candidate}": facts.candidate,
+        f"this ({facts.candidate})": facts.candidate,
         **{name: name for name in columns if name not in (facts.candidate, MEAN)},
-        "the mean": MEAN,
+        MEAN: MEAN,
     }
     return dg.MetadataValue.table(
         [
@@ -141,6 +142,8 @@ def _metrics(facts: "Facts") -> dict[str, Mapping[str, float]]:
     """By candidate, over all rows of the split that the gate judges by."""
     ours = facts.metrics[(facts.metrics["split"] == facts.split) & (facts.metrics["slice"] == "all")]
     return {
-        str(candidate): dict(zip(rows["metric"], rows["value"].astype(float), strict=True))
+        str(candidate): {
+            metric: float(f"{value:.5g}") for metric, value in zip(rows["metric"], rows["value"], strict=True)
+        }
         for candidate, rows in ours.groupby("candidate", sort=False)
     }

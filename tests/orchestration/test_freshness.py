@@ -64,6 +64,9 @@ def test_each_change_is_reported_once(con: duckdb.DuckDBPyConnection) -> None:
     publish(con, 2, NOON + timedelta(hours=4))
     result = freshness.tick(con, [EXPOSURE], FEATURES, cursor, NOON + timedelta(hours=4.5))
     assert reported(result) == [(name, True)]
+    publish(con, 3, NOON + timedelta(hours=5))  # a check of what was there before would not count as passed
+    result = freshness.tick(con, [EXPOSURE], FEATURES, result.cursor, NOON + timedelta(hours=5.1))
+    assert reported(result) == [(name, True)]
 
 
 def test_lateness_is_said_with_its_setting() -> None:

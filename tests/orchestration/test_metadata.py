@@ -54,12 +54,12 @@ def table(value: dg.MetadataValue[Any]) -> list[dict[str, Any]]:
 def test_metrics_stand_beside_the_champions_before_and_the_means() -> None:
     new = facts("new", "boosting", {"ridge": 61.0, "boosting": 50.0, "mean": 115.0}, split="group")
     assert table(metadata.metrics(new, None)) == [
-        {"metric": "rmse", "new, boosting": 50.0, "ridge": 61.0, "the mean": 115.0}
+        {"metric": "rmse", "this (boosting)": 50.0, "ridge": 61.0, "mean": 115.0}
     ]
     old = facts("old", "ridge", {"ridge": 60.0, "mean": 114.0}, split="group")
     (row,) = table(metadata.metrics(new, old))
-    assert row["old, champion before"] == 60.0
-    assert list(row)[-1] == "the mean"
+    assert row["champion before"] == 60.0
+    assert list(row)[-1] == "mean"
 
 
 def test_the_cards_show_the_newest_version() -> None:

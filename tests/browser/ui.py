@@ -1,0 +1,98 @@
+"""Dagster's UI in a browser, as a person sees it."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from playwright.sync_api import Locator, Page, sync_playwright
+
+PROGRAM = "chromium"  # Debian's; Playwright's own download is not needed
+PATIENCE = 120_000  # ms; pages load in 2 s, and in 20 on a machine that builds and learns meanwhile
+LOCATION = "/locations/__repository__@orchestration.definitions"
+WIDTH = 1600
+
+
+class Ui:
+    """One page of one browser."""
+
+    def __init__(self, page: Page, address: str, shots: Path) -> None:
+        self.page = page
+        self.address = address
+        self.shots = shots
+
+    def open(self, path: str) -> Page:
+        """Go to a page of the UI."""
+        self.page.goto(f"{self.address}{path}")
+        return self.page
+
+    def text(self, words: str) -> Locator:
+        """The first element of exactly these words."""
+        return self.page.get_by_text(words, exact=True).first
+
+    def shoot(self, name: str, height: int = 1000) -> Path:
+        """Keep a picture of the page as it is once it has come to rest."""
+        self.page.set_viewport_size({"width": WIDTH, "height": height})
+        self.page.mouse.move(1, 1)  # no tooltip
+        self.page.wait_for_timeout(2000)  # transitions, and the answers that fill a page after its first words
+        self.shots.mkdir(parents=True, exist_ok=True)
+        path = self.shots / f"{name}.png"
+        self.page.screenshot(path=path)
+        return path
+
+    # pages
+
+    def graph(self) -> None:
+        """The graph of all assets, both teams' groups open."""
+        self.open("/asset-groups")
+        for team in ("producer", "consumer"):
+            self.page.get_by_text(team, exact=True).last.click()
+        self.node("model_card").wait_for()
+
+    def node(self, name: str) -> Locator:
+        """An asset in the graph: the last of its names on the page, since the list of assets comes first."""
+        return self.page.get_by_text(name, exact=True).last
+
+    def job(self, name: str) -> None:
+        """A job's page."""
+        self.open(f"{LOCATION}/jobs/{name}")
+
+    def launch(self, job: str) -> str:
+        """Launch a job by its page's button; the id of the run, whose page is open then."""
+        self.job(job)
+        self.page.get_by_role("button", name="Materialize all").click()
+        self.page.get_by_role("link", name="View").first.click()
+        self.page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}"))
+        return self.page.url.split("/runs/")[1][:36]
+
+    def asset(self, key: str, view: str = "overview") -> None:
+        """An asset's page."""
+        self.open(f"/assets/{quote(key)}?view={view}")
+
+    def pictures(self) -> Locator:
+        """Open the pictures of the newest version; all of them."""
+        self.asset("housing_value/model_card")
+        self.page.get_by_text("[Show Markdown]").first.click()
+        images = self.page.get_by_role("img").and_(self.page.locator("[src^='data:image/png']"))
+        images.first.wait_for()
+        return images
+
+    def sensor(self, name: str) -> None:
+        """A sensor's page."""
+        self.open(f"{LOCATION}/sensors/{name}")
+
+
+@contextmanager
+def browser(address: str, shots: Path) -> Iterator[Ui]:
+    """A page of chromium, closed in the end."""
+    with sync_playwright() as playwright:
+        # its sandbox does not start as root, which CI is; it sees nothing but our own pages
+        started = playwright.chromium.launch(executable_path=shutil.which(PROGRAM), args=["--no-sandbox"])
+        page = started.new_page(viewport={"width": WIDTH, "height": 1000}, timezone_id="UTC", locale="en-US")
+        page.set_default_timeout(PATIENCE)
+        try:
+            yield Ui(page, address, shots)
+        finally:
+            started.close()
