@@ -58,6 +58,12 @@ docs: up  ## Write dbt's docs of the lake as one file, and say where it is
 test: install  ## Run every test on a stack of its own; ml is to be covered to 90 %
 	@$(BIN)/python -m pytest --cov
 
+browser: install  ## See Dagster's UI as a person does, in chromium; pictures of it go to .ci/artifacts
+	@$(BIN)/python -m pytest -m browser -n 0
+
+pictures: install  ## Make the README's pictures of Dagster's UI again, in chromium, on a stack of their own
+	@$(BIN)/python -m tests.browser.pictures docs
+
 faults: install  ## Kill and break things one at a time, and see that nothing is lost
 	@$(BIN)/python -m pytest -m faults -n 0
 
@@ -99,4 +105,4 @@ lock:  ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra leaderboard -c requirements.lock pyproject.toml -o requirements-leaderboard.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 --group mlflow-server -o requirements-mlflow-server.lock
 
-.PHONY: help install run up ui mlflow down connect status shell card test faults storm latency bench leaderboard lint hooks docs lock
+.PHONY: help install run up ui mlflow down connect status shell card test browser pictures faults storm latency bench leaderboard lint hooks docs lock

@@ -72,7 +72,10 @@ def _tick(
         newest = waiting[-1]
         decision = decide(newest.publication_id, _runs(context, exposure, newest), time.time())
         if isinstance(decision, Start):
-            said.append(f"{exposure.name}: starts try {decision.number} for {newest.publication_id}.")
+            said.append(
+                f"{exposure.name}: {newest.publication_id}, {newest.row_count:,} rows by {newest.built_by}, "
+                f"is not consumed yet: starts try {decision.number}."
+            )
             requests.append(_request(exposure, newest, decision.number))
         elif isinstance(decision, GiveUp):
             said.append(f"{exposure.name}: gives up {newest.publication_id}: {decision.reason}.")

@@ -46,14 +46,14 @@ class Ui:
 
     def graph(self) -> None:
         """The graph of all assets, both teams' groups open."""
-        self.open("/asset-groups")
-        for team in ("producer", "consumer"):
-            self.page.get_by_text(team, exact=True).last.click()
+        teams = ",".join(f"global@global:{team}" for team in ("producer", "consumer"))
+        self.open(f"/asset-groups?expanded={quote(teams)}")
         self.node("model_card").wait_for()
 
     def node(self, name: str) -> Locator:
-        """An asset in the graph: the last of its names on the page, since the list of assets comes first."""
-        return self.page.get_by_text(name, exact=True).last
+        """An asset in the graph, where names too long for their box have dots in the middle."""
+        words = re.compile(rf"^{name[:6]}\w*…?\w*{name[-4:]}$")
+        return self.page.locator("foreignObject").get_by_text(words).first
 
     def job(self, name: str) -> None:
         """A job's page."""
@@ -62,10 +62,20 @@ class Ui:
     def launch(self, job: str) -> str:
         """Launch a job by its page's button; the id of the run, whose page is open then."""
         self.job(job)
-        self.page.get_by_role("button", name="Materialize all").click()
-        self.page.get_by_role("link", name="View").first.click()
-        self.page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}"))
-        return self.page.url.split("/runs/")[1][:36]
+        with self.page.expect_response(lambda answer: "mutation " in (answer.request.post_data or "")) as answer:
+            self.page.get_by_role("button", name="Materialize all").click()
+        found = re.search(r'"runId":"([0-9a-f-]{36})"', answer.value.text())
+        assert found, answer.value.text()
+        self.run(found[1])
+        return found[1]
+
+    def run(self, run_id: str) -> None:
+        """A run's page."""
+        self.open(f"/runs/{run_id}")
+
+    def ended(self, status: str) -> None:
+        """Wait until the run whose page is open has ended so."""
+        self.text(status).wait_for(timeout=3 * PATIENCE)
 
     def asset(self, key: str, view: str = "overview") -> None:
         """An asset's page."""

@@ -1,0 +1,81 @@
+"""A lake with Dagster on it and a browser before it; skipped where there is no browser."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import ROOT, new_database, new_lake
+from tests.faults.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from tests.browser.ui import Ui
+
+# Where the pictures of what was seen are kept: .ci/run keeps them as artifacts.
+SHOTS = Path(os.environ.get("TRACT_SCREENSHOTS", ROOT / ".ci" / "artifacts"))
+
+
+@pytest.fixture(scope="package")
+def chromium() -> None:
+    """Skips, with the name of what is missing."""
+    pytest.importorskip("playwright", reason="playwright is not installed: pip install '.[dev]'")
+    if shutil.which("chromium") is None:
+        pytest.skip("there is no chromium: apt-get install chromium")
+
+
+@pytest.fixture(scope="package")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that Dagster's builds land."""
+    return tmp_path_factory.mktemp("source") / "houses.parquet"
+
+
+@pytest.fixture(scope="package")
+def warehouse(
+    chromium: None, servers: Path, source: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Warehouse]:
+    """A warehouse whose Dagster runs, before the first build; 400 block groups are landed."""
+    home = new_lake(servers, tmp_path_factory.mktemp("browser") / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACT_HOME", str(home))
+        patch.setenv("TRACT_DAGSTER_DATABASE", new_database(servers, "dagster"))
+        patch.setenv("TRACT_DAGSTER_URL", "")  # set by start(), and put back in the end
+        patch.setenv("HOUSING_SOURCE", str(source))
+        made = Warehouse(home, tmp_path_factory.mktemp("landed"))
+        shutil.copyfile(made.land(seed=1), source)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
+            made.con.close()
+
+
+@pytest.fixture(scope="package")
+def ui(warehouse: Warehouse) -> "Iterator[Ui]":
+    from tests.browser.ui import browser
+
+    with browser(warehouse.address, SHOTS) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="package")
+def learned(ui: "Ui", warehouse: Warehouse) -> str:
+    """The producer launched by its button, the consumer that its publication started seen to its end; its version."""
+    ui.launch("build_features")
+    ui.ended("Success")
+    ui.shoot("producer_run")
+    ((publication,),) = warehouse.rows("select publication_id from lake.ops.publications")
+    ui.open("/runs")
+    row = ui.page.get_by_role("row").filter(has_text="learn_housing_value").filter(has_text="follow_publications")
+    row = row.or_(ui.page.locator("div").filter(has_text="learn_housing_value").filter(has_text="follow_publications"))
+    row.last.wait_for()  # nobody called it
+    warehouse.consumption(publication)
+    (run,) = warehouse.runs(publication)
+    ui.run(run.dagster_run.run_id)
+    ui.ended("Success")
+    ui.shoot("consumer_run")
+    ((version,),) = warehouse.rows("select version_id from lake.ml.promotions")
+    return str(version)

@@ -1,0 +1,69 @@
+"""`make pictures`: the README's pictures of Dagster's UI, made on a stack of their own after one run on the real data."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from tests.browser.ui import Ui, browser
+
+LARGEST = 300_000  # bytes of a picture
+
+
+def graph(ui: Ui) -> Path:
+    """The asset graph after a run, without the lists beside it."""
+    ui.graph()
+    ui.text("Hide navigation").click()
+    ui.page.get_by_placeholder("Jump to…").locator("xpath=following::button[1]").click()
+    ui.page.reload()  # drawn anew, to the width that there is now
+    ui.node("model_card").wait_for()
+    return ui.shoot("ui_graph", height=900)
+
+
+def version(ui: Ui) -> Path:
+    """The newest version in pictures, as they open from its materialization."""
+    ui.pictures()
+    return ui.shoot("ui_version", height=1500)
+
+
+def tick(ui: Ui) -> Path:
+    """What the sensor's ticks led to."""
+    ui.sensor("follow_publications")
+    ui.text("All ticks").click()
+    ui.page.get_by_text("Requested", exact=True).last.click()
+    ui.page.get_by_role("button", name="View logs").first.click()
+    ui.page.get_by_text("is not consumed yet").first.wait_for()
+    return ui.shoot("ui_tick", height=800)
+
+
+def smaller(path: Path) -> None:
+    """With a palette of 256 colours, a third of the bytes."""
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    if (size := path.stat().st_size) > LARGEST:
+        raise SystemExit(f"{path} has {size:,} bytes, more than {LARGEST:,}: show less of it.")
+
+
+def main(directory: Path) -> int:
+    """Build, publish and learn on a new stack, and make the pictures; its exit code."""
+    from orchestration import run, stack
+
+    home = Path(os.environ["TRACT_HOME"])
+    try:
+        if code := run.main():
+            return code
+        with browser(stack.ui(home), directory) as ui:
+            for path in (graph(ui), version(ui), tick(ui)):
+                smaller(path)
+                print(f"Wrote {path}")
+    finally:
+        stack.down(home)
+    return 0
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="tract-pictures-") as made:
+        os.environ["TRACT_HOME"] = made
+        sys.exit(main(Path(sys.argv[1])))
