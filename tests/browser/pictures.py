@@ -1,4 +1,4 @@
-"""`make pictures`: the README's pictures of Dagster's UI, made on a stack of their own after one run on the real data."""
+"""`make pictures`: the README's pictures of Dagster's UI, after one run on the real data, on a stack of their own."""
 
 import os
 import sys
@@ -13,35 +13,37 @@ LARGEST = 300_000  # bytes of a picture
 
 
 def graph(ui: Ui) -> Path:
-    """The asset graph after a run, without the lists beside it."""
-    ui.graph()
+    """The asset graph after a run; it is fitted to the room that there is when it opens."""
+    ui.height(1060)
+    ui.open("/asset-groups")
     ui.text("Hide navigation").click()
-    ui.page.get_by_placeholder("Jump to…").locator("xpath=following::button[1]").click()
-    ui.page.reload()  # drawn anew, to the width that there is now
-    ui.node("model_card").wait_for()
-    return ui.shoot("ui_graph", height=900)
+    ui.graph()
+    ui.page.wait_for_timeout(10_000)  # until each asset has its colour
+    return ui.shoot("ui_graph")
 
 
 def version(ui: Ui) -> Path:
-    """The newest version in pictures, as they open from its materialization."""
+    """The newest version in pictures, as they open from its materialization: the first two of them."""
+    ui.height(1965)
     ui.pictures()
-    return ui.shoot("ui_version", height=1500)
+    return ui.shoot("ui_version")
 
 
 def tick(ui: Ui) -> Path:
-    """What the sensor's ticks led to."""
+    """What the sensor saw and decided when the publication came."""
+    ui.height(800)
     ui.sensor("follow_publications")
     ui.text("All ticks").click()
     ui.page.get_by_text("Requested", exact=True).last.click()
     ui.page.get_by_role("button", name="View logs").first.click()
     ui.page.get_by_text("is not consumed yet").first.wait_for()
-    return ui.shoot("ui_tick", height=800)
+    return ui.shoot("ui_tick")
 
 
 def smaller(path: Path) -> None:
     """With a palette of 256 colours, a third of the bytes."""
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE).save(path, optimize=True)
     if (size := path.stat().st_size) > LARGEST:
         raise SystemExit(f"{path} has {size:,} bytes, more than {LARGEST:,}: show less of it.")
 
@@ -57,7 +59,7 @@ def main(directory: Path) -> int:
         with browser(stack.ui(home), directory) as ui:
             for path in (graph(ui), version(ui), tick(ui)):
                 smaller(path)
-                print(f"Wrote {path}")
+                sys.stdout.write(f"Wrote {path}\n")
     finally:
         stack.down(home)
     return 0

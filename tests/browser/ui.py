@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, sync_playwright
 PROGRAM = "chromium"  # Debian's; Playwright's own download is not needed
 PATIENCE = 120_000  # ms; pages load in 2 s, and in 20 on a machine that builds and learns meanwhile
 LOCATION = "/locations/__repository__@orchestration.definitions"
-WIDTH = 1600
+WIDTH, HEIGHT = 1600, 1000
 
 
 class Ui:
@@ -32,9 +32,12 @@ class Ui:
         """The first element of exactly these words."""
         return self.page.get_by_text(words, exact=True).first
 
-    def shoot(self, name: str, height: int = 1000) -> Path:
+    def height(self, pixels: int = HEIGHT) -> None:
+        """How much of a page is seen."""
+        self.page.set_viewport_size({"width": WIDTH, "height": pixels})
+
+    def shoot(self, name: str) -> Path:
         """Keep a picture of the page as it is once it has come to rest."""
-        self.page.set_viewport_size({"width": WIDTH, "height": height})
         self.page.mouse.move(1, 1)  # no tooltip
         self.page.wait_for_timeout(2000)  # transitions, and the answers that fill a page after its first words
         self.shots.mkdir(parents=True, exist_ok=True)
@@ -52,8 +55,8 @@ class Ui:
 
     def node(self, name: str) -> Locator:
         """An asset in the graph, where names too long for their box have dots in the middle."""
-        words = re.compile(rf"^{name[:6]}\w*…?\w*{name[-4:]}$")
-        return self.page.locator("foreignObject").get_by_text(words).first
+        words = re.compile(rf"^({name}|{name[:5]}\w*…\w*{name[-4:]})(?![_a-z])")
+        return self.page.locator("foreignObject").filter(has_text=words).first
 
     def job(self, name: str) -> None:
         """A job's page."""
@@ -64,7 +67,7 @@ class Ui:
         self.job(job)
         with self.page.expect_response(lambda answer: "mutation " in (answer.request.post_data or "")) as answer:
             self.page.get_by_role("button", name="Materialize all").click()
-        found = re.search(r'"runId":"([0-9a-f-]{36})"', answer.value.text())
+        found = re.search(r'"run":\{"id":"([0-9a-f-]{36})"', answer.value.text())
         assert found, answer.value.text()
         self.run(found[1])
         return found[1]
@@ -100,7 +103,7 @@ def browser(address: str, shots: Path) -> Iterator[Ui]:
     with sync_playwright() as playwright:
         # its sandbox does not start as root, which CI is; it sees nothing but our own pages
         started = playwright.chromium.launch(executable_path=shutil.which(PROGRAM), args=["--no-sandbox"])
-        page = started.new_page(viewport={"width": WIDTH, "height": 1000}, timezone_id="UTC", locale="en-US")
+        page = started.new_page(viewport={"width": WIDTH, "height": HEIGHT}, timezone_id="UTC", locale="en-US")
         page.set_default_timeout(PATIENCE)
         try:
             yield Ui(page, address, shots)
