@@ -92,6 +92,7 @@ def test_ticks_say_what_was_seen_and_decided(ui: "Ui", learned: str, warehouse: 
         "select publication_id, row_count, built_by from lake.ops.publications"
     )
     ui.sensor("follow_publications")
+    ui.page.get_by_role("button", name="View logs").first.wait_for()
     ui.page.get_by_text("0 runs requested").last.click()
     ui.page.get_by_text("Nothing was committed since snapshot").first.wait_for()
     ui.page.get_by_role("button", name="Close").click()
