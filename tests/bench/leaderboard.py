@@ -51,10 +51,10 @@ CATBOOST = CandidateSpec.model_validate(
         "parameters": {"iterations": 1000, "thread_count": 1, "verbose": 0, "allow_writing_files": False},
         "search": {
             "space": {
-                "depth": {"low": 4, "high": 10},
+                "depth": {"low": 4, "high": 8},
                 "learning_rate": {"low": 0.02, "high": 0.2, "log": True},
                 "l2_leaf_reg": {"low": 1.0, "high": 10.0, "log": True},
-                "iterations": {"low": 500, "high": 3000, "log": True},
+                "iterations": {"low": 500, "high": 2000, "log": True},
             },
             "trials": 1000,
         },
