@@ -76,8 +76,8 @@ def test_it_says_what_was_published_who_serves_and_how_large_it_is(worked: Worke
         newest = con.execute(
             """
             select publication_id, row_count, coalesce(outcome, 'waits')
-            from lake.ops.publications left join lake.ops.consumptions using (publication_id)
-            order by published_at desc, snapshot_id desc limit ?
+            from lake.ops.publications as publications left join lake.ops.consumptions using (publication_id)
+            order by published_at desc, publications.snapshot_id desc limit ?
             """,
             [LAST],
         ).fetchall()
