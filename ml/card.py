@@ -247,7 +247,7 @@ def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
         publication=facts.publication,
         consumption=facts.consumption,
         estimator=recipe.get("estimator"),
-        parameters={**recipe.get("parameters", {}), **parameters},
+        parameters={**recipe.get("parameters", {}), **recipe.get("found", {}), **parameters},
         promotions=facts.promotions,
         headings=[heading for heading, _ in COLUMNS.values()],
         splits=[(split, _table(metrics[metrics["split"] == split], "candidate", facts.candidate)) for split in splits],

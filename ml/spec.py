@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -233,7 +234,7 @@ def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) 
     except ValidationError as error:
         found = error.errors()
         # a list with a wrong item is also said to be too short: the item alone says what is wrong
-        inner = [e for e in found if not any(o["loc"][:-1] == e["loc"] for o in found)]
+        inner = [e for e in found if not any(_inside(o["loc"], e["loc"]) for o in found)]
         raise SpecError("\n".join(f"{where}: {_sentence(e)}" for e in inner)) from None
     exposure = Exposure(
         name=node["name"],
@@ -244,7 +245,8 @@ def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) 
         relation=f"{model['schema']}.{model['alias']}",
         columns=columns,
         spec=spec,
-        relation_description=model.get("description", ""),
+        # less its examples, which are for dbt's docs
+        relation_description=re.sub(r"```.*?```", "", model.get("description", ""), flags=re.DOTALL).strip(),
         column_descriptions={c["name"]: c.get("description", "") for c in model["columns"].values()},
     )
     _check(exposure, where)
@@ -253,6 +255,10 @@ def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) 
 
 # The models inside a spec, by the field that holds them, outermost first.
 NESTED: dict[str, type[BaseModel]] = {"candidates": CandidateSpec, "search": SearchSpec, "space": Range}
+
+
+def _inside(place: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
@@ -264,6 +270,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         description = Spec.model_fields[field].description if field in Spec.model_fields else "it is required"
         return f"meta.ml.{field} is missing ({description})."
+    if not field:
+        return f"meta.ml: {error['msg']}."
     return f"meta.ml.{field} is {error['input']!r}. {error['msg']}."
 
 

@@ -253,11 +253,12 @@ def _params(version: Version, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for and what fitting chose."""
     chosen = {name: value for name, value in version.parameters.items() if name not in ("spread", "recipe")}
     recipe = version.parameters.get("recipe", {})
+    called_with = {**recipe.get("parameters", {}), **recipe.get("found", {})}
     return {
         "candidate": version.candidate,
         "features": ", ".join(version.features),
         **chosen,
-        **{f"recipe.{name}": value for name, value in recipe.get("parameters", {}).items()},
+        **{f"recipe.{name}": value for name, value in called_with.items()},
         **{f"spec.{name}": value for name, value in json.loads(facts["spec"]).items()},
     }
 

@@ -223,3 +223,29 @@ def test_a_map_is_made_of_two_columns_that_are_numbers() -> None:
     assert refused(manifest({"map": ["cell", "a"]})) == [
         f"Exposure points: meta.ml.map names 'cell', which is VARCHAR, not a number. {ALLOWED}"
     ]
+
+
+def test_what_dbt_says_of_the_table_is_told_without_its_examples() -> None:
+    given = manifest()
+    said = "One row per point.\n\n```sql\nselect * from points\n```\n"
+    given["nodes"]["model.tract.points"]["description"] = said
+    (found,) = spec.exposures(given)
+    assert found.relation_description == "One row per point."
+
+
+def test_a_candidate_that_is_not_enabled_does_not_compete_and_one_must() -> None:
+    off = {"name": "gradient_boosting", "enabled": False}
+    (found,) = spec.exposures(manifest({"candidates": ["ridge", off]}))
+    assert [recipe.name for recipe in found.spec.recipes] == ["ridge"]
+    (wrong,) = refused(manifest({"candidates": [off]}))
+    assert "no candidate is enabled: enable one" in wrong
+
+
+def test_a_search_s_budget_and_space_change_nothing_that_is_learned() -> None:
+    candidate = {"name": "gradient_boosting"}
+    space = {"space": {"max_iter": {"low": 10, "high": 99}}, "seconds": 5}
+    (plain,) = spec.exposures(manifest({"candidates": [candidate]}))
+    (searched,) = spec.exposures(manifest({"candidates": [candidate | {"search": space}]}))
+    assert searched.digest() == plain.digest()
+    (wrong,) = refused(manifest({"candidates": [candidate | {"search": {"trails": 3, "space": {"max_iter": [1]}}}]}))
+    assert "search.trails is not known. Allowed: space, trials, seconds." in wrong
