@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml import california_housing, candidates, judging, training_set
+from ml import california_housing, candidates, judging, neighbours, training_set
 from ml.candidates import Fitted
 from ml.spec import CandidateSpec
 from ml.training_set import TrainingSet
@@ -72,3 +72,15 @@ def test_intervals_cover_as_asked(learned: Learned) -> None:
     held = judgement.heldout
     assert (held["lower"] >= 0).all()
     assert (held["upper"] - held["lower"]).std() > 1000  # dollars: widths differ by row
+
+
+def test_the_recipe_that_reads_neighbours_behaves_too(rows: pd.DataFrame) -> None:
+    recipe = neighbours.gradient_boosting(
+        decimals=2, longitude="Longitude", latitude="Latitude", max_iter=100, max_features=0.15, random_state=0
+    )
+    fitted = candidates.fit(recipe, rows[EIGHT], rows["MedHouseVal"])
+    price = fitted.predict(rows[EIGHT])
+    richer = fitted.predict(rows[EIGHT].assign(MedInc=rows["MedInc"] * 1.1))
+    assert np.mean(richer < price * 0.98) < 0.03  # of the blocks
+    moved = fitted.predict(rows[EIGHT].assign(Latitude=rows["Latitude"] + DEGREES_IN_10_M))
+    assert moved.tolist() == price.tolist()
