@@ -6,6 +6,7 @@ After Mitchell et al., Model Cards for Model Reporting, 2019. `python -m ml.card
 import base64
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -215,6 +216,8 @@ def draw(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
     Args:
         heldout: As `version_facts.heldout` gives it.
     """
+    # matplotlib keeps a list of fonts, by default in the user's home
+    os.environ.setdefault("MPLCONFIGDIR", str(lake.home() / "matplotlib"))
     from ml import pictures
 
     spec, candidate, split = facts.exposure.spec, facts.candidate, facts.split
