@@ -155,9 +155,9 @@ def _experiment(client: "MlflowClient", exposure: Exposure) -> str:
     """Made under the exposure's lock, after a look whether another has just made it."""
     there = client.get_experiment_by_name(exposure.name)
     if there:
-        return there.experiment_id
+        return str(there.experiment_id)
     tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": exposure.description}
-    return client.create_experiment(exposure.name, tags=tags)
+    return str(client.create_experiment(exposure.name, tags=tags))
 
 
 def _log(
