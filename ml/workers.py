@@ -9,8 +9,8 @@ FEW = 5_000
 def workers(rows: int) -> Parallel:
     """A fit a core, results in the order of what was asked, each as soon as it and those before it are there.
 
-    Processes, since gradient boosting holds Python's lock between its steps: two threads took 54 s for five fits of 16,500
-    rows that cost 59 s of CPU, the work of one core.
+    Processes, since gradient boosting holds Python's lock between its steps: two threads took 54 s for five fits of
+    16,500 rows that cost 59 s of CPU, the work of one core.
 
     Args:
         rows: Of each fit, about.
