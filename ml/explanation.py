@@ -156,15 +156,6 @@ def _drawn(rows: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np
     return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
 
 
-def is_recorded(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> bool:
-    """Whether the version's explanation is in the lake."""
-    row = con.execute(
-        "select 1 from lake.ml.feature_importance where exposure = ? and version_id = ? limit 1",
-        [exposure.name, version.version_id],
-    ).fetchone()
-    return row is not None
-
-
 def record(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, explanation: Explanation) -> None:
     """Write a version's explanation, inside the caller's transaction."""
     for table, rows in (

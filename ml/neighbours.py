@@ -4,6 +4,7 @@ Two of them read the neighbours' targets. In training each leaves the row's own 
 learns from looks like what it will see: neighbours only.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -17,9 +18,9 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from ml import averaged
+from ml.nearest import nearest
 
 Array = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 
 KM_PER_DEGREE = 111.195  # of a great circle on a sphere of 6,371 km
 # Rows that are looked up at once: 50 neighbours of 20,000 rows are 16 MB.
@@ -31,7 +32,7 @@ ROTATIONS = (15.0, 30.0, 45.0, 60.0, 75.0)  # degrees; trees cut along axes only
 NEVER = 1e12
 
 
-class Located(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Located(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """The base of transformers that know where rows are.
 
     Args:
@@ -63,9 +64,9 @@ class Located(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         batches = (slice(start, start + BATCH) for start in range(0, len(X), BATCH))
         return np.concatenate([self._batch(X.iloc[rows], rows.start if own else None) for rows in batches])
 
+    @abstractmethod
     def _batch(self, X: pd.DataFrame, start: int | None) -> Array:
         """The features of some rows; `start` is the first one's number among the rows learned from, if it is one."""
-        raise NotImplementedError
 
     def _km(self, X: pd.DataFrame) -> Array:
         """Positions in km, shape (rows, 2): right to 1 % within some 500 km north and south of the parallel."""
@@ -74,22 +75,6 @@ class Located(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _others(self, X: pd.DataFrame) -> list[str]:
         return [name for name in X.columns if name not in (self.longitude, self.latitude)]
-
-
-def nearest(tree: cKDTree, points: Array, k: int, start: int | None) -> tuple[Array, Index]:
-    """Distances and numbers of the `k` nearest points of a tree, nearest first, shape (rows, k); fewer if it has fewer.
-
-    Args:
-        start: Number of the first row in the tree if the rows are points of it, each of which is left out of its own
-            neighbours, whatever shares its place; None for rows that are not in it.
-    """
-    k = min(k, tree.n if start is None else tree.n - 1)
-    distance, index = tree.query(points, np.arange(1, k + (2 if start is not None else 1)))
-    if start is None:
-        return distance, index
-    own = index == np.arange(start, start + len(points))[:, None]
-    own[~own.any(axis=1), -1] = True  # so many share its place that it is not among them: the last one goes
-    return distance[~own].reshape(-1, k), index[~own].reshape(-1, k)
 
 
 class Places(Located):

@@ -1,10 +1,13 @@
 """The way back, and any other: a person makes a version the champion, and predictions follow in the same commit."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 
 from ml import catalog, lake, ledger, registry
+from ml.ledger import Publication
+from ml.registry import Version
 from ml.spec import Exposure
 from ml.stopwatch import Say
 
@@ -58,16 +61,35 @@ def promote(exposure: Exposure, version_id: str, *, by: str, reason: str, say: S
                     f"Version {version_id} of {exposure.name} learned from {', '.join(gone)}, which "
                     f"{publication.publication_id} has no more. Promote a version that learned from its columns."
                 )
-        rows = 0
         with lake.transaction(con, by, f"{exposure.name} promote {version_id}", confirm):
-            registry.promote(con, exposure, version, by, reason)
-            if publication and not ledger.is_predicted(con, exposure, publication.publication_id, version_id):
-                from ml import scoring
-
-                rows = scoring.score(con, exposure, publication, version, estimator, say)
+            rows = serve(con, exposure, publication, version, estimator, by=by, reason=reason, say=say)
     before = champion.version_id if champion else None
     say(f"{exposure.name}: {version_id} is the champion, before it {before}; predicted {rows:,} rows.")
     return Promotion(version_id, before, publication.publication_id if publication else None, rows)
+
+
+def serve(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication | None,
+    version: Version,
+    estimator: Any,
+    *,
+    by: str,
+    reason: str,
+    say: Say,
+) -> int:
+    """Make a version the champion, and predict a publication with it unless it has; inside the caller's transaction.
+
+    Returns:
+        The rows that were predicted.
+    """
+    registry.promote(con, exposure, version, by, reason)
+    if publication is None or ledger.is_predicted(con, exposure, publication.publication_id, version.version_id):
+        return 0
+    from ml import scoring  # scikit-learn takes 2 s to import
+
+    return scoring.score(con, exposure, publication, version, estimator, say)
 
 
 def rollback(exposure: Exposure, *, by: str, reason: str, say: Say = print) -> Promotion:

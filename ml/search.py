@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import duckdb
 import numpy as np
 
-from ml import catalog, lake, learning, ledger, registry, scoring, trials
+from ml import catalog, lake, learning, ledger, registry, trials
 from ml.code import code_version
 from ml.ledger import Publication
+from ml.promotion import serve
 from ml.spec import CandidateSpec, Exposure
 from ml.stopwatch import Say, Stopwatch
 from ml.trials import Trial
@@ -85,9 +86,8 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
                 # after a rollback the same may be found again, and is there already
                 if registry.version(con, exposure.name, learned.version.version_id) is None:
                     registry.record(con, exposure, publication, learned.version, learned.judgements)
-                registry.promote(con, exposure, learned.version, by, learned.verdict.reason)
-                if not ledger.is_predicted(con, exposure, publication.publication_id, learned.version.version_id):
-                    scoring.score(con, exposure, publication, learned.version, learned.estimator, say)
+                decision = learned.verdict.reason
+                serve(con, exposure, publication, learned.version, learned.estimator, by=by, reason=decision, say=say)
     reason = learned.verdict.reason if wins else f"the champion stays: {learned.verdict.reason}"
     watch.lap("commit", reason)
     return Search(found, tried, learned.version.version_id if wins else None, reason)

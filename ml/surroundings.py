@@ -9,6 +9,7 @@ import pyarrow as pa
 from scipy.spatial import cKDTree
 
 from ml.moments import quoted
+from ml.nearest import nearest as nearest_points
 
 Matrix = npt.NDArray[np.float64]
 
@@ -67,7 +68,8 @@ def nearest(
         tree = cKDTree(place)
         for start in range(0, len(place), batch):
             own = np.arange(start, min(start + batch, len(place)))
-            near, km = _neighbours(tree, place, own, max(counts))
+            chord, near = nearest_points(tree, place[own], max(counts), start)
+            km = 2 * EARTH_KM * np.arcsin(chord / (2 * EARTH_KM))
             found = _summed(known, own, near, km, of, counts)
             yield pa.record_batch([keys[start : start + len(own)], *found], schema=schema)
 
@@ -102,18 +104,6 @@ def _on_globe(latitude: Matrix, longitude: Matrix) -> Matrix:
     """Points in km from the earth's centre, shape (rows, 3): near and far as on the sphere, with no projection."""
     north, east = np.radians(latitude), np.radians(longitude)
     return EARTH_KM * np.column_stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)])
-
-
-def _neighbours(
-    tree: cKDTree, place: Matrix, own: npt.NDArray[np.int64], most: int
-) -> tuple[npt.NDArray[np.int64], Matrix]:
-    """The rows nearest to each of `own`, itself left out, and their distance in km; both of shape (own, most)."""
-    most = min(most, len(place) - 1)
-    chord, found = tree.query(place[own], k=most + 1)
-    itself = found == own[:, None]
-    itself[~itself.any(axis=1), -1] = True  # hidden behind others at the same place: one of the farthest goes
-    near, chord = found[~itself].reshape(-1, most), chord[~itself].reshape(-1, most)
-    return near, 2 * EARTH_KM * np.arcsin(chord / (2 * EARTH_KM))
 
 
 def _summed(

@@ -9,6 +9,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from ml import checks, lake
 from ml.spec import Exposure
 from orchestration import metadata
+from orchestration.sentence import told
 from orchestration.translator import card_key, model_key, predictions_key
 
 
@@ -51,10 +52,8 @@ def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) 
         # scikit-learn takes 4 s to import: only a run that learns waits for it
         from ml.consumption import consume
 
-        try:
+        with told():
             consumption = consume(exposure, run_id=context.run_id, say=context.log.info)
-        except Exception as error:
-            raise _told(error) from error
         if consumption is None:
             return
         said = {model_key(exposure): metadata.model, predictions_key(exposure): metadata.predictions}
@@ -66,11 +65,6 @@ def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) 
             )
 
     return learn
-
-
-def _told(error: Exception) -> Exception:
-    """An error of ml is a sentence for a person: the UI shows it first, as it is."""
-    return dg.Failure(str(error)) if type(error).__module__.startswith("ml.") else error
 
 
 def card_asset(exposure: Exposure) -> dg.AssetsDefinition:
@@ -92,16 +86,14 @@ def card_asset(exposure: Exposure) -> dg.AssetsDefinition:
     def model_card(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         from ml import card, version_facts
 
-        try:
+        with told():
             cards = card.explain(exposure, say=context.log.info)
-        except Exception as error:
-            raise _told(error) from error
         if not cards:
             return
         with lake.connect() as con:
             facts = version_facts.read(con, exposure, cards[0].version_id)
             before = version_facts.champion_before(con, facts)
-            pictures = cards[0].pictures or card.pictures_of(con, exposure, cards[0].version_id)
+            pictures = cards[0].pictures or card.draw(facts, version_facts.heldout(con, facts))
         yield dg.MaterializeResult(metadata=metadata.cards(exposure, cards, facts, before, pictures))
 
     return model_card

@@ -7,6 +7,7 @@ import dagster as dg
 
 from ml import tracking
 from ml.spec import Exposure
+from orchestration.sentence import told
 from orchestration.translator import card_key, mlflow_key
 
 if TYPE_CHECKING:
@@ -30,12 +31,8 @@ def asset(exposure: Exposure) -> dg.AssetsDefinition:
         op_tags={"dagster/priority": "-2"},  # last: one process takes a step at a time
     )
     def mlflow(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        try:
+        with told():
             mirrored = tracking.mirror(exposure, say=context.log.info)
-        except Exception as error:
-            if type(error).__module__.startswith("ml."):  # a sentence for a person: the UI shows it first, as it is
-                raise dg.Failure(str(error)) from error
-            raise
         if mirrored:
             yield dg.MaterializeResult(metadata=facts(mirrored))
 

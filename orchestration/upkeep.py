@@ -6,6 +6,7 @@ import dagster as dg
 
 from ml import maintenance, tracking
 from ml.spec import Exposure
+from orchestration.sentence import told
 
 
 class MaintenanceConfig(dg.Config):
@@ -18,9 +19,9 @@ class MaintenanceConfig(dg.Config):
 @dg.op(description="Expire snapshots, merge small files, remove what nothing refers to; never what a version needs.")
 def maintain(context: dg.OpExecutionContext, config: MaintenanceConfig) -> None:
     """Apply the policy of `ml.maintenance`, and say what was done."""
-    done = maintenance.maintain(
-        keep=timedelta(days=config.keep_days), grace=timedelta(hours=config.grace_hours), say=context.log.info
-    )
+    keep, grace = timedelta(days=config.keep_days), timedelta(hours=config.grace_hours)
+    with told():
+        done = maintenance.maintain(keep=keep, grace=grace, say=context.log.info)
     context.add_output_metadata(vars(done))
 
 
@@ -51,10 +52,11 @@ def promotion_job(exposure: Exposure) -> dg.JobDefinition:
         from ml import promotion  # scikit-learn takes 2 s to import
 
         by = f"Dagster run {context.run_id}"
-        if config.version_id:
-            done = promotion.promote(exposure, config.version_id, by=by, reason=config.reason, say=context.log.info)
-        else:
-            done = promotion.rollback(exposure, by=by, reason=config.reason, say=context.log.info)
+        with told():
+            if config.version_id:
+                done = promotion.promote(exposure, config.version_id, by=by, reason=config.reason, say=context.log.info)
+            else:
+                done = promotion.rollback(exposure, by=by, reason=config.reason, say=context.log.info)
         context.add_output_metadata({name: str(value) for name, value in vars(done).items()})
         tracking.mirror(exposure, say=context.log.info)  # after the commit: MLflow's alias follows
 
@@ -75,7 +77,8 @@ def search_job(exposure: Exposure) -> dg.JobDefinition:
     def look(context: dg.OpExecutionContext) -> None:
         from ml.search import search  # scikit-learn takes 2 s to import
 
-        done = search(exposure, by=f"Dagster run {context.run_id}", say=context.log.info)
+        with told():
+            done = search(exposure, by=f"Dagster run {context.run_id}", say=context.log.info)
         context.add_output_metadata(
             {
                 "trials": sum(len(trials) for trials in done.trials.values()),
@@ -113,7 +116,8 @@ def replay_job(exposure: Exposure) -> dg.JobDefinition:
     def repeat(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
         from ml.replay import replay  # scikit-learn takes 2 s to import
 
-        repeated = replay(exposure, config.publication_id, say=context.log.info)
+        with told():
+            repeated = replay(exposure, config.publication_id, say=context.log.info)
         context.log.info(repeated.sentence)
         context.add_output_metadata({"version": repeated.version_id, "result": repeated.sentence})
         if not repeated.holds:

@@ -1,0 +1,17 @@
+"""Errors as Dagster shall show them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Fail a step with what ml says of it: its errors are sentences for a person, which the UI then shows first."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.startswith("ml."):
+            raise dg.Failure(str(error)) from error
+        raise
