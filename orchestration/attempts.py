@@ -17,12 +17,14 @@ class Run:
 
     Attributes:
         ended_at: Seconds since the epoch; None while it is under way.
+        consumed: Whether its publication is consumed: what it still does, marts and cards, holds nobody back.
         error: What ended it, for a person; empty for a success.
     """
 
     run_id: str
     publication_id: str
     ended_at: float | None
+    consumed: bool = False
     error: str = ""
 
 
@@ -54,7 +56,7 @@ def decide(publication_id: str, runs: Sequence[Run], now: float) -> Start | Wait
         runs: The exposure's runs, of this and of other publications.
         now: Seconds since the epoch.
     """
-    under_way = [run for run in runs if run.ended_at is None]
+    under_way = [run for run in runs if run.ended_at is None and not run.consumed]
     if under_way:
         return Wait(f"run {under_way[0].run_id[:8]} is under way for {under_way[0].publication_id}")
     ended = sorted((run.ended_at, run.error) for run in runs if run.publication_id == publication_id and run.ended_at)

@@ -14,7 +14,7 @@ from orchestration.attempts import TRIES
 from orchestration.stack import layout
 
 EXPOSURE = "housing_value"
-CONSUMER_PATIENCE = 120.0  # seconds for the daemon to start a run; it takes about 5
+CONSUMER_PATIENCE = 120.0  # seconds for the daemon to start a run, which takes about 5, while none is under way
 
 
 class RunError(Exception):
@@ -66,9 +66,12 @@ def learn(console: Console, address: str, publication: str) -> str:
     for number in range(1, TRIES + 1):
         with console.status("waiting for the sensor follow_publications"):
             while not (run_id := webserver.run_with(address, {**tags, "tract/try": str(number)})):
-                if time.monotonic() > deadline:
+                before = webserver.run_with(address, {"tract/exposure": EXPOSURE})
+                if before and webserver.status(address, before) not in webserver.ENDED:
+                    deadline = time.monotonic() + CONSUMER_PATIENCE  # an older publication's run goes first
+                elif time.monotonic() > deadline:
                     raise RunError(f"The sensor started no run for {publication}: {address}/automation says why.")
-                time.sleep(0.5)
+                time.sleep(webserver.POLL_SECONDS)
         # consumed is consumed, also where a later step of the run failed, and said so
         succeeded = _watch(console, address, run_id, fail=number == TRIES)
         if outcome := _outcome(publication):

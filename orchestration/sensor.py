@@ -70,7 +70,7 @@ def _tick(
             continue
         settled = False
         newest = waiting[-1]
-        decision = decide(newest.publication_id, _runs(context, exposure, newest), time.time())
+        decision = decide(newest.publication_id, _runs(context, exposure, waiting), time.time())
         if isinstance(decision, Start):
             said.append(
                 f"{exposure.name}: {newest.publication_id}, {newest.row_count:,} rows by {newest.built_by}, "
@@ -106,11 +106,12 @@ def _request(exposure: Exposure, publication: Publication, number: int) -> dg.Ru
     )
 
 
-def _runs(context: dg.SensorEvaluationContext, exposure: Exposure, newest: Publication) -> list[Run]:
-    """The exposure's newest runs; errors are looked up for those of the publication that is decided about alone."""
+def _runs(context: dg.SensorEvaluationContext, exposure: Exposure, waiting: Sequence[Publication]) -> list[Run]:
+    """The exposure's newest runs; errors are looked up for those of the newest publication alone, which is decided."""
+    unconsumed = {publication.publication_id for publication in waiting}
 
     def error(run: dg.DagsterRun) -> str:
-        ours = run.tags[PUBLICATION] == newest.publication_id
+        ours = run.tags[PUBLICATION] == waiting[-1].publication_id
         return _error(context, run.run_id) if ours and run.is_finished and not run.is_success else ""
 
     records = context.instance.get_run_records(dg.RunsFilter(tags={EXPOSURE: exposure.name}), limit=RUNS)
@@ -119,6 +120,7 @@ def _runs(context: dg.SensorEvaluationContext, exposure: Exposure, newest: Publi
             run_id=record.dagster_run.run_id,
             publication_id=record.dagster_run.tags[PUBLICATION],
             ended_at=(record.end_time or time.time()) if record.dagster_run.is_finished else None,
+            consumed=record.dagster_run.tags[PUBLICATION] not in unconsumed,
             error=error(record.dagster_run),
         )
         for record in records

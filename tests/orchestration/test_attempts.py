@@ -12,7 +12,7 @@ NOW = 1000.0
 
 
 def failed(ended_at: float, publication: str = "t@7", error: str = "no disk") -> Run:
-    return Run(f"run-ended-{ended_at}", publication, ended_at, error)
+    return Run(f"run-ended-{ended_at}", publication, ended_at, error=error)
 
 
 CASES = [
@@ -27,6 +27,11 @@ CASES = [
         "the run of an older one is under way",
         [Run("0123456789", "t@6", None)],
         Wait("run 01234567 is under way for t@6"),
+    ),
+    (
+        "the run of an older one is under way and has consumed it",
+        [Run("0123456789", "t@6", None, consumed=True)],
+        Start(1),
     ),
     (
         "it failed a moment ago",
