@@ -7,17 +7,18 @@ Vovk, Cross-conformal predictors, 2015; Papadopoulos, Gammerman, Vovk, Normalize
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.moments import Moments, literal, quoted
+from ml.moments import Moments, literal, quoted, total
 from ml.ridge import fit_moments
 
 Vector = npt.NDArray[np.float64]
+Folds = npt.NDArray[np.int64]
 
 PREDICTION = "prediction"
 # The expected size of an error is kept between these shares of the mean error: a linear model of heavy-tailed columns
@@ -69,30 +70,76 @@ class Spread:
         return cls(**said)
 
 
-def fit(features: pd.DataFrame, predicted: Vector, actual: Vector, level: float) -> Spread:
+def fit(features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds, level: float) -> Spread:
     """Learn the spread from held-out predictions.
+
+    The scores that make the quantile are of errors that the expected size was not learned from, fold by fold: from its
+    own errors it promises too much where folds differ (one-degree cells, 48 features: 86.7 % covered at 90, and 90.9 %
+    so).
 
     Args:
         features: Shape (rows, features), of the held-out rows.
         predicted: Shape (rows,), each by a model that had not seen the row.
         actual: Shape (rows,).
+        fold: Shape (rows,), the fold in which each row was held out.
         level: Share of new rows that intervals shall cover.
     """
-    names = [*map(str, features.columns), PREDICTION]
-    errors = np.abs(actual - predicted)
-    pipeline = fit_moments(Moments.of(np.column_stack([features, predicted, errors])), 1.0, names)
-    slopes = pipeline[-1].coef_ / pipeline[0].scale_
-    mean = float(errors.mean())
-    unscaled = Spread(
-        quantile=1.0,
-        intercept=float(pipeline[-1].intercept_ - slopes @ pipeline[0].mean_),
-        slopes=dict(zip(names, slopes.tolist(), strict=True)),
-        # with no error at all, any width above zero will do
-        least=max(LEAST * mean, float(np.finfo(np.float64).tiny)),
-        most=max(MOST * mean, float(np.finfo(np.float64).tiny)),
-    )
-    scores = errors / unscaled.half_width(features, predicted)
-    return Spread(**{**asdict(unscaled), "quantile": conformal_quantile(scores, level)})
+    return _HeldOut.of(features, predicted, actual, fold).spread(level)
+
+
+def held_out(features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds, level: float) -> Vector:
+    """Half widths of held-out rows, shape (rows,), each by a spread learned without the row's fold; else as `fit`."""
+    errors = _HeldOut.of(features, predicted, actual, fold)
+    widths = np.empty(len(predicted))
+    for number in errors.moments:
+        held = fold == number
+        widths[held] = errors.spread(level, number).half_width(features[held], predicted[held])
+    return widths
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """Errors of held-out predictions, and by fold the sums of `[features..., prediction, error]`."""
+
+    features: pd.DataFrame
+    predicted: Vector
+    errors: Vector
+    fold: Folds
+    moments: Mapping[int, Moments]
+
+    @classmethod
+    def of(cls, features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds) -> "_HeldOut":
+        errors = np.abs(actual - predicted)
+        columns = np.column_stack([features, predicted, errors])
+        moments = {int(number): Moments.of(columns[fold == number]) for number in np.unique(fold)}
+        return cls(features, predicted, errors, fold, moments)
+
+    def spread(self, level: float, *without: int) -> Spread:
+        """Learned without some folds."""
+        rest = [number for number in self.moments if number not in without]
+        scores = []
+        for number in rest:
+            held = self.fold == number
+            # of two folds, none is left to learn the size from when one is scored and one held out
+            expected = self._expected(*without, number) if len(rest) > 1 else self._expected(*without)
+            scores.append(self.errors[held] / expected.half_width(self.features[held], self.predicted[held]))
+        return replace(self._expected(*without), quantile=conformal_quantile(np.concatenate(scores), level))
+
+    def _expected(self, *without: int) -> Spread:
+        """The expected size of an error, as a spread whose quantile is 1."""
+        moments = total(part for number, part in self.moments.items() if number not in without)
+        names = [*map(str, self.features.columns), PREDICTION]
+        pipeline = fit_moments(moments, 1.0, names)
+        slopes = pipeline[-1].coef_ / pipeline[0].scale_
+        mean = float(moments.mean[-1])
+        return Spread(
+            quantile=1.0,
+            intercept=float(pipeline[-1].intercept_ - slopes @ pipeline[0].mean_),
+            slopes=dict(zip(names, slopes.tolist(), strict=True)),
+            # with no error at all, any width above zero will do
+            least=max(LEAST * mean, float(np.finfo(np.float64).tiny)),
+            most=max(MOST * mean, float(np.finfo(np.float64).tiny)),
+        )
 
 
 def conformal_quantile(scores: Sequence[float] | Vector, level: float) -> float:
@@ -102,15 +149,3 @@ def conformal_quantile(scores: Sequence[float] | Vector, level: float) -> float:
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
     return float(ordered[min(math.ceil((len(ordered) + 1) * level), len(ordered)) - 1])
-
-
-def held_out(
-    features: pd.DataFrame, predicted: Vector, actual: Vector, fold: npt.NDArray[np.int64], level: float
-) -> Vector:
-    """Half widths of held-out rows, shape (rows,), each by a spread learned without the row's fold."""
-    widths = np.empty(len(predicted))
-    for number in np.unique(fold):
-        held = fold == number
-        spread = fit(features[~held], predicted[~held], actual[~held], level)
-        widths[held] = spread.half_width(features[held], predicted[held])
-    return widths

@@ -108,7 +108,7 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
             metrics.append((candidate.name, split, name, found))
         metrics.append((MEAN, split, ALL, measure(actual, mean)))
         if split == spec.split:
-            spread = intervals.fit(training.features, predicted, actual, spec.level)
+            spread = intervals.fit(training.features, predicted, actual, fold, spec.level)
     return Judgement(candidate.name, pd.concat(heldout, ignore_index=True), _table(metrics), spread)
 
 

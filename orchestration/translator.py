@@ -45,9 +45,11 @@ class Translator(DagsterDbtTranslator):
         self.exposures = exposures
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """schema/name for models; for the tables of `ml` and `ops` the predictions written there."""
+        """schema/name for models; for the tables of `ml` and `ops` the predictions of who writes there."""
         if dbt_resource_props["resource_type"] == "source" and dbt_resource_props["source_name"] in ML_SOURCES:
-            return predictions_key(self.exposures[0])
+            table = dbt_resource_props["identifier"]
+            writes = [exposure for exposure in self.exposures if table in (exposure.spec.predictions, exposure.heldout)]
+            return predictions_key((writes or self.exposures)[0])
         if dbt_resource_props["resource_type"] == "model":
             return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["alias"]])
         return super().get_asset_key(dbt_resource_props)

@@ -3,76 +3,19 @@
 -- census's cap are no true values: their slice is not judged.
 with
 
-metrics as (
+performance as (
 
-    select * from {{ source('ml', 'model_metrics') }}
-
-),
-
-versions as (
-
-    select * from {{ source('ml', 'model_versions') }}
-
-),
-
-promotions as (
-
-    select * from {{ source('ml', 'promotions') }}
-
-),
-
-champions as (
-
-    select
-        exposure,
-        max_by(version_id, promotion) as version_id
-    from promotions
-    group by exposure
-
-),
-
-asked as (
-
-    select
-        versions.exposure,
-        versions.version_id,
-        versions.candidate,
-        cast(json_extract_string(versions.spec, '$.level') as double) as asked_level,
-        json_extract_string(versions.spec, '$.split') as split
-    from versions
-    inner join champions
-        on
-            versions.exposure = champions.exposure
-            and versions.version_id = champions.version_id
-
-),
-
-covered as (
-
-    select
-        asked.exposure,
-        asked.version_id,
-        asked.asked_level,
-        metrics.slice,
-        max(case when metrics.metric = 'rows' then metrics.value end) as judged_rows,
-        max(case when metrics.metric = 'coverage' then metrics.value end) as coverage
-    from asked
-    inner join metrics
-        on
-            asked.exposure = metrics.exposure
-            and asked.version_id = metrics.version_id
-            and asked.candidate = metrics.candidate
-            and asked.split = metrics.split
-    group by all
+    select * from {{ ref('model_performance') }}
+    where is_champion and is_decisive
 
 ),
 
 final as (
 
-    select * from covered
+    select * from performance
     where
-        (slice = 'all' and abs(coverage - asked_level) > 0.02)
-        or (slice not in ('all', 'value: at the cap') and judged_rows >= 100 and coverage < asked_level - 0.05)
+        (slice = 'all' and abs(coverage - asked_coverage) > 0.02)
+        or (slice not in ('all', 'value: at the cap') and row_count >= 100 and coverage < asked_coverage - 0.05)
 
 )
 

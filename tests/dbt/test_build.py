@@ -22,7 +22,7 @@ TABLES = {
     "landing": {"california_housing"},
     "staging": {"stg_california_housing"},
     "features": {"housing_features", "housing_feature_scaling", "housing_features_scaled"},
-    "marts": {"housing_valuations", "model_live_errors", "model_monitoring"},
+    "marts": {"housing_valuations", "model_live_errors", "model_monitoring", "model_performance"},
     "ops": {"publications", "consumptions"},
     "ml": {
         "model_versions",

@@ -10,7 +10,7 @@ from ml import california_housing, consumption, spec
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Home, Told, build, lake_of, said
 
-MONITORED = ("build", "--select", "model_monitoring", "model_live_errors", "intervals_cover_as_asked")
+MONITORED = ("build", "--select", "model_monitoring", "model_performance", "model_live_errors")
 
 
 def publish_and_consume(home: Path, rows: pd.DataFrame, source: Path) -> consumption.Consumption:
@@ -72,6 +72,15 @@ def test_drift_is_quiet_on_a_resample_and_fires_on_another_region(empty_lake: Ho
             "where version_id = ? and split = 'random' and slice = 'all' and metric in ('coverage', 'rmse') order by 1",
             [serving],
         ).fetchall()
+        performed = con.execute(
+            "select coverage, rmse, asked_coverage, is_decisive from lake.marts.model_performance "
+            "where version_id = ? and split = 'random' and slice = 'all'",
+            [serving],
+        ).fetchall()
+        champions = con.execute(
+            "select distinct version_id from lake.marts.model_performance where is_champion"
+        ).fetchall()
+        newest = con.execute("select max_by(version_id, promotion) from lake.ml.promotions").fetchall()
     assert far == [("latitude",), ("longitude",)]
     attributes = list(rows.columns[:-1])
     both = north[attributes].merge(rows.sample(frac=0.6, random_state=1)[attributes])
@@ -79,4 +88,6 @@ def test_drift_is_quiet_on_a_resample_and_fires_on_another_region(empty_lake: Ho
     assert live[2] > 1.2 * live[3]
     assert live[4] < live[5] - 0.1
     assert promised == [("coverage", live[5]), ("rmse", live[3])]
+    assert performed == [(live[5], live[3], 0.9, True)]
+    assert champions == newest
     assert counted == [(24, 2, 12)]  # eleven features and the prediction, of two publications

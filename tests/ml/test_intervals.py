@@ -17,6 +17,11 @@ def rows(count: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     return features, predicted, predicted + (0.5 + features["a"].to_numpy()) * random.normal(size=count)
 
 
+def folds(count: int) -> np.ndarray:
+    """Five, dealt by turns."""
+    return np.arange(count) % 5
+
+
 @pytest.mark.parametrize(("level", "expected"), [(0.5, 5.0), (0.8, 8.0), (0.9, 9.0), (0.99, 9.0)])
 def test_the_quantile_is_the_conformal_one(level: float, expected: float) -> None:
     scores = [9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]  # nine of them: ranks ceil(10 level), at most 9
@@ -25,7 +30,7 @@ def test_the_quantile_is_the_conformal_one(level: float, expected: float) -> Non
 
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
 def test_new_rows_are_covered_at_the_level_and_more_evenly_than_by_one_width(level: float) -> None:
-    spread = intervals.fit(*rows(4000, 0), level)
+    spread = intervals.fit(*rows(4000, 0), folds(4000), level)
     features, predicted, actual = rows(20_000, 1)
     errors = np.abs(actual - predicted)
     covered = errors <= spread.half_width(features, predicted)
@@ -40,7 +45,7 @@ def test_new_rows_are_covered_at_the_level_and_more_evenly_than_by_one_width(lev
 
 def test_held_out_widths_are_learned_without_the_row_s_fold() -> None:
     features, predicted, actual = rows(500, 0)
-    fold = np.arange(500) % 5
+    fold = folds(500)
     before = intervals.held_out(features, predicted, actual, fold, 0.9)
     changed = actual.copy()
     changed[fold == 2] += 1000.0
@@ -49,9 +54,32 @@ def test_held_out_widths_are_learned_without_the_row_s_fold() -> None:
     assert (after[fold != 2] > before[fold != 2]).all()
 
 
+def test_folds_that_differ_are_covered_at_the_level_too() -> None:
+    random = np.random.default_rng(0)
+    covered = []
+    for _ in range(20):
+        # each fold is a region with a level of its own in 40 columns, as a new region has
+        fold = folds(1000)
+        values = random.normal(size=(5, 40))[fold] + random.normal(size=(1000, 40)) / 2
+        features = pd.DataFrame(values, columns=[f"x{i}" for i in range(40)])
+        predicted = np.full(1000, 100.0)
+        actual = predicted + random.uniform(5, 15, size=5)[fold] * random.normal(size=1000)
+        half = intervals.held_out(features, predicted, actual, fold, 0.9)
+        covered.append(np.mean(np.abs(actual - predicted) <= half))
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.03)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_few_folds_are_enough(count: int) -> None:
+    features, predicted, actual = rows(2000, 0)
+    fold = np.arange(2000) % count
+    half = intervals.held_out(features, predicted, actual, fold, 0.9)
+    assert np.mean(np.abs(actual - predicted) <= half) == pytest.approx(0.9, abs=0.02)
+
+
 def test_the_expression_in_sql_is_the_same() -> None:
     features, predicted, actual = rows(3000, 0)
-    spread = intervals.fit(features, predicted, actual, 0.9)
+    spread = intervals.fit(features, predicted, actual, folds(3000), 0.9)
     again = Spread.from_json(spread.to_json())
     table = features.assign(prediction=predicted)
     with duckdb.connect() as con:
@@ -62,7 +90,7 @@ def test_the_expression_in_sql_is_the_same() -> None:
 
 def test_the_width_is_bounded_where_no_such_row_was_seen() -> None:
     features, predicted, actual = rows(3000, 0)
-    spread = intervals.fit(features, predicted, actual, 0.9)
+    spread = intervals.fit(features, predicted, actual, folds(3000), 0.9)
     far = pd.DataFrame({"a": [1e6, -1e6], "b": [0.0, 0.0]})
     mean = np.abs(actual - predicted).mean()
     widths = spread.half_width(far, np.array([100.0, 100.0])) / spread.quantile
@@ -71,5 +99,5 @@ def test_the_width_is_bounded_where_no_such_row_was_seen() -> None:
 
 def test_predictions_without_any_error_have_an_interval_of_no_width() -> None:
     features, predicted, _ = rows(100, 0)
-    spread = intervals.fit(features, predicted, predicted, 0.9)
+    spread = intervals.fit(features, predicted, predicted, folds(100), 0.9)
     assert spread.half_width(features, predicted).max() == 0.0

@@ -53,7 +53,8 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
     "housing_value/mlflow": (["housing_value/model_card"], "consumer", {"python", "mlflow"}, []),
     "marts/housing_valuations": (["features/housing_features", "housing_value/predictions"], "consumer", DBT, []),
     "marts/model_monitoring": (["housing_value/predictions"], "consumer", DBT, []),
-    "marts/model_live_errors": (["housing_value/predictions"], "consumer", DBT, []),
+    "marts/model_performance": (["housing_value/predictions"], "consumer", DBT, []),
+    "marts/model_live_errors": (["housing_value/predictions", "marts/model_performance"], "consumer", DBT, []),
     "exports/california_housing": (["landing/california_housing"], "consumer", DBT, []),
     "exports/housing_valuations": (["marts/housing_valuations"], "consumer", DBT, []),
 }
@@ -77,6 +78,7 @@ JOBS = {
         "marts/housing_valuations",
         "marts/model_live_errors",
         "marts/model_monitoring",
+        "marts/model_performance",
     ],
     "maintain_lake": [],
     "promote_housing_value": [],
@@ -165,6 +167,20 @@ def test_with_two_exposures_both_predictions_feed_what_reads_them(manifest: Mapp
     }
     features = Translator([one, other]).get_asset_spec(manifest, "model.tract.housing_features", None)
     assert {dep.asset_key for dep in features.deps} == {dg.AssetKey(["staging", "stg_california_housing"])}
+
+
+def test_a_table_of_predictions_belongs_to_the_exposure_that_writes_it(manifest: Mapping[str, Any]) -> None:
+    (one,) = spec.exposures(manifest)
+    other = replace(one, name="other", spec=one.spec.model_copy(update={"predictions": "other_predictions"}))
+    tables = {"predictions": one, "other_predictions": other, "heldout_other_predictions": other, "model_metrics": one}
+    for table, writer in tables.items():
+        source = {"resource_type": "source", "source_name": "ml", "identifier": table}
+        assert Translator([one, other]).get_asset_key(source) == predictions_key(writer)
+
+
+def test_the_coverage_of_intervals_is_a_check(repository: dg.RepositoryDefinition) -> None:
+    checks = repository.asset_graph.get(dg.AssetKey(["marts", "model_performance"])).check_keys
+    assert "intervals_cover_as_asked" in {check.name for check in checks}
 
 
 def test_the_table_of_predictions_is_described_as_dbt_does(repository: dg.RepositoryDefinition) -> None:

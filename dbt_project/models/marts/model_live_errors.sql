@@ -12,37 +12,10 @@ publications as (
 
 ),
 
-versions as (
-
-    select * from {{ source('ml', 'model_versions') }}
-
-),
-
-metrics as (
-
-    select * from {{ source('ml', 'model_metrics') }}
-
-),
-
 held_out as (
 
-    select
-        versions.exposure,
-        versions.version_id,
-        versions.candidate,
-        max(case when metrics.metric = 'rmse' then metrics.value end) as rmse,
-        max(case when metrics.metric = 'mae' then metrics.value end) as mae,
-        max(case when metrics.metric = 'coverage' then metrics.value end) as coverage
-    from versions
-    inner join metrics
-        on
-            versions.exposure = metrics.exposure
-            and versions.version_id = metrics.version_id
-            and versions.candidate = metrics.candidate
-    where
-        metrics.slice = 'all'
-        and metrics.split = json_extract_string(versions.spec, '$.split')
-    group by all
+    select * from {{ ref('model_performance') }}
+    where slice = 'all' and is_decisive
 
 ),
 

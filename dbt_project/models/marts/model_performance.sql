@@ -1,0 +1,79 @@
+with
+
+versions as (
+
+    select * from {{ source('ml', 'model_versions') }}
+
+),
+
+metrics as (
+
+    select * from {{ source('ml', 'model_metrics') }}
+
+),
+
+promotions as (
+
+    select * from {{ source('ml', 'promotions') }}
+
+),
+
+champions as (
+
+    select
+        exposure,
+        max_by(version_id, promotion) as version_id
+    from promotions
+    group by exposure
+
+),
+
+measured as (
+
+    select
+        exposure,
+        version_id,
+        candidate,
+        split,
+        slice,
+        map_from_entries(list((metric, value))) as of_metric
+    from metrics
+    group by all
+
+),
+
+final as (
+
+    select
+        versions.exposure,
+        versions.version_id,
+        measured.split,
+        measured.slice,
+        versions.candidate,
+        versions.publication_id,
+        cast(measured.of_metric['rows'] as bigint) as row_count,
+        measured.of_metric['rmse'] as rmse,
+        measured.of_metric['mae'] as mae,
+        measured.of_metric['median_absolute_error'] as median_absolute_error,
+        measured.of_metric['p90_absolute_error'] as p90_absolute_error,
+        measured.of_metric['r2'] as r2,
+        measured.of_metric['coverage'] as coverage,
+        cast(json_extract_string(versions.spec, '$.level') as double) as asked_coverage,
+        measured.of_metric['mean_width'] as mean_width,
+        measured.split = json_extract_string(versions.spec, '$.split') as is_decisive,
+        champions.version_id is not null as is_champion,
+        versions.trained_at
+    from versions
+    inner join measured
+        on
+            versions.exposure = measured.exposure
+            and versions.version_id = measured.version_id
+            and versions.candidate = measured.candidate
+    left join champions
+        on
+            versions.exposure = champions.exposure
+            and versions.version_id = champions.version_id
+
+)
+
+select * from final
