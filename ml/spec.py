@@ -10,6 +10,22 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+# Columns that ml puts beside the published ones while it learns and predicts.
+TAKEN = ("prediction", "half", "sampled", "block")
+# And those of the tables that carry the key.
+TAKEN_BESIDE_KEY = (
+    "exposure",
+    "publication_id",
+    "version_id",
+    "lower",
+    "upper",
+    "predicted_at",
+    "candidate",
+    "split",
+    "fold",
+    "actual",
+    "predicted",
+)
 NUMERIC = (
     "DOUBLE",
     "FLOAT",
@@ -282,6 +298,12 @@ def _check(exposure: Exposure, where: str) -> None:
         name = getattr(spec, field)
         if name is not None and name not in columns:
             raise SpecError(f"{where}: meta.ml.{field} is '{name}', which is no column. {allowed}")
+    taken = [name for name in columns if name.lower() in TAKEN]
+    if taken or spec.key.lower() in TAKEN_BESIDE_KEY:
+        raise SpecError(
+            f"{where}: column {(taken or [spec.key])[0]} of {exposure.relation} has a name that ml gives to a column "
+            f"of its own. Rename it; taken are {', '.join(TAKEN)}, and for the key {', '.join(TAKEN_BESIDE_KEY)}."
+        )
     named = [name for name in (spec.key, spec.target, spec.group) if name is not None]
     if len(set(named)) != len(named):
         raise SpecError(f"{where}: key, target and group must be three columns, not {', '.join(named)}.")

@@ -145,6 +145,16 @@ def test_a_feature_or_target_that_is_not_a_number_is_named(column: str, kind: st
     ]
 
 
+@pytest.mark.parametrize(("feature", "key"), [("Prediction", "id"), ("a", "version_id")])
+def test_a_column_whose_name_is_taken_is_named(feature: str, key: str) -> None:
+    columns = {key: "varchar", feature: "double", "cell": "varchar", "y": "double"}
+    (sentence,) = refused(manifest({"key": key}, columns=columns))
+    wrong = feature if key == "id" else key
+    assert sentence.startswith(
+        f"Exposure points: column {wrong} of features.points has a name that ml gives to a column of its own. Rename it"
+    )
+
+
 def test_a_table_without_a_feature() -> None:
     columns = {"id": "varchar", "cell": "varchar", "y": "double"}
     assert refused(manifest(columns=columns)) == [
