@@ -67,7 +67,7 @@ pictures: install  ## Make the README's pictures of Dagster's UI again, in chrom
 faults: install  ## Kill and break things one at a time, and see that nothing is lost
 	@$(BIN)/python -m pytest -m faults -n 0
 
-storm: install  ## Twenty publications by two builders, 30 SIGKILLs
+storm: install  ## Twenty publications by two builders, 32 SIGKILLs
 	@$(BIN)/python -m pytest -m storm -n 0
 
 latency: install  ## Measure the way from a build to its predictions on the running stack, stage by stage
@@ -98,7 +98,7 @@ hooks: install  ## Run ruff, mypy and sqlfluff before each commit
 	@$(BIN)/pre-commit install
 
 # pip with hashes wants extras to be named where they are pinned, so they are not stripped.
-lock:  ## Resolve requirements.lock anew from pyproject.toml
+lock: install  ## Resolve the four locks anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra dev pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra mlflow -c requirements.lock pyproject.toml -o requirements-mlflow.lock

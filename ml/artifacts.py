@@ -61,9 +61,15 @@ def load(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> Any:
     """The object in an artifact whose bytes have the recorded sha256.
 
     Raises:
-        ArtifactError: It is missing, or its bytes are others than those recorded.
+        ArtifactError: It is missing, its bytes are others than those recorded, or today's code lacks what it names.
     """
     content = read(con, artifact)
     import joblib
 
-    return joblib.load(io.BytesIO(content))
+    try:
+        return joblib.load(io.BytesIO(content))
+    except (ImportError, AttributeError) as error:
+        raise ArtifactError(
+            f"Artifact {artifact.uri} is made of what today's code and packages do not have: {error}. Check out the "
+            "commit that its version names."
+        ) from None

@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.datasets import fetch_california_housing
 
 from ml import lake
+from ml.numeric import is_numeric
 
 COLUMNS = (
     "MedInc",
@@ -119,7 +120,7 @@ def read(con: duckdb.DuckDBPyConnection, source: str) -> duckdb.DuckDBPyRelation
     if unknown := [name for name in found if name not in COLUMNS]:
         raise SourceError(f"HOUSING_SOURCE: {source} has an unknown column {', '.join(unknown)}. {allowed}")
     for name, kind in found.items():
-        if not kind.startswith(("DOUBLE", "FLOAT", "DECIMAL", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")):
+        if not is_numeric(kind):
             raise SourceError(f"HOUSING_SOURCE: {source}: column {name} is {kind}, not a number.")
     numbers = ", ".join(f'cast("{name}" as double) as "{name}"' for name in COLUMNS)
     return con.sql(f"select {numbers} from {reader}", params={"source": source})

@@ -1,7 +1,8 @@
 """The recipes that may compete: ridge from the sums of all rows, any other regressor from a sample of rows."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -107,15 +108,25 @@ class FromRows:
         tasks = (
             delayed(hold_out)(self.estimator, training.features, training.target, fold == number) for number in numbers
         )
-        for number, values in zip(numbers, workers(len(fold))(tasks), strict=True):
-            predicted[fold == number] = values
-            progress.advance(1)
+        with self._named():
+            for number, values in zip(numbers, workers(len(fold))(tasks), strict=True):
+                predicted[fold == number] = values
+                progress.advance(1)
         return predicted
 
     def fit(self) -> Fitted:
         """See `Candidate`."""
-        fitted = fit(self.estimator, self.training.features, self.training.target)
+        with self._named():
+            fitted = fit(self.estimator, self.training.features, self.training.target)
         return Fitted(fitted, {"rows": len(self.training.sample)})
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Scikit-learn looks at values of parameters when it fits, and does not know whose they are."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            raise EstimatorError(f"candidate {self.name} cannot be fitted: {error}") from error
 
 
 def fit(estimator: Any, features: pd.DataFrame, target: "pd.Series[float]") -> Any:
@@ -138,7 +149,8 @@ def build(spec: CandidateSpec, con: duckdb.DuckDBPyConnection, training: Trainin
     """The candidate that a spec names.
 
     Raises:
-        EstimatorError: Its estimator cannot be imported, does not take its parameters, or is no regressor.
+        EstimatorError: Its estimator cannot be imported, does not take its parameters, or is no regressor; from its
+            methods also that it cannot be fitted.
     """
     if spec.name == RIDGE:
         return Ridge(spec.name, con, training, say)

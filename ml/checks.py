@@ -40,6 +40,8 @@ def better_than_mean(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tupl
         registry.metric(con, exposure.name, champion, exposure.spec.split, "rmse", candidate)
         for candidate in (champion.candidate, MEAN)
     )
+    if ours is None or mean is None:
+        return False, f"champion {champion.version_id} was not judged by {exposure.spec.split} folds, as the spec asks"
     return ours < mean, f"held-out RMSE of champion {champion.version_id} is {ours:,.6g}, the mean's {mean:,.6g}"
 
 

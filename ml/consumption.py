@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from ml import catalog, lake, ledger, live_error, registry
+from ml.artifacts import ArtifactError
 from ml.code import code_version
 from ml.ledger import Publication
 from ml.registry import Version
@@ -24,7 +25,7 @@ class Consumption:
     """What came of a publication.
 
     Attributes:
-        version_id: The version that these rows, spec and code give; None when it failed.
+        version_id: The version that these rows, spec and code give.
         champion_id: The version that serves now; None when none ever passed the gate.
         predicted_rows: Rows predicted by this run; 0 when their predictions were there already.
         metrics: Held-out metrics of a version trained by this run, by the spec's split; empty otherwise.
@@ -76,6 +77,9 @@ def _consume(
     judged_as = publication.judged_as(exposure, code_version())
     judged = ledger.judged(con, exposure, judged_as)
     serving = registry.champion(con, exposure.name)
+    outdated = registry.outdated(con, exposure, serving, publication) if serving else None
+    if serving and outdated:
+        watch.say(f"The champion {serving.version_id} {outdated}: it competes no more.")
     learned: Learned | None = None
     if judged:
         outcome, version_id = "unchanged", judged.version_id
@@ -86,19 +90,26 @@ def _consume(
         from ml.learning import learn  # scikit-learn takes 2 s to import, which unchanged rows do not wait for
 
         watch.lap("import")
-        learned = learn(con, exposure, publication, judged_as, registry.defending(con, exposure, serving), watch)
+        defending = registry.defending(con, exposure, serving, publication)
+        learned = learn(con, exposure, publication, judged_as, defending, watch)
         version_id, verdict = learned.version.version_id, learned.verdict
         outcome = "refreshed" if learned.refreshed else "trained"
         reason = verdict.reason if verdict.promoted else f"not promoted, {verdict.reason}"
         champion = learned.version if verdict.promoted else serving
-    moved = _drift(con, exposure, publication, serving) if learned and serving else None
-    if moved is not None:
-        watch.lap("drift", _most_moved(moved))
+    moved = None
+    if learned and serving and not outdated:
+        try:
+            moved = _drift(con, exposure, publication, serving)
+            watch.lap("drift", _most_moved(moved))
+        except ArtifactError as error:  # a champion that cannot be read shall not keep its follower out
+            watch.lap("drift", f"drift is not measured: {error}")
     errors = live_error.measure(con, exposure, publication)
     watch.lap("live error", "; ".join(_turned_out(found) for found in errors))
     predicted_as = ledger.predicted_as(con, exposure, judged_as, champion.version_id) if champion else None
     estimator = None
-    if champion and not predicted_as:
+    if champion and champion == serving and outdated:
+        reason += f"; nothing is predicted, as the champion {champion.version_id} {outdated}"
+    elif champion and not predicted_as:
         estimator = learned.estimator if learned and champion == learned.version else registry.load(con, champion)
     watch.lap("decide", f"{outcome}: {reason}")
 
@@ -107,7 +118,7 @@ def _consume(
         registry.record_live_errors(con, exposure, publication, errors)
         if learned:
             registry.record(con, exposure, publication, learned.version, learned.judgements)
-            if moved is not None and not moved.empty:
+            if moved is not None:
                 registry.record_drift(con, exposure, publication, moved)
             if learned.verdict.promoted:
                 registry.promote(con, exposure, learned.version, "gate", learned.verdict.reason)
@@ -181,8 +192,6 @@ def _turned_out(found: live_error.LiveError) -> str:
 
 
 def _most_moved(moved: "pd.DataFrame") -> str:
-    if moved.empty:
-        return "drift cannot be measured: the table has lost a column that the champion reads"
     most = moved.sort_values("psi").iloc[-1]
     return (
         f"{most['column_name']} has moved most since {most['baseline_publication_id']}: PSI {most['psi']:.3f}, "

@@ -69,12 +69,8 @@ def measure(
     """The drift of each feature, and of the champion's predictions, on about `max_rows` rows of each side.
 
     Returns:
-        A row per column: version_id, baseline_publication_id, column_name, psi, ks, baseline_rows, current_rows. Empty
-        where the table has lost a column that the champion reads.
+        A row per column: version_id, baseline_publication_id, column_name, psi, ks, baseline_rows, current_rows.
     """
-    columns = {row[0] for row in con.execute(f"describe from {publication.table}").fetchall()}
-    if not columns.issuperset(champion.features):
-        return pd.DataFrame()
     then, now = (_sample(con, exposure, rows, champion) for rows in (baseline, publication))
     both: Mapping[str, tuple[Vector, Vector]] = {
         **{name: (then[name].to_numpy(np.float64), now[name].to_numpy(np.float64)) for name in champion.features},

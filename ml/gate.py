@@ -4,6 +4,7 @@ The first must beat the mean predictor, a refresh must not be worse by more than
 better by more than chance, and nowhere much worse.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def refresh(judgement: "Judgement", champion_rmse: float, exposure: Exposure) ->
     """
     spec = exposure.spec
     ours = judgement.value(spec.split, "rmse")
-    change = ours / champion_rmse - 1
+    change = _growth(ours, champion_rmse)
     compared = (
         f"held-out RMSE {ours:,.0f} ({spec.split} folds), the champion's {champion_rmse:,.0f}: {change:+.1%}, "
         f"allowed {spec.refresh_margin:+.1%}"
@@ -72,14 +73,14 @@ def challenge(
     chance = chance_of_no_gain(defender.squared_errors(split), challenger.squared_errors(split), blocks, spec.seed)
     compared = (
         f"{challenger.candidate} has held-out RMSE {ours:,.0f} ({split} folds), champion's recipe {defender.candidate} "
-        f"{theirs:,.0f}: {ours / theirs - 1:+.1%}, no gain in {chance:.1%} of {DRAWS:,} draws of blocks, allowed "
+        f"{theirs:,.0f}: {_growth(ours, theirs):+.1%}, no gain in {chance:.1%} of {DRAWS:,} draws of blocks, allowed "
         f"{spec.significance:.1%}"
     )
     if chance >= spec.significance:
         return Verdict(False, f"challenge lost: {compared}")
     for name in dict.fromkeys(challenger.metrics["slice"]):
         before, now = (judgement.values(split, of=name) for judgement in (defender, challenger))
-        change = now["rmse"] / before["rmse"] - 1 if before["rmse"] > 0 else 0.0
+        change = _growth(now["rmse"], before["rmse"])
         if now["rows"] >= FEW and change > spec.slice_margin:
             return Verdict(
                 False,
@@ -87,6 +88,13 @@ def challenge(
                 f"{change:+.1%}, allowed {spec.slice_margin:+.1%}; over all rows {compared}",
             )
     return Verdict(True, f"challenge won: {compared}")
+
+
+def _growth(now: float, before: float) -> float:
+    """The share by which an error grew; infinite from none at all."""
+    if before > 0:
+        return now / before - 1
+    return math.inf if now > 0 else 0.0
 
 
 def chance_of_no_gain(

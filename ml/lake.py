@@ -64,9 +64,19 @@ def load_extensions(con: duckdb.DuckDBPyConnection, extensions: tuple[str, ...] 
             raise unavailable(f"DuckDB's extension {extension} is not in {home() / 'extensions'}", error) from None
 
 
+def _duckdb(**more: bool) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(config={**config(), **more})
+    except (duckdb.ParserException, duckdb.InvalidInputException) as error:
+        raise LakeUnavailableError(
+            f"DuckDB does not take its settings: {first_line(error)}. Set TRACT_MEMORY_LIMIT to such as 2GB, and "
+            "TRACT_THREADS to a whole number."
+        ) from None
+
+
 def secrets() -> dict[str, str]:
     """The parameters of the home's DuckDB secrets, unredacted, as DuckDB writes them: `k=v;k=v` by secret."""
-    with duckdb.connect(config={**config(), "allow_unredacted_secrets": True}) as con:
+    with _duckdb(allow_unredacted_secrets=True) as con:
         # the types of the two secrets that are read are defined by these two extensions
         load_extensions(con, ("httpfs", "postgres_scanner"))
         rows = con.execute("select name, secret_string from duckdb_secrets(redact = false)").fetchall()
@@ -97,7 +107,7 @@ def connect() -> duckdb.DuckDBPyConnection:
     Raises:
         LakeUnavailableError: The secrets, Postgres or S3 are not there.
     """
-    con = duckdb.connect(config=config())
+    con = _duckdb()
     try:
         load_extensions(con)
         con.execute(ATTACH)
@@ -131,7 +141,8 @@ def transaction(
         confirm()
         con.execute("commit")
     except BaseException:
-        con.execute("rollback")
+        with suppress(duckdb.TransactionException):  # a commit that failed has rolled back already
+            con.execute("rollback")
         raise
 
 
@@ -162,5 +173,6 @@ def store() -> "fs.FileSystem":
         endpoint_override=said.get("endpoint") or None,
         region=said.get("region"),
         scheme="https" if said.get("use_ssl", "true") == "true" else "http",
+        force_virtual_addressing=said.get("url_style") == "vhost",
     )
     return fs.SubTreeFileSystem(said["scope"].removeprefix("s3://").rstrip("/"), store)

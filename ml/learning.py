@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 
 from ml import artifacts, candidates, gate, judging, linear_sql, registry, ridge, training_set
-from ml.candidates import Fitted
+from ml.candidates import EstimatorError, Fitted
 from ml.gate import Verdict
 from ml.judging import Judgement
 from ml.ledger import Publication
@@ -95,7 +95,15 @@ def compete(
     if defender and champion:
         path = champion.recipe.estimator or ESTIMATORS.get(champion.recipe.name)
         asked.setdefault(defender, champion.recipe.model_copy(update={"name": defender, "estimator": path}))
-    competing = {name: candidates.build(said, con, training, watch.say) for name, said in asked.items()}
+    competing = {}
+    for name, said in asked.items():
+        try:
+            competing[name] = candidates.build(said, con, training, watch.say)
+        except EstimatorError as error:
+            if name != defender or name in {recipe.name for recipe in recipes}:
+                raise
+            watch.say(f"The champion's recipe competes no more: {error}")
+            defender = None
     judgements = {name: judging.judge(candidate, training) for name, candidate in competing.items()}
     watch.lap("judge", f"judged {', '.join(judgements)} on {spec.folds} {spec.split} folds")
     chosen, verdict = _choose(judgements, defender, champion, training)

@@ -177,8 +177,12 @@ def record(
 
 
 def give_up(exposure: Exposure, publication_id: str, reason: str) -> None:
-    """Record a publication as failed, and leave it to a person; nothing where it was consumed meanwhile."""
-    with catalog.lock(f"consume {exposure.name}") as confirm, lake.connect() as con:
+    """Record a publication as failed, and leave it to a person; nothing where it was consumed meanwhile.
+
+    Raises:
+        LockTimeoutError: Somebody consumes or searches for the exposure; ask again.
+    """
+    with catalog.lock(f"consume {exposure.name}", timeout=1) as confirm, lake.connect() as con:
         for publication in pending(con, exposure):
             if publication.publication_id == publication_id:
                 with lake.transaction(con, "ml", f"{exposure.name} {publication_id} failed", confirm):

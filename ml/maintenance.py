@@ -1,8 +1,9 @@
 """Keeping the lake small: old snapshots expire, small files are merged, what nothing refers to is removed.
 
-The policy: a snapshot is kept for `KEEP_DAYS`, and for ever when a registered version learned from it or a
-publication of it still waits. An artifact is kept as long as a registered version names it. Files that no commit
-refers to are removed a day after they were written, so that a run that has not committed yet keeps its own.
+The policy: a snapshot is kept for `KEEP_DAYS`, and for ever when a registered version learned from it, or it is the
+newest publication of its table, or the one under which an exposure's newest predictions stand. An artifact is kept as
+long as a registered version names it. Files that no commit refers to are removed a day after they were written, so that
+a run that has not committed yet keeps its own.
 """
 
 from collections.abc import Iterable
@@ -60,7 +61,8 @@ def maintain(*, keep: timedelta = timedelta(days=KEEP_DAYS), grace: timedelta = 
 
 
 def pinned_snapshots(con: duckdb.DuckDBPyConnection) -> set[int]:
-    """The snapshots that must stay: learned from by a registered version, or published and the newest of their table.
+    """The snapshots that must stay: learned from by a registered version, published and the newest of their table, or
+    predicted as the newest that an exposure consumed, which a promotion predicts again.
 
     The newest publication of a table is the one that waits, if one waits; older ones are superseded unread.
     """
@@ -69,6 +71,15 @@ def pinned_snapshots(con: duckdb.DuckDBPyConnection) -> set[int]:
         select snapshot_id from lake.ml.model_versions
         union
         select max(snapshot_id) from lake.ops.publications group by relation
+        union
+        select publications.snapshot_id
+        from (
+            select max_by(coalesce(predicted_publication_id, publication_id), consumed_at) as publication_id
+            from lake.ops.consumptions
+            where judged_as is not null
+            group by exposure
+        )
+        join lake.ops.publications as publications using (publication_id)
         """
     ).fetchall()
     return {int(row[0]) for row in rows}

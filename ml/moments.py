@@ -15,6 +15,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.numeric import is_numeric
+
 Array = NDArray[np.float64]
 
 _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")) | {
@@ -293,7 +295,7 @@ def _check_columns(con: duckdb.DuckDBPyConnection, relation: str, columns: Seque
     for name in columns:
         if name.lower() not in types:
             raise UnusableRowsError(f"column {name!r} is not in {relation}, which has {', '.join(types)}")
-        if not _is_numeric(types[name.lower()]):
+        if not is_numeric(types[name.lower()]):
             raise UnusableRowsError(
                 f"column {name!r} is {types[name.lower()]}; integers, decimals and floats are allowed: "
                 "cast or encode it where it is made, or leave it out of the features"
@@ -304,10 +306,6 @@ def _check_columns(con: duckdb.DuckDBPyConnection, relation: str, columns: Seque
 
 def _types(con: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
     return {str(row[0]).lower(): str(row[1]) for row in con.execute(f"describe {query}").fetchall()}
-
-
-def _is_numeric(kind: str) -> bool:
-    return kind in _INTEGERS or kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL")
 
 
 def _check_rows(

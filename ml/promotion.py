@@ -1,5 +1,6 @@
 """The way back, and any other: a person makes a version the champion, and predictions follow in the same commit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +40,20 @@ def promote(exposure: Exposure, version_id: str, *, by: str, reason: str, say: S
         reason: Why; both are kept in ml.promotions.
 
     Raises:
-        PromotionError: There is no such version, it serves already, or it reads columns that the table has no more.
+        PromotionError: There is no such version, it serves already, or it was made for another question.
         ArtifactError: Its file is missing or was changed.
         LakeUnavailableError: The lake is not up.
     """
+    return _promote(exposure, lambda con: version_id, by, reason, say)
+
+
+def _promote(
+    exposure: Exposure, choose: Callable[[duckdb.DuckDBPyConnection], str], by: str, reason: str, say: Say
+) -> Promotion:
+    """Promote the version that is chosen under the lock, so that nobody changes the champion in between."""
     with catalog.lock(f"consume {exposure.name}", say=say) as confirm, lake.connect() as con:
         champion = registry.champion(con, exposure.name)
+        version_id = choose(con)
         version = registry.version(con, exposure.name, version_id)
         if version is None:
             raise PromotionError(
@@ -54,13 +63,8 @@ def promote(exposure: Exposure, version_id: str, *, by: str, reason: str, say: S
             raise PromotionError(f"Version {version_id} of {exposure.name} is the champion already.")
         estimator = registry.load(con, version)
         publication = ledger.newest_consumed(con, exposure)
-        if publication:
-            columns = {row[0] for row in con.execute(f"describe from {publication.table}").fetchall()}
-            if gone := [name for name in version.features if name not in columns]:
-                raise PromotionError(
-                    f"Version {version_id} of {exposure.name} learned from {', '.join(gone)}, which "
-                    f"{publication.publication_id} has no more. Promote a version that learned from its columns."
-                )
+        if publication and (why := registry.outdated(con, exposure, version, publication)):
+            raise PromotionError(f"Version {version_id} of {exposure.name} {why}. Promote one that can predict it.")
         with lake.transaction(con, by, f"{exposure.name} promote {version_id}", confirm):
             rows = serve(con, exposure, publication, version, estimator, by=by, reason=reason, say=say)
     before = champion.version_id if champion else None
@@ -99,14 +103,10 @@ def rollback(exposure: Exposure, *, by: str, reason: str, say: Say = print) -> P
         PromotionError: There was none before.
         ArtifactError, LakeUnavailableError: As `promote`.
     """
-    with lake.connect() as con:
-        before = _before(con, exposure)
-    if before is None:
-        raise PromotionError(f"Exposure {exposure.name} has no champion before this one to go back to.")
-    return promote(exposure, before, by=by, reason=reason, say=say)
+    return _promote(exposure, lambda con: _before(con, exposure), by, reason, say)
 
 
-def _before(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str | None:
+def _before(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str:
     row = con.execute(
         """
         select max_by(version_id, promotion)
@@ -117,7 +117,9 @@ def _before(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str | None:
         """,
         {"exposure": exposure.name},
     ).fetchone()
-    return row[0] if row else None
+    if row is None or row[0] is None:
+        raise PromotionError(f"Exposure {exposure.name} has no champion before this one to go back to.")
+    return str(row[0])
 
 
 def _listed(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str:

@@ -59,15 +59,23 @@ def version_id(judged_as: str, candidate: str) -> str:
 
 
 def champion(con: duckdb.DuckDBPyConnection, exposure_name: str, before: datetime | None = None) -> Version | None:
-    """The exposure's serving version, now or just before some moment; None before its first promotion."""
-    row = con.execute(
-        """
-        select max_by(version_id, promotion)
-        from lake.ml.promotions
-        where exposure = $exposure and ($before is null or promoted_at < $before)
-        """,
-        {"exposure": exposure_name, "before": before},
-    ).fetchone()
+    """The exposure's serving version, now or just before some moment; None before its first promotion.
+
+    Also None in a lake in which nothing was built yet.
+    """
+    try:
+        row = con.execute(
+            """
+            select max_by(version_id, promotion)
+            from lake.ml.promotions
+            where exposure = $exposure and ($before is null or promoted_at < $before)
+            """,
+            {"exposure": exposure_name, "before": before},
+        ).fetchone()
+    except duckdb.CatalogException as error:
+        if "promotions" not in str(error):
+            raise
+        return None
     return version(con, exposure_name, row[0]) if row and row[0] else None
 
 
@@ -88,12 +96,37 @@ def version(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str)
     )
 
 
-def defending(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version | None) -> Champion | None:
-    """The champion as the gate sees it; None before there is one."""
-    if version is None:
+def defending(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version | None, publication: Publication
+) -> Champion | None:
+    """The champion as the gate sees it; None before there is one, and where it was made for another question."""
+    if version is None or outdated(con, exposure, version, publication):
         return None
-    recipe = CandidateSpec.model_validate(version.parameters.get("recipe", version.candidate))
-    return Champion(recipe, metric(con, exposure.name, version, exposure.spec.split, "rmse"))
+    rmse = metric(con, exposure.name, version, exposure.spec.split, "rmse")
+    if rmse is None:  # the spec's split is another one, by which it was not judged
+        return None
+    return Champion(CandidateSpec.model_validate(version.parameters.get("recipe", version.candidate)), rmse)
+
+
+def outdated(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, publication: Publication
+) -> str | None:
+    """Why a version cannot predict what the spec asks for of these rows, to follow its name; None where it can."""
+    made_for = con.execute(
+        """
+        select json_extract_string(spec, '$.key'), json_extract_string(spec, '$.target')
+        from lake.ml.model_versions
+        where exposure = ? and version_id = ?
+        """,
+        [exposure.name, version.version_id],
+    ).fetchall()[0]
+    for field, then, now in zip(("key", "target"), made_for, (exposure.spec.key, exposure.spec.target), strict=True):
+        if then != now:
+            return f"was made for the {field} {then}, and the spec asks for {now}"
+    columns = {row[0] for row in con.execute(f"describe from {publication.table}").fetchall()}
+    if gone := [name for name in version.features if name not in columns]:
+        return f"learned from {', '.join(gone)}, which {publication.publication_id} has no more"
+    return None
 
 
 def origin(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> tuple[str, datetime]:
@@ -122,8 +155,11 @@ def metric(
     split: str,
     name: str,
     candidate: str | None = None,
-) -> float:
-    """A recorded held-out metric over all rows; of the version itself, or of another candidate judged beside it."""
+) -> float | None:
+    """A recorded held-out metric over all rows; of the version itself, or of another candidate judged beside it.
+
+    None where it was not judged by the split.
+    """
     row = con.execute(
         """
         select value from lake.ml.model_metrics
@@ -131,8 +167,7 @@ def metric(
         """,
         [exposure_name, version.version_id, candidate or version.candidate, split, name],
     ).fetchone()
-    assert row is not None, f"{version.version_id} was committed without its metric {name}"
-    return float(row[0])
+    return float(row[0]) if row else None
 
 
 def record(

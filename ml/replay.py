@@ -69,12 +69,13 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
         if publication is None:
             raise ReplayError(f"There is no publication {publication_id}: lake.ops.publications has those that are.")
         judged_as = publication.judged_as(exposure, code_version())
-        recorded = _recorded(con, exposure, publication)
+        recorded, recorded_as = _recorded(con, exposure, publication)
+        if recorded_as != judged_as:
+            raise ReplayError(_why_other(con, exposure, recorded))
         _, trained_at = registry.origin(con, exposure.name, recorded)
         champion = registry.champion(con, exposure.name, before=trained_at)
-        learned = learn(
-            con, exposure, publication, judged_as, registry.defending(con, exposure, champion), Stopwatch(say)
-        )
+        defending = registry.defending(con, exposure, champion, publication)
+        learned = learn(con, exposure, publication, judged_as, defending, Stopwatch(say))
         if learned.version.version_id != recorded:
             raise ReplayError(_why_other(con, exposure, recorded))
         with scoring.predicted(con, exposure, publication, learned.version, learned.estimator, say) as rows:
@@ -84,10 +85,11 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
     return Replay(publication, recorded, predicted, difference)
 
 
-def _recorded(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication) -> str:
+def _recorded(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication) -> tuple[str, str]:
+    """The version that came of a publication, and what it was judged as."""
     row = con.execute(
         """
-        select outcome, version_id from lake.ops.consumptions where exposure = ? and publication_id = ?
+        select outcome, version_id, judged_as from lake.ops.consumptions where exposure = ? and publication_id = ?
         """,
         [exposure.name, publication.publication_id],
     ).fetchone()
@@ -97,16 +99,16 @@ def _recorded(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: P
             f"{publication.publication_id} has no version of {exposure.name} to repeat: it is {outcome}. "
             "Name one that was trained, refreshed or unchanged."
         )
-    return str(row[1])
+    return row[1], row[2]
 
 
 def _why_other(con: duckdb.DuckDBPyConnection, exposure: Exposure, recorded: str) -> str:
     row = con.execute(
-        "select code, git_commit, spec from lake.ml.model_versions where exposure = ? and version_id = ?",
+        "select code, git_commit from lake.ml.model_versions where exposure = ? and version_id = ?",
         [exposure.name, recorded],
     ).fetchone()
     assert row is not None, f"consumption without version {recorded}"
-    code, commit, _ = row
+    code, commit = row
     if code != code_version():
         where = f" (git commit {commit})" if commit else ""
         return f"Version {recorded} was made by other code{where}: check that commit out, install its lock, and replay."

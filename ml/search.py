@@ -77,7 +77,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
         found = tuple(trials.best(recipe, tried[recipe.name]) for recipe in searched)
         watch.lap("search", "found " + "; ".join(f"{recipe.name}: {recipe.found}" for recipe in found))
         judged_as = _judged_as(publication, exposure, found)
-        defending = registry.defending(con, exposure, champion)
+        defending = registry.defending(con, exposure, champion, publication)
         learned = learning.compete(con, training, found, judged_as, defending, watch)
         wins = learned.verdict.promoted and not learned.refreshed
         with lake.transaction(con, by, f"{exposure.name} {publication.publication_id} searched", confirm):

@@ -57,5 +57,9 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
 
 
 def _known(con: duckdb.DuckDBPyConnection) -> str:
-    names = [row[0] for row in con.execute("select distinct exposure from lake.ml.promotions order by 1").fetchall()]
+    try:
+        found = con.execute("select distinct exposure from lake.ml.promotions order by 1").fetchall()
+    except duckdb.CatalogException:
+        return ", as nothing was built in this lake yet: start with `dbt build`"
+    names = [row[0] for row in found]
     return f"; those that have one: {', '.join(names)}" if names else ""

@@ -6,9 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ml.numeric import is_numeric
 
 # Columns that ml puts beside the published ones while it learns and predicts.
 TAKEN = ("prediction", "half", "sampled", "block")
@@ -25,19 +28,6 @@ TAKEN_BESIDE_KEY = (
     "fold",
     "actual",
     "predicted",
-)
-NUMERIC = (
-    "DOUBLE",
-    "FLOAT",
-    "REAL",
-    "DECIMAL",
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "INT",
-    "BIGINT",
-    "HUGEINT",
-    "BOOLEAN",
 )
 # What may change in a spec without anything being learned anew, in pydantic's words.
 NOT_LEARNING: dict[str, Any] = {
@@ -310,17 +300,29 @@ def _check(exposure: Exposure, where: str) -> None:
     if spec.split == "group" and spec.group is None:
         raise SpecError(f"{where}: meta.ml.split is 'group', but meta.ml.group names no column. {allowed}")
     for name in spec.map or ():
-        if not columns.get(name, "").startswith(NUMERIC):
+        if not is_numeric(columns.get(name, "")):
             found = f"{columns[name]}, not a number" if name in columns else "no column"
             raise SpecError(f"{where}: meta.ml.map names '{name}', which is {found}. {allowed}")
     for name in (*exposure.features, spec.target):
-        if not columns[name].startswith(NUMERIC):
+        if not is_numeric(columns[name]):
             raise SpecError(
                 f"{where}: column {name} of {exposure.relation} is {columns[name]}, not a number. "
                 "Features are the contract's columns less key, target and group: make it a number or take it out."
             )
+    own = _own_tables()
+    if spec.predictions in own or spec.predictions.startswith("heldout_"):
+        raise SpecError(
+            f"{where}: meta.ml.predictions is '{spec.predictions}', a table that ml keeps for itself. Name another; "
+            f"taken are {', '.join(sorted(own))}, and all that begin with heldout_."
+        )
     if not exposure.features:
         raise SpecError(f"{where}: {exposure.relation} has no column left to learn from. {allowed}")
+
+
+def _own_tables() -> set[str]:
+    """The tables of the schema ml that no exposure may take for its predictions."""
+    ddl = files("ml").joinpath("tables.sql").read_text()
+    return set(re.findall(r"create table if not exists lake\.ml\.(\w+)", ddl))
 
 
 def _shared_tables(found: list[Exposure]) -> list[str]:

@@ -18,7 +18,7 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
     for exposure in exposures:
         key = f'"{exposure.spec.key}" {exposure.columns[exposure.spec.key]} not null'
         made.append(
-            f"""create table if not exists lake.ml.{exposure.spec.predictions} (
+            f"""create table if not exists lake.ml."{exposure.spec.predictions}" (
     exposure varchar not null,
     publication_id varchar not null,
     {key},
@@ -30,7 +30,7 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
 )"""
         )
         made.append(
-            f"""create table if not exists lake.ml.{exposure.heldout} (
+            f"""create table if not exists lake.ml."{exposure.heldout}" (
     exposure varchar not null,
     version_id varchar not null,
     candidate varchar not null,
@@ -45,5 +45,5 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
         )
         # of a lake from before intervals were held out
         for end in ("lower", "upper"):
-            made.append(f"alter table lake.ml.{exposure.heldout} add column if not exists {end} double")
+            made.append(f'alter table lake.ml."{exposure.heldout}" add column if not exists {end} double')
     return list(dict.fromkeys(made))

@@ -85,7 +85,7 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
 
     Raises:
         RowsError: There are no rows, or fewer than folds, or fewer groups; a value is missing or not finite; the key
-            is missing or repeats.
+            is missing or repeats in the sample.
     """
     where = _where(exposure, publication)
     rows, relation, sample = _sampled(con, exposure, publication, say)
@@ -118,7 +118,12 @@ def _sampled(
     with following(con, say, "sampling", rows):
         try:
             sample = _sample(con, exposure, relation, rows)
-        except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
+        except (
+            duckdb.BinderException,
+            duckdb.CatalogException,
+            duckdb.ParserException,
+            duckdb.ConversionException,
+        ) as error:
             raise RowsError(f"{where}: meta.ml.slices or a feature cannot be read: {first_line(error)}.") from None
     _check_key(sample, exposure, where)
     return rows, relation, sample

@@ -24,7 +24,7 @@ class Facts:
     Attributes:
         version: Its row of ml.model_versions, `spec` and `parameters` as mappings.
         publication: The row of ops.publications that it learned from.
-        consumption: The row of ops.consumptions that made it: the gate's decision is its reason.
+        consumption: The row of ops.consumptions that made it, whose reason is the gate's; None if a search found it.
         promotions: Of this version, in order: by whom, why, from when, until when another followed.
         metrics: Of all that were judged for it.
         drift: Of its own publication against the champion before it, and of later ones against it; newest last.
@@ -34,7 +34,7 @@ class Facts:
     exposure: Exposure
     version: dict[str, Any]
     publication: dict[str, Any]
-    consumption: dict[str, Any]
+    consumption: dict[str, Any] | None
     promotions: tuple[dict[str, Any], ...]
     metrics: pd.DataFrame
     drift: pd.DataFrame
@@ -99,15 +99,14 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str) ->
     version = _row(con, "from lake.ml.model_versions where exposure = $exposure and version_id = $version", ours)
     version = {**version, **{name: json.loads(version[name]) for name in ("spec", "parameters")}}
     learned_from = {"publication": version["publication_id"]}
+    made = {**ours, **learned_from}
     of_version = "where exposure = $exposure and version_id = $version"
     return Facts(
         exposure=exposure,
         version=version,
         publication=_row(con, "from lake.ops.publications where publication_id = $publication", learned_from),
-        consumption=_row(
-            con,
-            "from lake.ops.consumptions where exposure = $exposure and publication_id = $publication",
-            {"exposure": exposure.name, **learned_from},
+        consumption=next(
+            iter(_rows(con, f"from lake.ops.consumptions {of_version} and publication_id = $publication", made)), None
         ),
         promotions=_rows(
             con,
@@ -131,7 +130,7 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str) ->
             where exposure = $exposure and (version_id = $version or publication_id = $publication)
             order by measured_at, column_name
             """,
-            {**ours, **learned_from},
+            made,
         ).df(),
         importance=con.execute(
             f"select {IMPORTANCE} from lake.ml.feature_importance {of_version} order by importance_mean desc, feature",

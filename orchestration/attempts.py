@@ -72,5 +72,14 @@ def decide(publication_id: str, runs: Sequence[Run], now: float) -> Start | Wait
 
 
 def pause(failures: int) -> float:
-    """Seconds to wait after so many failures."""
-    return float(os.environ.get("TRACT_RETRY_SECONDS", PAUSE_SECONDS)) * PAUSE_GROWTH ** (failures - 1)
+    """Seconds to wait after so many failures.
+
+    Raises:
+        ValueError: TRACT_RETRY_SECONDS is no number.
+    """
+    said = os.environ.get("TRACT_RETRY_SECONDS", str(PAUSE_SECONDS))
+    try:
+        first = float(said)
+    except ValueError:
+        raise ValueError(f"TRACT_RETRY_SECONDS is {said!r}. It must be a number of seconds, such as 15.") from None
+    return first * PAUSE_GROWTH ** (failures - 1)

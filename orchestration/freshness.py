@@ -29,7 +29,7 @@ def judge(exposure: Exposure, published_at: datetime | None, now: datetime) -> F
         return None
     allowed = timedelta(hours=exposure.spec.fresh_within_hours)
     age = now - published_at
-    told = f"{exposure.relation} was published at {published_at:%Y-%m-%d %H:%M} UTC"
+    told = f"{exposure.relation} was published at {published_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if age <= allowed:
         return Finding(True, f"{told}; the next is due within {exposure.spec.fresh_within_hours:g} hours of it")
     return Finding(

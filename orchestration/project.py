@@ -51,10 +51,14 @@ def _sources() -> Iterator[Path]:
             yield path
 
 
-def _settings() -> dict[str, str | None]:
-    """The environment variables that the project asks for, by name."""
-    asked = {name for source in _sources() for name in re.findall(r"env_var\(['\"](\w+)", source.read_text())}
-    return {name: os.environ.get(name) for name in asked}
+def _settings() -> dict[str, Any]:
+    """What a manifest depends on beside the files' contents: their names, and the environment variables asked for."""
+    sources = sorted(_sources())
+    asked = {name for source in sources for name in re.findall(r"env_var\(['\"](\w+)", source.read_text())}
+    return {
+        "files": [str(source.relative_to(ROOT)) for source in sources],
+        "environment": {name: os.environ.get(name) for name in asked},
+    }
 
 
 def _parse() -> None:

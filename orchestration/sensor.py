@@ -9,6 +9,7 @@ import duckdb
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from ml import lake, ledger
+from ml.catalog import LockTimeoutError
 from ml.ledger import Publication
 from ml.spec import Exposure
 from orchestration.attempts import GiveUp, Run, Start, decide
@@ -61,10 +62,12 @@ def _tick(
     snapshot = str(row[0])
     if context.cursor == snapshot:
         return dg.SensorResult(skip_reason=f"Nothing was committed since snapshot {snapshot}.", cursor=snapshot)
-    said, requests, events, settled = [], [], [], True
+    said, requests, settled = [], [], True
+    events: dict[str, dg.AssetMaterialization] = {}  # by publication: two exposures may learn from one table
     for exposure in exposures:
         waiting = ledger.pending(con, exposure)
-        events += [_event(features[p.relation], p) for p in waiting if _is_news(context, features[p.relation], p)]
+        news = [p for p in waiting if _is_news(context, features[p.relation], p)]
+        events |= {p.publication_id: _event(features[p.relation], p) for p in news}
         if not waiting:
             said.append(f"{exposure.name}: every publication of {exposure.relation} is consumed.")
             continue
@@ -78,15 +81,18 @@ def _tick(
             )
             requests.append(_request(exposure, newest, decision.number))
         elif isinstance(decision, GiveUp):
-            said.append(f"{exposure.name}: gives up {newest.publication_id}: {decision.reason}.")
-            ledger.give_up(exposure, newest.publication_id, decision.reason)
+            try:
+                ledger.give_up(exposure, newest.publication_id, decision.reason)
+                said.append(f"{exposure.name}: gives up {newest.publication_id}: {decision.reason}.")
+            except LockTimeoutError as error:  # a tick that waited for a search would hold up every exposure
+                said.append(f"{exposure.name}: would give up {newest.publication_id}. {error}")
         else:
             said.append(f"{exposure.name}: {newest.publication_id} waits: {decision.why}.")
     for sentence in said:
         context.log.info(sentence)
     return dg.SensorResult(
         run_requests=requests,
-        asset_events=events,
+        asset_events=list(events.values()),
         skip_reason=None if requests else " ".join(said),
         # While a publication waits, the next tick looks again, though nothing new was committed.
         cursor=snapshot if settled else None,

@@ -58,7 +58,8 @@ def promotion_job(exposure: Exposure) -> dg.JobDefinition:
             else:
                 done = promotion.rollback(exposure, by=by, reason=config.reason, say=context.log.info)
         context.add_output_metadata({name: str(value) for name, value in vars(done).items()})
-        tracking.mirror(exposure, say=context.log.info)  # after the commit: MLflow's alias follows
+        with told():
+            tracking.mirror(exposure, say=context.log.info)  # after the commit: MLflow's alias follows
 
     @dg.job(
         name=f"promote_{exposure.name}",

@@ -26,8 +26,8 @@ Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
 def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("TRACT_") and name != STACK]:
         del os.environ[name]  # nobody's own lake is touched
-    os.environ.pop("HOUSING_SOURCE", None)
-    os.environ.pop("HOUSING_NEW_REGION", None)
+    for name in ("HOUSING_SOURCE", "HOUSING_NEW_REGION", "MLFLOW_TRACKING_URI"):
+        os.environ.pop(name, None)
     os.environ["HOUSING_CANDIDATES"] = "ridge"  # learns in a second; the other has tests of its own
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
     if not hasattr(config, "workerinput"):

@@ -3,8 +3,7 @@
 On the lake's newest published features (`make run` first). Filling in: five random 80/20 splits, seeds 0 to 4;
 whatever is searched is searched on the 80 alone, by the product's own search. A new region: five deals of the groups to
 five folds, every fold held out once, nothing searched. Each contender and seed is a process of its own, one after the
-other.
-Writes docs/leaderboard.json and docs/leaderboard.md.
+other. Writes docs/leaderboard.json and docs/leaderboard.md; `--only` measures one question again, and keeps the other.
 """
 
 import argparse
@@ -12,14 +11,13 @@ import json
 import statistics
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import root_mean_squared_error
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -73,10 +71,9 @@ RANDOM = ("ours", "catboost", "gradient_boosting", "ridge")
 GROUP = ("ours", "neighbours", "catboost", "gradient_boosting", "ridge")
 
 
-def published(relation: str, seed: int) -> TrainingSet:
-    """The newest publication of a table, as the exposure that learns from it reads it, dealt by a seed."""
+def published(relation: str) -> TrainingSet:
+    """The newest publication of a table, as the exposure that learns from it reads it."""
     (exposure,) = [exposure for exposure in exposures(manifest()) if exposure.relation == relation]
-    exposure = replace(exposure, spec=exposure.spec.model_copy(update={"seed": seed}))
     with lake.connect() as con:
         newest = con.execute(
             "select max_by(publication_id, snapshot_id) from lake.ops.publications where relation = ?", [relation]
@@ -100,7 +97,7 @@ def recipes(exposure: Exposure) -> dict[str, CandidateSpec]:
 
 def fill_in(contender: str, seed: int, seconds: float) -> dict[str, Any]:
     """One contender on one random split: the error on the 20 %, and what searching and fitting took."""
-    training = published("features.housing_features", 0)
+    training = published("features.housing_features")
     features, target = training.features, training.target.to_numpy()
     features = features[EIGHT] if contender in RAW else features
     known, asked, y, actual = train_test_split(features, target, test_size=0.2, random_state=seed)
@@ -125,18 +122,18 @@ def fill_in(contender: str, seed: int, seconds: float) -> dict[str, Any]:
 def new_region(contender: str, seed: int, found: dict[str, Any]) -> dict[str, Any]:
     """One contender on one deal of the groups: the error over all held-out folds, and what it took."""
     relation = "features.housing_features_with_surroundings" if contender == "ours" else "features.housing_features"
-    training = published(relation, seed)
-    features, target, fold = training.features, training.target.to_numpy(), training.fold("group")
+    training = published(relation)
+    features, target = training.features, training.target.to_numpy()
     features = features[EIGHT] if contender in RAW else features
     recipe = recipes(training.exposure)[contender].model_copy(update={"found": found})
+    folds = GroupKFold(5, shuffle=True, random_state=seed)
     began, predicted = time.perf_counter(), np.empty(len(target))
     with threadpool_limits(limits=1):
-        for number in np.unique(fold):
-            held = fold == number
-            made = candidates.estimator(recipe, 0).fit(features[~held], target[~held])
-            predicted[held] = made.predict(features[held])
+        for known, asked in folds.split(features, groups=training.blocks):
+            made = candidates.estimator(recipe, 0).fit(features.iloc[known], target[known])
+            predicted[asked] = made.predict(features.iloc[asked])
     rmse = float(root_mean_squared_error(target, predicted)) / UNIT
-    return {"rmse": rmse, "seconds": {"fit": (time.perf_counter() - began) / len(np.unique(fold))}}
+    return {"rmse": rmse, "seconds": {"fit": (time.perf_counter() - began) / folds.get_n_splits()}}
 
 
 def line(title: str, runs: list[dict[str, Any]]) -> str:
@@ -194,28 +191,31 @@ def page(found: dict[str, dict[str, list[dict[str, Any]]]], machine: dict[str, A
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=180.0, help="budget of each search")
+    parser.add_argument("--only", choices=["fill in", "new region"], help="the question to measure; both, if not said")
     parser.add_argument("question", nargs="?", help="what one process answers, from its standard input")
     asked = parser.parse_args()
     if asked.question:
         answer = {"fill in": fill_in, "new region": new_region}[asked.question]
         print(json.dumps(answer(**json.load(sys.stdin))))
         return
+    docs = Path(__file__).resolve().parents[2] / "docs"
     found: dict[str, dict[str, list[dict[str, Any]]]] = {"fill in": {}, "new region": {}}
+    if asked.only:
+        found = {**json.loads((docs / "leaderboard.json").read_text())["found"], asked.only: {}}
 
     def run(question: str, contender: str, **told: Any) -> None:
         done, _, peak = measured("tests.bench.leaderboard", question, {"contender": contender, **told})
         found[question].setdefault(contender, []).append({**done, "peak_bytes": peak})
         print(f"  {question:10} {contender:18} seed {told['seed']}: {done['rmse']:.4f}", flush=True)
 
-    for contender in RANDOM:
+    for contender in RANDOM if asked.only != "new region" else ():
         for seed in SEEDS:
             run("fill in", contender, seed=seed, seconds=asked.seconds)
-    for contender in GROUP:
+    for contender in GROUP if asked.only != "fill in" else ():
         for seed in SEEDS:
             best = found["fill in"]["catboost"][seed]["found"] if contender == "catboost" else {}
             run("new region", contender, seed=seed, found=best)
     machine = facts("scikit-learn", "catboost", "duckdb", "numpy")
-    docs = Path(__file__).resolve().parents[2] / "docs"
     (docs / "leaderboard.json").write_text(json.dumps({"machine": machine, "found": found}, indent=1) + "\n")
     (docs / "leaderboard.md").write_text(page(found, machine, asked.seconds))
     print((docs / "leaderboard.md").read_text())

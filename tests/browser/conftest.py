@@ -1,6 +1,5 @@
 """A lake with Dagster on it and a browser before it; skipped where there is no browser."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,7 @@ from tests.faults.warehouse import Warehouse
 if TYPE_CHECKING:
     from tests.browser.ui import Ui
 
-# Where the pictures of what was seen are kept: .ci/run keeps them as artifacts.
-SHOTS = Path(os.environ.get("TRACT_SCREENSHOTS", ROOT / ".ci" / "artifacts"))
+SHOTS = ROOT / ".ci" / "artifacts"  # where the pictures of what was seen are kept
 
 
 @pytest.fixture(scope="package")

@@ -66,6 +66,8 @@ def main(directory: Path) -> int:
 
 
 if __name__ == "__main__":
+    for name in [name for name in os.environ if name.startswith(("TRACT_", "HOUSING_", "MLFLOW_"))]:
+        del os.environ[name]  # nobody's own lake is touched
     with tempfile.TemporaryDirectory(prefix="tract-pictures-") as made:
         os.environ["TRACT_HOME"] = made
         sys.exit(main(Path(sys.argv[1])))

@@ -54,7 +54,7 @@ def test_every_reader_in_python_reads_what_stands_in_the_lake(entered: Path, rea
     )
     for name in ("features", "before"):
         assert (len(read[name]), read[name]["median_house_value"].sum()) == (count, pytest.approx(value, rel=1e-12))
-    (first,) = numbers(entered, "select min(snapshot_id) from lake.ops.publications")
+    (first,) = numbers(entered, "select min(snapshot_id) from lake.ml.model_versions")
     assert read["snapshot"] == first
     assert isinstance(read["valuations"], pl.DataFrame)
     assert read["valuations"]["predicted_value"].sum() == pytest.approx(predicted, rel=1e-12)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from ml import consumption, promotion, registry
+from ml import card, consumption, promotion, registry, version_facts
 from ml.search import SearchError, search
 from ml.spec import CandidateSpec, Exposure, SearchSpec
 from tests.ml.conftest import Publish
@@ -55,6 +55,13 @@ def test_what_is_found_wins_serves_and_is_refreshed_with_new_rows(
         [exposure.name, first, champion.version_id],
     ).fetchall()
     assert predicted == [(400,)]
+    # what came of the publication itself is another version's story
+    facts = version_facts.read(con, exposure, champion.version_id)
+    told = card.to_html(facts, [])
+    assert facts.consumption is None
+    assert "A search found it, and the gate let it through" in told
+    assert done.reason.partition(":")[0] in told
+    assert "did not let it through" not in told
 
     publish(0.2)
     again = consumption.consume(exposure, say=silent)
