@@ -91,7 +91,7 @@ def _build(
                     yield event
     except DagsterDbtCliRuntimeError as error:
         # its message begins with the command; a person needs what went wrong, and finds the rest below
-        raise dg.Failure(failure(_results(invocation), str(error)), {"dbt": str(error)}) from None
+        raise dg.Failure(failure(_results(invocation), str(error)), {"dbt": _plain(str(error))}) from None
 
 
 def built_by(run_id: str) -> str:
@@ -116,8 +116,13 @@ def failure(results: Sequence[Mapping[str, Any]], message: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    words = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+    words = " ".join(_plain(text).split())
     return words if len(words) <= LENGTH else f"{words[:LENGTH]}…"
+
+
+def _plain(text: str) -> str:
+    """Without the colours that dbt gives to terminals."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def _results(invocation: DbtCliInvocation) -> Sequence[Mapping[str, Any]]:
