@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 from PIL import Image
 
 from ml.judging import ALL
@@ -304,6 +304,7 @@ def _colour_bar(figure: Figure, axes: Axes, cells: object, label: str, extend: s
     bar.set_label(label, fontsize=9, color=INK)
     bar.ax.tick_params(labelsize=8.5, colors=INK, length=3)
     bar.outline.set_visible(False)
+    bar.minorformatter = LogFormatter()  # of counts below ten, the ticks between the powers too, as numbers
 
 
 def _drawn(figure: Figure, name: str) -> Picture:
