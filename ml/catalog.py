@@ -57,7 +57,7 @@ def connect(owner: str) -> Connection:
     Raises:
         LakeUnavailableError: Postgres does not answer.
     """
-    parameters: dict[str, Any] = {**secret(), "application_name": owner[:NAME_BYTES], "connect_timeout": 5}
+    parameters: dict[str, Any] = {**secret(), "application_name": owner[:NAME_BYTES]}
     try:
         con: Connection = psycopg2.connect(**parameters, async_=True)
         wait_select(con)

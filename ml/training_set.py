@@ -34,7 +34,6 @@ class TrainingSet:
     """What is learned from one publication.
 
     Attributes:
-        relation: A table expression over the published snapshot: its columns, and a column a split for the fold.
         moments: By split and fold, the sums of `[features..., target]` of all rows.
         sample: The key, the features and the target as float64, the folds, the block and the slices, in the order of
             the key: all rows, or about `spec.max_rows` of them.
@@ -42,7 +41,6 @@ class TrainingSet:
 
     exposure: Exposure
     publication: Publication
-    relation: str
     moments: Mapping[str, Mapping[int, Moments]]
     sample: pd.DataFrame
 
@@ -91,7 +89,7 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
     rows, relation, sample = _sampled(con, exposure, publication, say)
     with following(con, say, "summing", rows):
         moments = _moments(con, exposure, relation, where)
-    return TrainingSet(exposure, publication, relation, moments, sample)
+    return TrainingSet(exposure, publication, moments, sample)
 
 
 def read_sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> pd.DataFrame:

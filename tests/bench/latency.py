@@ -102,16 +102,18 @@ def main() -> None:
     os.environ["TRACT_DAGSTER_URL"] = dagster.environment(home)["TRACT_DAGSTER_URL"]
     instance = dg.DagsterInstance.from_config(str(home / "dagster"))
     measured = []
-    with tempfile.TemporaryDirectory() as directory:
-        for number in range(BUILDS):
-            source = Path(directory) / f"less-{number}.parquet"
-            rows = california_housing.fetch().drop(index=(int(time.time()) + number) % 20_000)
-            duckdb.from_df(rows).write_parquet(str(source))
-            publication = build(source)
-            measured.append(stages(instance, publication))
-            ended(instance, publication)
-            sys.stdout.write(f"{publication}: {measured[-1]['in all']:.1f} s\n")
-    ended(instance, build(None))
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            for number in range(BUILDS):
+                source = Path(directory) / f"less-{number}.parquet"
+                rows = california_housing.fetch().drop(index=(int(time.time()) + number) % 20_000)
+                duckdb.from_df(rows).write_parquet(str(source))
+                publication = build(source)
+                measured.append(stages(instance, publication))
+                ended(instance, publication)
+                sys.stdout.write(f"{publication}: {measured[-1]['in all']:.1f} s\n")
+    finally:
+        ended(instance, build(None))  # the lake has all rows again, whatever happened
     sys.stdout.write(f"\n| stage | median of {BUILDS}, s | smallest | largest |\n|---|---|---|---|\n")
     for name in measured[-1]:
         values = [stage.get(name, 0.0) for stage in measured]

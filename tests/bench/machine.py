@@ -40,14 +40,14 @@ def measured(module: str, name: str, told: dict[str, Any]) -> tuple[dict[str, An
 
 
 def _watch(root: psutil.Process, peak: list[int]) -> None:
-    while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
-        total = 0
-        with suppress(psutil.NoSuchProcess):
+    with suppress(psutil.NoSuchProcess):  # it has ended, which its status is the first to tell
+        while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
+            total = 0
             for process in [root, *root.children(recursive=True)]:
                 with suppress(psutil.NoSuchProcess):
                     total += process.memory_info().rss
-        peak[0] = max(peak[0], total)
-        time.sleep(0.02)
+            peak[0] = max(peak[0], total)
+            time.sleep(0.02)
 
 
 def facts(*packages: str) -> dict[str, Any]:
