@@ -51,18 +51,18 @@ final as (
         measured.slice,
         versions.candidate,
         versions.publication_id,
+        versions.trained_at,
         cast(measured.of_metric['rows'] as bigint) as row_count,
+        cast(json_extract_string(versions.spec, '$.level') as double) as asked_coverage,
         measured.of_metric['rmse'] as rmse,
         measured.of_metric['mae'] as mae,
         measured.of_metric['median_absolute_error'] as median_absolute_error,
         measured.of_metric['p90_absolute_error'] as p90_absolute_error,
         measured.of_metric['r2'] as r2,
         measured.of_metric['coverage'] as coverage,
-        cast(json_extract_string(versions.spec, '$.level') as double) as asked_coverage,
         measured.of_metric['mean_width'] as mean_width,
         measured.split = json_extract_string(versions.spec, '$.split') as is_decisive,
-        champions.version_id is not null as is_champion,
-        versions.trained_at
+        champions.version_id is not null as is_champion
     from versions
     inner join measured
         on
