@@ -90,8 +90,8 @@ lint: install  ## Check style, types, SQL, and that dbt's models and macros are 
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project
-	@$(BIN)/dbt --quiet --warn-error parse --target-path target/lint
+	@HOUSING_NEW_REGION=true $(BIN)/sqlfluff lint --disable-progress-bar dbt_project
+	@HOUSING_NEW_REGION=true $(BIN)/dbt --quiet --warn-error parse --target-path target/lint
 	@$(BIN)/dbt-score lint --manifest target/lint/manifest.json --fail-project-under 9.0
 
 hooks: install  ## Run ruff, mypy and sqlfluff before each commit

@@ -7,7 +7,7 @@ housing_features as (
 ),
 
 -- the shore from Mexico to Oregon, drawn by hand through capes and bays as an atlas has them: good to a few km
-coast (step, latitude, longitude) as (
+coast (place_number, latitude, longitude) as (
 
     values
     (1, 32.53, -117.12), (2, 32.67, -117.24), (3, 32.85, -117.28), (4, 33.20, -117.39), (5, 33.46, -117.70),
@@ -24,12 +24,12 @@ coast (step, latitude, longitude) as (
 stretches as (
 
     select
-        starts.latitude as from_latitude,
-        starts.longitude as from_longitude,
-        ends.latitude as to_latitude,
-        ends.longitude as to_longitude
-    from coast as starts
-    inner join coast as ends on starts.step + 1 = ends.step
+        coast.latitude as from_latitude,
+        coast.longitude as from_longitude,
+        next_place.latitude as to_latitude,
+        next_place.longitude as to_longitude
+    from coast
+    inner join coast as next_place on coast.place_number + 1 = next_place.place_number
 
 ),
 
@@ -52,10 +52,14 @@ approached as (
 
     select
         *,
-        greatest(0, least(1,
-            -(from_east * along_east + from_north * along_north)
-            / (along_east * along_east + along_north * along_north)
-        )) as share
+        greatest(
+            0,
+            least(
+                1,
+                -(from_east * along_east + from_north * along_north)
+                / (along_east * along_east + along_north * along_north)
+            )
+        ) as part
     from seen
 
 ),
@@ -64,7 +68,7 @@ final as (
 
     select
         block_group_id,
-        min({{ length_of('from_east + share * along_east', 'from_north + share * along_north') }}) as km_to_coast
+        min({{ length_of('from_east + part * along_east', 'from_north + part * along_north') }}) as km_to_coast
     from approached
     group by block_group_id
 
