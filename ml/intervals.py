@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.moments import Moments, literal, quoted, total
-from ml.ridge import fit_moments
+from ml.spectrum import Spectrum
 
 Vector = npt.NDArray[np.float64]
 Folds = npt.NDArray[np.int64]
@@ -91,55 +91,9 @@ def held_out(features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Fo
     """Half widths of held-out rows, shape (rows,), each by a spread learned without the row's fold; else as `fit`."""
     errors = _HeldOut.of(features, predicted, actual, fold)
     widths = np.empty(len(predicted))
-    for number in errors.moments:
-        held = fold == number
-        widths[held] = errors.spread(level, number).half_width(features[held], predicted[held])
+    for number, part in errors.parts.items():
+        widths[fold == number] = errors.spread(level, number).half_width(part.features, part.predicted)
     return widths
-
-
-@dataclass(frozen=True, eq=False)
-class _HeldOut:
-    """Errors of held-out predictions, and by fold the sums of `[features..., prediction, error]`."""
-
-    features: pd.DataFrame
-    predicted: Vector
-    errors: Vector
-    fold: Folds
-    moments: Mapping[int, Moments]
-
-    @classmethod
-    def of(cls, features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds) -> "_HeldOut":
-        errors = np.abs(actual - predicted)
-        columns = np.column_stack([features, predicted, errors])
-        moments = {int(number): Moments.of(columns[fold == number]) for number in np.unique(fold)}
-        return cls(features, predicted, errors, fold, moments)
-
-    def spread(self, level: float, *without: int) -> Spread:
-        """Learned without some folds."""
-        rest = [number for number in self.moments if number not in without]
-        scores = []
-        for number in rest:
-            held = self.fold == number
-            # of two folds, none is left to learn the size from when one is scored and one held out
-            expected = self._expected(*without, number) if len(rest) > 1 else self._expected(*without)
-            scores.append(self.errors[held] / expected.half_width(self.features[held], self.predicted[held]))
-        return replace(self._expected(*without), quantile=conformal_quantile(np.concatenate(scores), level))
-
-    def _expected(self, *without: int) -> Spread:
-        """The expected size of an error, as a spread whose quantile is 1."""
-        moments = total(part for number, part in self.moments.items() if number not in without)
-        names = [*map(str, self.features.columns), PREDICTION]
-        pipeline = fit_moments(moments, 1.0, names)
-        slopes = pipeline[-1].coef_ / pipeline[0].scale_
-        mean = float(moments.mean[-1])
-        return Spread(
-            quantile=1.0,
-            intercept=float(pipeline[-1].intercept_ - slopes @ pipeline[0].mean_),
-            slopes=dict(zip(names, slopes.tolist(), strict=True)),
-            # with no error at all, any width above zero will do
-            least=max(LEAST * mean, float(np.finfo(np.float64).tiny)),
-            most=max(MOST * mean, float(np.finfo(np.float64).tiny)),
-        )
 
 
 def conformal_quantile(scores: Sequence[float] | Vector, level: float) -> float:
@@ -149,3 +103,58 @@ def conformal_quantile(scores: Sequence[float] | Vector, level: float) -> float:
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
     return float(ordered[min(math.ceil((len(ordered) + 1) * level), len(ordered)) - 1])
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The held-out predictions of one fold, and the sums of `[features..., prediction, error]`."""
+
+    features: pd.DataFrame
+    predicted: Vector
+    errors: Vector
+    moments: Moments
+
+    @classmethod
+    def of(cls, features: pd.DataFrame, predicted: Vector, actual: Vector) -> "_Part":
+        errors = np.abs(actual - predicted)
+        return cls(features, predicted, errors, Moments.of(np.column_stack([features, predicted, errors])))
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """Held-out predictions by fold."""
+
+    parts: Mapping[int, _Part]
+
+    @classmethod
+    def of(cls, features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds) -> "_HeldOut":
+        rows = {int(number): fold == number for number in np.unique(fold)}
+        return cls({number: _Part.of(features[held], predicted[held], actual[held]) for number, held in rows.items()})
+
+    def spread(self, level: float, *without: int) -> Spread:
+        """Learned without some folds."""
+        rest = [number for number in self.parts if number not in without]
+        scores = []
+        for number in rest:
+            # of two folds, none is left to learn the size from when one is scored and one held out
+            expected = self._expected(*without, number) if len(rest) > 1 else self._expected(*without)
+            part = self.parts[number]
+            scores.append(part.errors / expected.half_width(part.features, part.predicted))
+        return replace(self._expected(*without), quantile=conformal_quantile(np.concatenate(scores), level))
+
+    def _expected(self, *without: int) -> Spread:
+        """The expected size of an error, ridge on the columns with penalty 1, as a spread whose quantile is 1."""
+        kept = {number: part for number, part in self.parts.items() if number not in without}
+        moments = total(part.moments for part in kept.values())
+        names = [*map(str, next(iter(kept.values())).features.columns), PREDICTION]
+        spectrum = Spectrum(moments)
+        slopes = spectrum.coefficients(np.ones(1))[0] / spectrum.scale
+        mean = float(moments.mean[-1])
+        return Spread(
+            quantile=1.0,
+            intercept=float(mean - slopes @ spectrum.mean),
+            slopes=dict(zip(names, slopes.tolist(), strict=True)),
+            # with no error at all, any width above zero will do
+            least=max(LEAST * mean, float(np.finfo(np.float64).tiny)),
+            most=max(MOST * mean, float(np.finfo(np.float64).tiny)),
+        )
