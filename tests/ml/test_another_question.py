@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import duckdb
+import pytest
+from sklearn.linear_model import Ridge
 
 from ml import checks, consumption, registry
 from ml.consumption import Consumption
-from ml.spec import Exposure
+from ml.spec import CandidateSpec, Exposure
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -89,3 +91,25 @@ def test_a_champion_that_cannot_be_read_does_not_keep_its_follower_out(
     assert made.champion_id == made.version_id != champion.version_id
     assert any(f"drift is not measured: Artifact {champion.artifact.uri} has sha256 " in line for line in said)
     assert con.execute("select count(*) from lake.ml.drift").fetchall() == [(0,)]
+
+
+def fleeting() -> Ridge:
+    """A recipe that the next version of the code has no more."""
+    return Ridge()
+
+
+def test_a_champion_whose_recipe_is_gone_does_not_keep_others_out(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = CandidateSpec(name="fleeting", estimator=f"{__name__}.fleeting")
+    publish(0.1)
+    first = consume(replace(exposure, spec=exposure.spec.model_copy(update={"candidates": (recipe,)})))
+    assert first.champion_id == first.version_id
+    monkeypatch.delattr(f"{__name__}.fleeting")
+    publish(0.2)
+    said: list[str] = []
+    made = consumption.consume(exposure, say=said.append)
+    assert made is not None
+    assert (made.outcome, made.champion_id) == ("trained", made.version_id)
+    assert made.reason.startswith("first model, better than the mean predictor: ")
+    assert any("The champion's recipe competes no more: candidate fleeting: " in line for line in said)
