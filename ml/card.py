@@ -239,7 +239,7 @@ def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
     """The card, one self-contained file; the same facts and pictures give the same text."""
     version, metrics = facts.version, facts.metrics
     parameters = {name: value for name, value in version["parameters"].items() if name not in NOT_PARAMETERS}
-    recipe = version["parameters"].get("recipe", {})
+    recipe = registry.recipe(facts.candidate, version["parameters"])
     judged = metrics[metrics["candidate"] == facts.candidate]
     splits = sorted(set(judged["split"]), key=lambda split: split != facts.split)
     return _template().render(
@@ -249,8 +249,8 @@ def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
         spec=version["spec"],
         publication=facts.publication,
         consumption=facts.consumption,
-        estimator=recipe.get("estimator"),
-        parameters={**recipe.get("parameters", {}), **recipe.get("found", {}), **parameters},
+        estimator=recipe.estimator,
+        parameters={**recipe.chosen, **parameters},
         promotions=facts.promotions,
         headings=[heading for heading, _ in COLUMNS.values()],
         splits=[(split, _table(metrics[metrics["split"] == split], "candidate", facts.candidate)) for split in splits],

@@ -105,7 +105,12 @@ def defending(
     rmse = metric(con, exposure.name, version, exposure.spec.split, "rmse")
     if rmse is None:  # the spec's split is another one, by which it was not judged
         return None
-    return Champion(CandidateSpec.model_validate(version.parameters.get("recipe", version.candidate)), rmse)
+    return Champion(recipe(version.candidate, version.parameters), rmse)
+
+
+def recipe(candidate: str, parameters: Mapping[str, Any]) -> CandidateSpec:
+    """The candidate as it was asked for, from a version's name of it and its parameters."""
+    return CandidateSpec.model_validate(parameters.get("recipe", candidate))
 
 
 def outdated(

@@ -252,13 +252,12 @@ def _facts(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version)
 def _params(version: Version, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for and what fitting chose."""
     chosen = {name: value for name, value in version.parameters.items() if name not in ("spread", "recipe")}
-    recipe = version.parameters.get("recipe", {})
-    called_with = {**recipe.get("parameters", {}), **recipe.get("found", {})}
+    recipe = registry.recipe(version.candidate, version.parameters)
     return {
         "candidate": version.candidate,
         "features": ", ".join(version.features),
         **chosen,
-        **{f"recipe.{name}": value for name, value in called_with.items()},
+        **{f"recipe.{name}": value for name, value in recipe.chosen.items()},
         **{f"spec.{name}": value for name, value in json.loads(facts["spec"]).items()},
     }
 
