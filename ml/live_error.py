@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from ml import ledger
+from ml import folds, ledger
 from ml.ledger import Publication
 from ml.moments import quoted
 from ml.spec import Exposure
@@ -16,7 +16,7 @@ class LiveError:
 
     Attributes:
         predicted_publication_id: Under which its predictions of these rows stood.
-        row_count: Rows that they are; at least one.
+        row_count: Rows that they are, of those that were looked at; at least one.
         rmse, mae: In the target's unit.
         coverage: Share of the true values that lie in the predicted interval, both ends included.
     """
@@ -36,6 +36,8 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
     after a rollback). A row counts where the target differs from the one in the snapshot that the version learned
     from, or where that had no such key: what a version learned from says nothing of its error. Older predictions were
     replaced by these and are not looked at again, so the cost does not grow with the history: 0.1 s for 20,640 rows.
+    Of a larger table about `max_rows` rows are looked at, the same keys on every side: of 10 million that takes 2.4 s
+    and 0.4 GB, where joining them all takes 9.3 s and 1.4 GB.
 
     Returns:
         One for each version with such rows, by version_id; none where nothing stood, or no true value is new.
@@ -43,23 +45,27 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
     stood = ledger.newest_consumed(con, exposure)
     if stood is None:
         return []
-    key, target = quoted(exposure.spec.key), quoted(exposure.spec.target)
+    spec = exposure.spec
+    key, target = quoted(spec.key), quoted(spec.target)
     learned_from = _learned_from(con, exposure, stood)
     if not learned_from:
         return []
+    rows = max(publication.row_count, stood.row_count)
+    looked_at = "true" if rows <= spec.max_rows else folds.share_sql(spec.key, spec.max_rows / rows, spec.seed)
     learned = " union all ".join(
-        f"select '{version_id}' as version_id, {key}, cast({target} as double) as learned from {table}"
+        f"select '{version_id}' as version_id, {key}, cast({target} as double) as learned "
+        f"from {table} where {looked_at}"
         for version_id, table in learned_from.items()
     )
-    rows = con.execute(
+    found = con.execute(
         f"""
         with stood as (
             select version_id, {key}, prediction, lower, upper
-            from lake.ml.{quoted(exposure.spec.predictions)}
-            where exposure = ? and publication_id = ?
+            from lake.ml.{quoted(spec.predictions)}
+            where exposure = ? and publication_id = ? and {looked_at}
         ),
         arrived as (
-            select {key}, cast({target} as double) as actual from {publication.table}
+            select {key}, cast({target} as double) as actual from {publication.table} where {looked_at}
         ),
         learned as (
             {learned}
@@ -79,7 +85,7 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
         """,
         [exposure.name, stood.publication_id, list(learned_from)],
     ).fetchall()
-    return [LiveError(version_id, stood.publication_id, *numbers) for version_id, *numbers in rows]
+    return [LiveError(version_id, stood.publication_id, *numbers) for version_id, *numbers in found]
 
 
 def _learned_from(con: duckdb.DuckDBPyConnection, exposure: Exposure, stood: Publication) -> dict[str, str]:

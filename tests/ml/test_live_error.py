@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 
-from ml import consumption, ledger, live_error, promotion, registry
+from ml import consumption, folds, ledger, live_error, promotion, registry
 from ml.consumption import Consumption
 from ml.spec import Exposure
 from tests.ml.conftest import Publish
@@ -142,6 +143,25 @@ def test_rows_that_come_back_are_measured_without_being_learned_from(
     back = publish(0.1, noise=1.0, invocation="three")
     assert consume(exposure).outcome == "unchanged"
     assert (back, second.version_id, 400) in [(row[0], row[1], row[3]) for row in found(con)]
+
+
+def test_of_many_rows_a_sample_is_looked_at_the_same_keys_on_every_side(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish, change: Change
+) -> None:
+    exposure = replace(exposure, spec=exposure.spec.model_copy(update={"max_rows": 1_000}))
+    publish(0.1, rows=4_000)
+    consume(exposure)
+    predicted = con.execute("select id, prediction, lower, upper from lake.ml.predictions").df()
+    changed = change("update lake.features.points set y = y + 1")
+    publication = ledger.publication(con, changed)
+    assert publication is not None
+    (error,) = live_error.measure(con, exposure, publication)
+    actual = con.execute(
+        f"select id, y from lake.features.points where {folds.share_sql('id', 1_000 / 4_000, exposure.spec.seed)}"
+    ).df()
+    assert 900 < len(actual) < 1_100
+    assert error.row_count == len(actual)
+    assert (error.rmse, error.mae, error.coverage) == pytest.approx(by_hand(actual, predicted), rel=1e-12)
 
 
 def test_it_is_quick_beside_a_long_history(
