@@ -1,11 +1,29 @@
-"""The DDL of the tables that ml writes."""
+"""The DDL of the tables that ml writes, and how the lake stores every table."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.resources import files
 
 import duckdb
 
 from ml.spec import Exposure
+
+# DuckLake's options, for every client. All rows are parquet: by default ten rows of an insert may stay in the catalog.
+# Doubles packed by parquet's second version, then zstd's quickest level: 10 million rows of features are 0.71 GB, and
+# written in 4.9 s to a disk, in 12.8 s to S3; DuckDB's default (snappy, version 1) makes 1.02 GB in 5.5 and 16.9 s.
+OPTIONS = {
+    "data_inlining_row_limit": "0",
+    "parquet_compression": "zstd",
+    "parquet_compression_level": "1",
+    "parquet_version": "2",
+}
+
+
+def option_statements(present: Collection[str] = ()) -> list[str]:
+    """Statements that set a lake's options, but for those that are present: what somebody chose otherwise stays.
+
+    It is done once also since setting an option while another process commits fails.
+    """
+    return [f"call lake.set_option('{name}', '{value}')" for name, value in OPTIONS.items() if name not in present]
 
 
 def statements(exposures: Iterable[Exposure]) -> list[str]:

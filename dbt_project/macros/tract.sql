@@ -46,15 +46,11 @@
 {%- endmacro %}
 
 
-{#- The tables of `ops` and `ml` are there, empty, before the first model. All rows are parquet on S3: without the
-    option, which holds for every client, DuckLake keeps up to ten rows of an insert in the catalog. It is set once,
-    since setting it beside another process fails. -#}
+{#- The lake's options are set, and the tables of `ops` and `ml` are there, empty, before the first model. -#}
 {% macro make_tables() -%}
     {%- if execute -%}
-        {%- set is_set = "select 1 from ducklake_options('lake') where option_name = 'data_inlining_row_limit'" -%}
-        {%- if run_query(is_set) | length == 0 -%}
-            {%- do run_query("call lake.set_option('data_inlining_row_limit', 0)") -%}
-        {%- endif -%}
+        {%- set present = run_query("select option_name from ducklake_options('lake')").columns[0].values() | list -%}
+        {%- for statement in ask_ml('option_statements', present) -%} {%- do run_query(statement) -%} {%- endfor -%}
         {%- for statement in ask_ml('table_statements', ml_manifest()) -%} {%- do run_query(statement) -%} {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}

@@ -37,8 +37,7 @@ def land(told: Told) -> Found:
     from tests.bench.exposure import EXPOSURE
 
     with lake.connect() as con:
-        con.execute("call lake.set_option('data_inlining_row_limit', 0)")
-        for statement in tables.statements([EXPOSURE]):
+        for statement in [*tables.option_statements(), *tables.statements([EXPOSURE])]:
             con.execute(statement)
         for schema in ("landing", "staging", "features"):
             con.execute(f"create schema if not exists lake.{schema}")

@@ -36,7 +36,9 @@ def contend(contender: str, names: tuple[str, ...], told: dict[str, Any], repeat
         seconds = {stage: s for found, _, _ in done for stage, s in found["seconds"].items()}
         runs.append((seconds, sum(s for _, s, _ in done), max(peak for _, _, peak in done), done[-1][0]))
         print(f"  {contender:12} {sum(seconds.values()):8.1f} s in its stages, {runs[-1][2] / 1e9:.2f} GB", flush=True)
-    stages = {stage: statistics.median(run[0][stage] for run in runs) for stage in runs[0][0]}
+    # the first consumption has no champion to watch: such a stage's median is that of the runs that have it
+    named = dict.fromkeys(stage for run in runs for stage in run[0])
+    stages = {stage: statistics.median(run[0][stage] for run in runs if stage in run[0]) for stage in named}
     found = {name: value for name, value in runs[-1][3].items() if name != "seconds"}
     return Measure(
         contender,

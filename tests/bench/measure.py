@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-# Stages of a contender's processes, as the columns of the report; publishing (a fingerprint) is told apart.
+# Stages of a contender's processes, as the columns of the report; publishing (a fingerprint) and watching what the
+# champion before promised are told apart.
 COLUMNS = {
     "featurize": ("featurize",),
     "fit": ("read", "judge", "fit", "save", "decide"),
     "predict and write": ("commit", "predict and write"),
 }
+WATCHING = ("drift", "live error")
 
 
 @dataclass

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from tests.bench.measure import COLUMNS, Measure
+from tests.bench.measure import COLUMNS, WATCHING, Measure
 
 TITLES = {
     "ours": "Tract",
@@ -90,6 +90,12 @@ def _ratios(found: dict[str, Measure]) -> list[str]:
         f"fingerprint, one scan) another {ours.seconds['publish']:.1f} s; the two whole processes, with their start "
         f"and imports, {ours.processes:.1f} s.",
     ]
+    if all(stage in ours.seconds for stage in WATCHING):
+        watching = sum(ours.seconds[stage] for stage in WATCHING)
+        told.append(
+            "- Where a champion serves already, holding the new rows against its own (drift) and its predictions "
+            f"against their true values (live error) takes another {watching:.1f} s."
+        )
     if recipe := found.get("recipe"):
         fit, theirs = ours.column("fit"), recipe.column("fit")
         assert fit and theirs

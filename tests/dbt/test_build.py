@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ml import publications
+from ml import publications, tables
 from ml.california_housing import COLUMNS
 from tests.dbt.conftest import (
     PUBLISHED,
@@ -84,6 +84,12 @@ def test_every_row_is_parquet_on_s3_and_none_is_in_the_catalog(built: Built) -> 
     assert found["ops.publications"] == (1, 1)
     assert found["features.housing_feature_scaling"] == (11, 11)
     assert {name: rows for name, (rows, _) in found.items()} == {name: rows for name, (_, rows) in found.items()}
+
+
+def test_the_first_build_sets_how_the_lake_stores_its_tables(built: Built) -> None:
+    with lake_of(built[0]) as con:
+        options = dict(con.execute("select option_name, value from ducklake_options('lake')").fetchall())
+    assert {name: options[name] for name in tables.OPTIONS} == {**tables.OPTIONS, "parquet_version": "V2"}
 
 
 def test_the_landed_data_is_exported_for_readers_without_the_lake(built: Built) -> None:

@@ -33,8 +33,7 @@ def exposure() -> Exposure:
 def con(home: Path, exposure: Exposure) -> Iterator[duckdb.DuckDBPyConnection]:
     """The fresh lake, with the tables that dbt's on-run-start makes."""
     with lake.connect() as con:
-        con.execute("call lake.set_option('data_inlining_row_limit', 0)")
-        for statement in tables.statements([exposure]):
+        for statement in [*tables.option_statements(), *tables.statements([exposure])]:
             con.execute(statement)
         con.execute("create schema lake.features")
         yield con
