@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import ROOT, new_database, new_lake
-from tests.faults.warehouse import Warehouse
+from tests.conftest import ROOT
+from tests.warehouse import Warehouse, running
 
 if TYPE_CHECKING:
     from tests.browser.ui import Ui
@@ -35,20 +35,9 @@ def warehouse(
     chromium: None, servers: Path, source: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Warehouse]:
     """A warehouse whose Dagster runs, before the first build; 400 block groups are landed."""
-    home = new_lake(servers, tmp_path_factory.mktemp("browser") / "home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRACT_HOME", str(home))
-        patch.setenv("TRACT_DAGSTER_DATABASE", new_database(servers, "dagster"))
-        patch.setenv("TRACT_DAGSTER_URL", "")  # set by start(), and put back in the end
-        patch.setenv("HOUSING_SOURCE", str(source))
-        made = Warehouse(home, tmp_path_factory.mktemp("landed"))
+    with running(servers, tmp_path_factory.mktemp("browser"), HOUSING_SOURCE=str(source)) as made:
         shutil.copyfile(made.land(seed=1), source)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.stop()
-            made.con.close()
+        yield made
 
 
 @pytest.fixture(scope="package")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from tests.faults.warehouse import Warehouse, until
+from tests.warehouse import Warehouse, until
 
 if TYPE_CHECKING:
     from tests.browser.ui import Ui

@@ -5,26 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import new_database, new_lake
-from tests.faults.warehouse import Warehouse
+from tests.warehouse import Warehouse, running
 
 
 @pytest.fixture(scope="package")
 def empty(servers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     """A warehouse whose Dagster runs, before the first build."""
-    home = new_lake(servers, tmp_path_factory.mktemp("faults") / "home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRACT_HOME", str(home))
-        patch.setenv("TRACT_DAGSTER_DATABASE", new_database(servers, "dagster"))
-        patch.setenv("TRACT_RETRY_SECONDS", "0.5")
-        patch.setenv("TRACT_DAGSTER_URL", "")  # set by start(), and put back in the end
-        warehouse = Warehouse(home, tmp_path_factory.mktemp("landed"))
-        try:
-            warehouse.start()
-            yield warehouse
-        finally:
-            warehouse.stop()
-            warehouse.con.close()
+    with running(servers, tmp_path_factory.mktemp("faults"), TRACT_RETRY_SECONDS="0.5") as warehouse:
+        yield warehouse
 
 
 @pytest.fixture(scope="package")

@@ -5,7 +5,7 @@ import pytest
 
 from ml import lake
 from orchestration.sensor import TRY
-from tests.faults.warehouse import FEATURES, NAME, Warehouse
+from tests.warehouse import FEATURES, NAME, Warehouse
 
 pytestmark = pytest.mark.xdist_group("faults")
 

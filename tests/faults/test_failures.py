@@ -5,7 +5,7 @@ import pytest
 
 from ml import artifacts, registry
 from orchestration.sensor import TRY
-from tests.faults.warehouse import NAME, Warehouse
+from tests.warehouse import NAME, Warehouse
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 

@@ -13,7 +13,7 @@ from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 from orchestration import webserver
 from orchestration.sensor import TRY
 from orchestration.stack import dagster
-from tests.faults.warehouse import Warehouse, pid_of, until
+from tests.warehouse import Warehouse, pid_of, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 

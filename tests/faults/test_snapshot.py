@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.faults.warehouse import FEATURES, Warehouse, pid_of, until
+from tests.warehouse import FEATURES, Warehouse, pid_of, until
 
 pytestmark = pytest.mark.xdist_group("faults")
 

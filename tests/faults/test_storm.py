@@ -17,7 +17,7 @@ import pytest
 
 from ml import publications
 from tests.conftest import new_database, new_lake
-from tests.faults.warehouse import FEATURES, NAME, Build, Warehouse, pid_of, until
+from tests.warehouse import FEATURES, NAME, Build, Warehouse, pid_of, until
 
 SEED = 1990
 PUBLICATIONS = 20

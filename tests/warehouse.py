@@ -14,12 +14,13 @@ from uuid import uuid4
 import dagster as dg
 import duckdb
 import psutil
+import pytest
 
 from ml import catalog, lake, publications
 from orchestration import webserver
 from orchestration.sensor import EXPOSURE, PUBLICATION
 from orchestration.stack import dagster, layout, processes
-from tests.conftest import ROOT
+from tests.conftest import ROOT, new_database, new_lake
 
 NAME = "housing_value"
 FEATURES = "features.housing_features"
@@ -209,6 +210,25 @@ class Warehouse:
                 (granted, number),
             )
         return [int(name.rpartition("pid ")[2]) for (name,) in names if "pid " in name]
+
+
+@contextmanager
+def running(servers: Path, directory: Path, **settings: str) -> Iterator[Warehouse]:
+    """A warehouse below an empty directory, whose Dagster runs with these settings, before the first build."""
+    home, landed = new_lake(servers, directory / "home"), directory / "landed"
+    landed.mkdir()
+    settings = {"TRACT_HOME": str(home), "TRACT_DAGSTER_DATABASE": new_database(servers, "dagster"), **settings}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACT_DAGSTER_URL", "")  # set by start(), and put back in the end
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        warehouse = Warehouse(home, landed)
+        try:
+            warehouse.start()
+            yield warehouse
+        finally:
+            warehouse.stop()
+            warehouse.con.close()
 
 
 class Build:
