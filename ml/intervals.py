@@ -34,6 +34,7 @@ class Spread:
         quantile: Of the held-out scores, at the level asked for.
         intercept, slopes: The expected absolute error, by column and by the prediction, in the target's unit.
         least, most: Bounds of the expected error, in the target's unit.
+        minimum: What the target cannot be below, in its unit; None for a target that can be any number.
     """
 
     quantile: float
@@ -41,9 +42,10 @@ class Spread:
     slopes: Mapping[str, float]
     least: float
     most: float
+    minimum: float | None = None
 
     def half_width(self, features: pd.DataFrame, predicted: Vector) -> Vector:
-        """Half the width of the interval of each row, shape (rows,), in the target's unit."""
+        """Half the width of the interval of each row, before it is cut, shape (rows,), in the target's unit."""
         return self.quantile * self._expected(features, predicted)
 
     def _expected(self, features: pd.DataFrame, predicted: Vector) -> Vector:
@@ -53,12 +55,20 @@ class Spread:
         bounded: Vector = np.clip(expected, self.least, self.most)
         return bounded
 
-    def sql(self) -> str:
+    def half_width_sql(self) -> str:
         """The same as an expression over the features and a column `prediction`."""
         terms = [f"cast({quoted(name)} as double) * {literal(slope)}" for name, slope in self.slopes.items()]
         expected = " + ".join([literal(self.intercept), *terms])
         bounded = f"least(greatest({expected}, {literal(self.least)}), {literal(self.most)})"
         return f"({literal(self.quantile)} * {bounded})"
+
+    def ends_sql(self) -> str:
+        """What `ends` gives, as columns `lower` and `upper` over columns `prediction` and `half`."""
+        lower, upper = "prediction - half", "prediction + half"
+        if self.minimum is not None:
+            low = literal(self.minimum)
+            lower, upper = f"greatest({lower}, {low})", f"greatest({upper}, {low})"
+        return f"{lower} as lower, {upper} as upper"
 
     def to_json(self) -> dict[str, Any]:
         """As numbers and names, for ml.model_versions."""
@@ -70,7 +80,20 @@ class Spread:
         return cls(**said)
 
 
-def fit(features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds, level: float) -> Spread:
+def ends(predicted: Vector, half: Vector, minimum: float | None) -> tuple[Vector, Vector]:
+    """The lower and the upper end of each interval, shape (rows,) each: none is below what the target can be."""
+    low = -np.inf if minimum is None else minimum
+    return np.maximum(predicted - half, low), np.maximum(predicted + half, low)
+
+
+def fit(
+    features: pd.DataFrame,
+    predicted: Vector,
+    actual: Vector,
+    fold: Folds,
+    level: float,
+    minimum: float | None = None,
+) -> Spread:
     """Learn the spread from held-out predictions.
 
     The scores that make the quantile are of errors that the expected size was not learned from, fold by fold: from its
@@ -83,8 +106,9 @@ def fit(features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds, 
         actual: Shape (rows,).
         fold: Shape (rows,), the fold in which each row was held out.
         level: Share of new rows that intervals shall cover.
+        minimum: Of the spread.
     """
-    return _HeldOut.of(features, predicted, actual, fold).spread(level)
+    return replace(_HeldOut.of(features, predicted, actual, fold).spread(level), minimum=minimum)
 
 
 def held_out(features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds, level: float) -> Vector:

@@ -84,7 +84,7 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
         fold = training.fold(split)
         predicted = candidate.held_out(split)
         half = intervals.held_out(training.features, predicted, actual, fold, spec.level)
-        lower, upper = np.maximum(predicted - half, 0.0), np.maximum(predicted + half, 0.0)
+        lower, upper = intervals.ends(predicted, half, spec.minimum)
         heldout.append(
             pd.DataFrame(
                 {
@@ -108,7 +108,7 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
             metrics.append((candidate.name, split, name, found))
         metrics.append((MEAN, split, ALL, measure(actual, mean)))
         if split == spec.split:
-            spread = intervals.fit(training.features, predicted, actual, fold, spec.level)
+            spread = intervals.fit(training.features, predicted, actual, fold, spec.level, spec.minimum)
     return Judgement(candidate.name, pd.concat(heldout, ignore_index=True), _table(metrics), spread)
 
 

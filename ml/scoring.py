@@ -38,13 +38,13 @@ def predicted(
 ) -> Iterator[str]:
     """A table expression of key, prediction, lower, upper for every published row; it streams, and is read once.
 
-    Intervals are the prediction plus and minus what the version's spread says of the row, never below zero.
+    Intervals are the prediction plus and minus what the version's spread says of the row.
 
     Raises:
         ParityError: The predictions as SQL are not those of the estimator.
     """
-    key, half = quoted(exposure.spec.key), Spread.from_json(version.parameters["spread"]).sql()
-    ends = "greatest(prediction - half, 0) as lower, greatest(prediction + half, 0) as upper"
+    spread = Spread.from_json(version.parameters["spread"])
+    key, half, ends = quoted(exposure.spec.key), spread.half_width_sql(), spread.ends_sql()
     if linear_sql.is_linear(estimator):
         first = con.execute(f"select {doubles(version.features)} from {publication.table} limit {CHECKED}").df()
         linear_sql.check_parity(con, first, estimator, version.features)

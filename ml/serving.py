@@ -4,7 +4,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from ml import registry
+from ml import intervals, registry
 from ml.intervals import Spread
 
 
@@ -49,11 +49,9 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
     if rows.empty:
         return pd.DataFrame({"prediction": [], "lower": [], "upper": []}, index=rows.index, dtype=np.float64)
     predicted = np.asarray(registry.load(con, champion).predict(features), np.float64)
-    half = Spread.from_json(champion.parameters["spread"]).half_width(features, predicted)
-    return pd.DataFrame(
-        {"prediction": predicted, "lower": np.maximum(predicted - half, 0), "upper": np.maximum(predicted + half, 0)},
-        index=rows.index,
-    )
+    spread = Spread.from_json(champion.parameters["spread"])
+    lower, upper = intervals.ends(predicted, spread.half_width(features, predicted), spread.minimum)
+    return pd.DataFrame({"prediction": predicted, "lower": lower, "upper": upper}, index=rows.index)
 
 
 def _known(con: duckdb.DuckDBPyConnection) -> str:

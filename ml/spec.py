@@ -127,6 +127,7 @@ class Spec(BaseModel):
     folds: int = Field(5, ge=2, le=100)
     seed: int = Field(0, ge=0, description="of the folds")
     level: float = Field(0.9, gt=0, lt=1, description="share of rows that the interval shall cover")
+    minimum: float | None = Field(None, description="what the target cannot be below; intervals end there")
     refresh_margin: float = Field(0.05, ge=0, description="share by which a refresh may be worse")
     significance: float = Field(0.05, gt=0, lt=1, description="chance of no gain below which a challenger wins")
     slices: dict[str, str] = Field({}, description="SQL over the table's columns, whose values are judged apart")

@@ -84,8 +84,23 @@ def test_the_expression_in_sql_is_the_same() -> None:
     table = features.assign(prediction=predicted)
     with duckdb.connect() as con:
         con.register("held", table)
-        found = con.execute(f"select {again.sql()} as half from held").df()["half"]
+        found = con.execute(f"select {again.half_width_sql()} as half from held").df()["half"]
     np.testing.assert_allclose(found, spread.half_width(features, predicted), rtol=1e-12)
+
+
+@pytest.mark.parametrize("minimum", [None, 0.0, -1.5])
+def test_ends_are_cut_where_the_target_cannot_be_and_nowhere_else(minimum: float | None) -> None:
+    predicted, half = np.array([-5.0, 0.0, 3.0]), np.array([1.0, 2.0, 0.5])
+    lower, upper = intervals.ends(predicted, half, minimum)
+    low = {None: [-6.0, -2.0, 2.5], 0.0: [0.0, 0.0, 2.5], -1.5: [-1.5, -1.5, 2.5]}[minimum]
+    high = {None: [-4.0, 2.0, 3.5], 0.0: [0.0, 2.0, 3.5], -1.5: [-1.5, 2.0, 3.5]}[minimum]
+    assert (lower.tolist(), upper.tolist()) == (low, high)
+    spread = Spread.from_json(Spread(1.0, 1.0, {}, 1.0, 1.0, minimum).to_json())
+    held = pd.DataFrame({"prediction": predicted, "half": half})
+    with duckdb.connect() as con:
+        con.register("held", held)
+        found = con.execute(f"select {spread.ends_sql()} from held").df()
+    assert (found["lower"].tolist(), found["upper"].tolist()) == (low, high)
 
 
 def test_the_width_is_bounded_where_no_such_row_was_seen() -> None:

@@ -18,8 +18,8 @@ from tests.ml.rows import Rows, candidate, frame, published, silent, trained_on
 NOWHERE = Artifact("", "")
 
 
-def version(half_width: float, **slopes: float) -> Version:
-    spread = Spread(1.0, half_width, slopes, 0.0, 1e9)
+def version(half_width: float, minimum: float | None = None, **slopes: float) -> Version:
+    spread = Spread(1.0, half_width, slopes, 0.0, 1e9, minimum)
     return Version("v", "ridge", ("a", "b"), {"spread": spread.to_json()}, NOWHERE, NOWHERE)
 
 
@@ -34,7 +34,7 @@ def test_every_row_is_predicted_as_the_estimator_does(
     with duckdb.connect() as con:
         publication = published(con, rows)
         with scoring.predicted(
-            con, exposure, publication, version(100.0, b=2.0, prediction=0.1), estimator, silent
+            con, exposure, publication, version(100.0, 0.0, b=2.0, prediction=0.1), estimator, silent
         ) as table:
             found = con.execute(f"from {table}").df()
     both = rows.merge(found, on="id")
@@ -43,6 +43,7 @@ def test_every_row_is_predicted_as_the_estimator_does(
     np.testing.assert_allclose(both["prediction"], expected, rtol=1e-12)
     half = 100 + 2 * rows["b"] + 0.1 * expected
     np.testing.assert_allclose(both["lower"], np.maximum(expected - half, 0), rtol=1e-10, atol=1e-10)
+    assert 0 < (both["lower"] == 0).sum() < 3000
     np.testing.assert_allclose(both["upper"], expected + half, rtol=1e-12)
 
 

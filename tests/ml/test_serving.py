@@ -54,11 +54,17 @@ def test_rows_that_cannot_be_predicted_say_why(
         serving.predict(con, "points", rows.assign(a="much"))
 
 
-def test_an_interval_never_goes_below_zero(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+@pytest.mark.parametrize("minimum", [None, 0.0])
+def test_an_interval_ends_where_the_target_cannot_be(
+    minimum: float | None, con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
 ) -> None:
     publish()
-    consumption.consume(exposure, say=silent)
+    asked = replace(exposure, spec=exposure.spec.model_copy(update={"minimum": minimum}))
+    consumption.consume(asked, say=silent)
     far = serving.predict(con, "points", pd.DataFrame({"a": [-1e6], "b": [0.0]}))
+    lower, upper = far["lower"].item(), far["upper"].item()
     assert far["prediction"].item() < -1e6
-    assert far[["lower", "upper"]].to_numpy().tolist() == [[0.0, 0.0]]
+    if minimum is None:
+        assert lower < far["prediction"].item() < upper < 0
+    else:
+        assert (lower, upper) == (0.0, 0.0)
