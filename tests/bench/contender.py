@@ -134,9 +134,10 @@ def correct(told: Told) -> Found:
 def copy(told: Told) -> Found:
     """The limit: DuckDB copies the features to parquet on the same storage, and scans them; caches are warm.
 
-    And copies what a table of predictions is at least: the key and three doubles made of the features.
+    And copies what a table of predictions is at least: the key and three doubles made of the features. Both are
+    compressed as the lake's own files are.
     """
-    from ml import lake
+    from ml import lake, tables
     from tests.bench.exposure import EXPOSURE
 
     with lake.connect() as con:
@@ -144,14 +145,19 @@ def copy(told: Told) -> Found:
         scan = f"select {', '.join(f'max({name})' for name in columns)} from lake.{LEARNED}"
         con.execute(scan).fetchall()
         stages = Stages()
-        con.execute(f"copy (from lake.{LEARNED}) to '{told['root']}/copy.parquet'")
+        as_stored = (
+            f"(format parquet, compression {tables.OPTIONS['parquet_compression']}, compression_level "
+            f"{tables.OPTIONS['parquet_compression_level']}, parquet_version v{tables.OPTIONS['parquet_version']})"
+        )
+        con.execute(f"copy (from lake.{LEARNED}) to '{told['root']}/copy.parquet' {as_stored}")
         stages.end("copy")
         con.execute(scan).fetchall()
         stages.end("scan")
         linear = " + ".join(f"2 * {name}" for name in EXPOSURE.features)
         con.execute(
             f"copy (select {EXPOSURE.spec.key}, prediction, prediction - 1 as lower, prediction + 1 as upper "
-            f"from (select *, {linear} as prediction from lake.{LEARNED})) to '{told['root']}/copied.parquet'"
+            f"from (select *, {linear} as prediction from lake.{LEARNED})) "
+            f"to '{told['root']}/copied.parquet' {as_stored}"
         )
         stages.end("predictions")
     return {"seconds": stages.seconds}

@@ -21,6 +21,7 @@ from tests.bench.measure import Measure
 from tests.conftest import new_database, new_lake, run_dbt
 
 CONTENDER = "tests.bench.contender"
+CONTENDERS = ["ours", "limit", "moments", "correct", "scikit-learn", "recipe"]
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY_LIMIT = "1GB"  # of DuckDB in ours and in the limit; the recipe takes what it takes
 REPEATS = 3  # medians of so many; one at sizes beyond the recipe's, which take minutes each
@@ -84,8 +85,8 @@ def _storage(servers: Path, home: Path, root: str, options: dict[str, Any] | Non
     return {"home": home, "root": f"{root}/files", "options": options}
 
 
-def run(sizes: list[int], kinds: list[str], work: Path) -> list[Measure]:
-    """Every contender at every size on every storage."""
+def run(sizes: list[int], kinds: list[str], only: list[str], work: Path) -> list[Measure]:
+    """The contenders at every size on every storage."""
     servers = work / "servers"
     stack.up(servers)
     done: list[Measure] = []
@@ -105,34 +106,55 @@ def run(sizes: list[int], kinds: list[str], work: Path) -> list[Measure]:
                 }  # fmt: skip
                 measured(CONTENDER, "land", told)
                 repeats = REPEATS if rows <= RECIPE_ROWS else 1
-                done.append(contend("ours", ("ours_featurize", "ours_consume"), told, repeats))
-                done.append(contend("limit", ("copy",), told, repeats))
-                if storage == "local disk":
-                    done += [contend("moments", ("moments",), told, repeats), contend("correct", ("correct",), told, 1)]
-                    if rows <= RECIPE_ROWS:
-                        done.append(contend("scikit-learn", ("scikit_learn",), told, 1))
-                if rows <= RECIPE_ROWS:
-                    tasks = ("recipe_featurize", "recipe_train", "recipe_predict")
-                    done.append(contend("recipe", tasks, told, 1))
+                for contender, (tasks, times) in _contenders(rows, storage, repeats).items():
+                    if contender in only:
+                        done.append(contend(contender, tasks, told, times))
             shutil.rmtree(lakes)
     finally:
         stack.down(servers)
     return done
 
 
+def _contenders(rows: int, storage: str, repeats: int) -> dict[str, tuple[tuple[str, ...], int]]:
+    """The processes of each contender at a size on a storage, and how many times they run."""
+    found = {"ours": (("ours_featurize", "ours_consume"), repeats), "limit": (("copy",), repeats)}
+    if storage == "local disk":
+        found |= {"moments": (("moments",), repeats), "correct": (("correct",), 1)}
+    if rows <= RECIPE_ROWS:
+        found |= {"recipe": (("recipe_featurize", "recipe_train", "recipe_predict"), 1)}
+        if storage == "local disk":
+            found |= {"scikit-learn": (("scikit_learn",), 1)}
+    return found
+
+
+def _kept(measures: list[Measure], path: Path, only: list[str]) -> list[Measure]:
+    """What was measured now and, where only some contenders were asked for, what else the file has."""
+    before = [Measure(**said) for said in json.loads(path.read_text())["measures"]] if only != CONTENDERS else []
+    found = {(m.rows, m.storage.lower(), CONTENDERS.index(m.contender)): m for m in [*before, *measures]}
+    return [found[case] for case in sorted(found)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--millions", type=float, nargs="+", default=[1, 10, 50], help="sizes, in millions of rows")
     parser.add_argument("--storage", nargs="+", default=["local disk", "local S3"], help="where the tables stand")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=CONTENDERS,
+        choices=CONTENDERS,
+        help="measure these; what else the file has stays",
+    )
     parser.add_argument("--to", type=Path, default=ROOT / "docs", help="where the three files are written")
     asked = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="tract-bench-"))
     try:
-        done = run([int(m * 1e6) for m in asked.millions], asked.storage, work)
+        done = run([int(m * 1e6) for m in asked.millions], asked.storage, asked.only, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     machine = {**facts("duckdb", "scikit-learn", "pandas", "numpy", "pyarrow", "s3fs"), "memory_limit": MEMORY_LIMIT}
     asked.to.mkdir(exist_ok=True)
+    done = _kept(done, asked.to / "bench.json", asked.only)
     (asked.to / "bench.json").write_text(
         json.dumps({"machine": machine, "measures": [asdict(m) for m in done]}, indent=1) + "\n"
     )

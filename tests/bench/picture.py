@@ -47,6 +47,7 @@ def draw(measures: Sequence[Measure], path: Path) -> None:
     time.yaxis.set_major_formatter("{x:g}")
     memory.set_ylim(bottom=0)
     memory.axhline(2, color="#adb5bd", linewidth=0.8, linestyle=":")
+    memory.text(min(m.rows for m in measures) / 1e6, 2, "2 GB", color="#868e96", fontsize=8, va="bottom")
     handles, labels = time.get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=8, ncols=3, loc="outside lower center")
     figure.savefig(path, dpi=150)
