@@ -3,8 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
+# `##` after a target is what it does for a user, `###` for a developer.
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@echo 'To use Tract:'
+	@grep -hE '^[a-z-]+:.*[^#]## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@echo 'To work on it:'
+	@grep -hE '^[a-z-]+:.*### ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*### /  make \1\t/' | expand -t 20
 
 install: .venv/installed  ## Make .venv and install what the lock names
 
@@ -12,7 +16,7 @@ install: .venv/installed  ## Make .venv and install what the lock names
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "Tract needs Python 3.11 to 3.13, and $(PYTHON) is `$(PYTHON) --version 2>&1`: say make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "Installing into .venv (a minute or two the first time)"
+	@echo "Installing into .venv: 0.7 GB, some minutes the first time; pip is told to be quiet"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
@@ -55,30 +59,30 @@ card: install  ## Save the champion's model card as card.html (EXPOSURE=… for 
 docs: up  ## Write dbt's docs of the lake as one file, and say where it is
 	@$(BIN)/python -m orchestration.docs
 
-test: install  ## Run every test on a stack of its own; ml is to be covered to 90 %
+test: install  ### Run every test on a stack of its own; ml is to be covered to 90 %
 	@$(BIN)/python -m pytest --cov
 
-browser: install  ## See Dagster's UI as a person does, in chromium; pictures of it go to .ci/artifacts
+browser: install  ### See Dagster's UI as a person does, in chromium; pictures of it go to .ci/artifacts
 	@$(BIN)/python -m pytest -m browser -n 0
 
-pictures: install  ## Make the README's pictures of Dagster's UI again, in chromium, on a stack of their own
+pictures: install  ### Make the README's pictures of Dagster's UI again, in chromium, on a stack of their own
 	@$(BIN)/python -m tests.browser.pictures docs
 
-faults: install  ## Kill and break things one at a time, and see that nothing is lost
+faults: install  ### Kill and break things one at a time, and see that nothing is lost (seven minutes)
 	@$(BIN)/python -m pytest -m faults -n 0
 
-storm: install  ## Twenty publications by two builders, 32 SIGKILLs
+storm: install  ### Kill builds, runs and Dagster at random while two builders publish (ten minutes)
 	@$(BIN)/python -m pytest -m storm -n 0
 
-latency: install  ## Measure the way from a build to its predictions on the running stack, stage by stage
+latency: install  ### Measure the way from a build to its predictions on the running stack, stage by stage
 	@$(BIN)/python -m tests.bench.latency
 
 # MILLIONS="1 10" measures less; the whole takes an hour and 30 GB of disk
-bench: install  ## Measure learning against scikit-learn, the recipe we start from and a bare copy
+bench: install  ### Measure learning against scikit-learn, the recipe we start from and a bare copy
 	@$(BIN)/python -m tests.bench.learning $(if $(MILLIONS),--millions $(MILLIONS))
 
 # BUDGET=60 searches less; the whole takes half an hour
-leaderboard: install .venv/leaderboard  ## Measure how accurate the specs' recipes are, beside CatBoost and ridge (`make run` first)
+leaderboard: install .venv/leaderboard  ### Measure how accurate the specs' recipes are, beside CatBoost and ridge (`make run` first)
 	@HOUSING_NEW_REGION=true $(BIN)/python -m tests.bench.leaderboard $(if $(BUDGET),--seconds $(BUDGET))
 
 .venv/leaderboard: requirements-leaderboard.lock .venv/installed
@@ -86,7 +90,7 @@ leaderboard: install .venv/leaderboard  ## Measure how accurate the specs' recip
 	@touch $@
 
 # Nothing need run: SQL is compiled against the target `lint` of profiles.yml, an empty lake in memory.
-lint: install  ## Check style, types, SQL, and that dbt's models and macros are described
+lint: install  ### Check style, types, SQL, and that dbt's models and macros are described
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -94,11 +98,11 @@ lint: install  ## Check style, types, SQL, and that dbt's models and macros are 
 	@HOUSING_NEW_REGION=true $(BIN)/dbt --quiet --warn-error parse --target-path target/lint
 	@$(BIN)/dbt-score lint --manifest target/lint/manifest.json --fail-project-under 9.0
 
-hooks: install  ## Run ruff, mypy and sqlfluff before each commit
+hooks: install  ### Run ruff, mypy and sqlfluff before each commit
 	@$(BIN)/pre-commit install
 
 # pip with hashes wants extras to be named where they are pinned, so they are not stripped.
-lock: install  ## Resolve the four locks anew from pyproject.toml
+lock: install  ### Resolve the four locks anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra dev pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra mlflow -c requirements.lock pyproject.toml -o requirements-mlflow.lock

@@ -99,8 +99,8 @@ def table_statements(manifest: Mapping[str, Any]) -> list[str]:
 def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, str | None]]:
     """What to do at the end of an invocation, a step for each learned-from table that it was to build.
 
-    A step has a `sentence` for the log and, to publish, `snapshot_sql` and an `insert_sql` with `{snapshot}` where
-    the number goes that `snapshot_sql` finds.
+    A step has a `sentence` for the log and, to publish, `snapshot_sql` and an `insert_sql`; `{snapshot}` in them is
+    where the number goes that `snapshot_sql` finds.
     """
     invocation = publications.Invocation(command=_command(), **ended["invocation"])
     steps: list[dict[str, str | None]] = []

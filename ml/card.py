@@ -151,6 +151,7 @@ def _due(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> list[tuple[Versi
 def _explained(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, say: Say) -> "Explanation":
     from ml import explanation
 
+    say(f"{exposure.name}: explains {version.version_id}, which is fitted once more for that")
     found = explanation.explain(con, exposure, version, say)
     most = found.importance.sort_values("importance_mean").iloc[-1]
     say(

@@ -6,7 +6,8 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg2
@@ -98,21 +99,35 @@ def acquire(con: Connection, name: str, timeout: float, say: Callable[[str], Non
     """
     number = lock_number(name)
     if _ask(con, "select pg_try_advisory_lock(%s)", (number,)) == [(False,)]:
-        say(f"Waiting for the lock '{name}': {_holder(con, number)}.")
+        say(f"Waiting for the lock '{name}': {_held_by(con, number)}.")
         _ask(con, "select set_config('lock_timeout', %s, false)", (str(round(timeout * 1000)),))
         try:
             _ask(con, "select pg_advisory_lock(%s)", (number,))
         except psycopg2.errors.LockNotAvailable:
             raise LockTimeoutError(
-                f"The lock '{name}' was not free within {timeout:g} s: {_holder(con, number)}. "
+                f"The lock '{name}' was not free within {timeout:g} s: {_held_by(con, number)}. "
                 "Wait for that process, or allow more seconds with TRACT_LOCK_TIMEOUT."
             ) from None
     # Our last query while we hold it: whoever waits reads its time as the time since when (see _holder).
     _ask(con, "select %s", (f"holds {name}",))
 
 
-def _holder(con: Connection, number: int) -> str:
-    """Who holds the lock, and since when."""
+def holder(name: str) -> tuple[str, datetime] | None:
+    """Who holds the advisory lock `name`, and since when; None while it is free.
+
+    Raises:
+        LakeUnavailableError: Postgres does not answer.
+    """
+    with closing(connect(this_process())) as con:
+        return _holder(con, lock_number(name))
+
+
+def _held_by(con: Connection, number: int) -> str:
+    held = _holder(con, number)
+    return f"{held[0]} has had it since {held[1].astimezone():%H:%M:%S}" if held else "it just changed hands"
+
+
+def _holder(con: Connection, number: int) -> tuple[str, datetime] | None:
     rows = _ask(
         con,
         """
@@ -125,7 +140,7 @@ def _holder(con: Connection, number: int) -> str:
         """,
         (number,),
     )
-    return f"{rows[0][0]} has had it since {rows[0][1].astimezone():%H:%M:%S}" if rows else "it just changed hands"
+    return (rows[0][0], rows[0][1]) if rows else None
 
 
 @contextmanager

@@ -105,11 +105,11 @@ def compete(
             watch.say(f"The champion's recipe competes no more: {error}")
             defender = None
     judgements = {name: judging.judge(candidate, training) for name, candidate in competing.items()}
-    watch.lap("judge", f"judged {', '.join(judgements)} on {spec.folds} {spec.split} folds")
+    watch.lap("judge", f"judged {', '.join(judgements)} on {spec.folds} {' and '.join(spec.splits)} folds")
     chosen, verdict = _choose(judgements, defender, champion, training)
     fitted = competing[chosen].fit()
     linear_sql.check_parity(con, training.sample, fitted.estimator, exposure.features)
-    watch.lap("fit", f"fitted {chosen}: {fitted.parameters}")
+    watch.lap("fit", f"fitted {chosen}: {', '.join(f'{name} {value}' for name, value in fitted.parameters.items())}")
     for note in fitted.notes:
         watch.say(note)
     version = _saved(con, training, asked[chosen], fitted, judgements[chosen], judged_as)

@@ -118,7 +118,10 @@ def _before(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str:
         {"exposure": exposure.name},
     ).fetchone()
     if row is None or row[0] is None:
-        raise PromotionError(f"Exposure {exposure.name} has no champion before this one to go back to.")
+        raise PromotionError(
+            f"Exposure {exposure.name} has no champion before this one to go back to. Name a version to "
+            f"promote: {_listed(con, exposure)}."
+        )
     return str(row[0])
 
 

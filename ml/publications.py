@@ -118,9 +118,9 @@ def _ancestors(node: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def sentence(decision: Decision) -> str:
-    """What dbt's last lines say of a decision."""
+    """What dbt's last lines say of a decision, with `{snapshot}` where the number goes that `snapshot_sql` finds."""
     if decision.reason is None:
-        return f"Published {decision.relation}."
+        return f"Published {decision.relation}@{{snapshot}}; `make status` says what comes of it."
     return f"Not published: {decision.relation}, because {decision.reason}."
 
 

@@ -96,7 +96,7 @@ class CandidateSpec(BaseModel):
             raise ValueError(f"'{MEAN}' is the mean predictor's name: choose another")
         if self.estimator is None and self.name != RIDGE and self.name not in ESTIMATORS:
             known = ", ".join([RIDGE, *ESTIMATORS])
-            raise ValueError(f"'{self.name}' is not known ({known} are): give its `estimator` as package.module.Name")
+            raise ValueError(f"It is not known ({known} are): give its `estimator` as package.module.Name")
         if self.name == RIDGE and (self.estimator or self.parameters or self.search):
             raise ValueError(f"'{RIDGE}' is fitted from the warehouse's sums and takes nothing: choose another name")
         return self
@@ -220,7 +220,7 @@ def exposures(manifest: Mapping[str, Any]) -> tuple[Exposure, ...]:
 
 
 def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) -> Exposure:
-    where = f"Exposure {node['name']}"
+    where = f"Exposure {node['name']} ({node['original_file_path']})"
     parents = node["depends_on"]["nodes"]
     if len(parents) != 1 or not parents[0].startswith("model."):
         raise SpecError(
@@ -279,7 +279,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
         return f"meta.ml.{field} is missing ({description})."
     if not field:
         return f"meta.ml: {error['msg']}."
-    return f"meta.ml.{field} is {error['input']!r}. {error['msg']}."
+    return f"meta.ml.{field} is {error['input']!r}. {error['msg'].removeprefix('Value error, ')}."
 
 
 def _check(exposure: Exposure, where: str) -> None:

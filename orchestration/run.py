@@ -14,6 +14,7 @@ from orchestration.attempts import TRIES
 from orchestration.stack import layout
 
 EXPOSURE = "housing_value"
+SAYING = (f"consume_{EXPOSURE}", f"{EXPOSURE}__model_card")  # steps whose log is shown
 CONSUMER_PATIENCE = 120.0  # seconds for the daemon to start a run, which takes about 5, while none is under way
 
 
@@ -102,32 +103,39 @@ def _watch(console: Console, address: str, run_id: str, fail: bool = True) -> bo
     )
     with bar:
         task = bar.add_task("", total=None)
-        planned = 0
+        planned, left = 0, set[str]()
         for event in webserver.follow(address, run_id):
             if event.kind in ("AssetMaterializationPlannedEvent", "AssetCheckEvaluationPlannedEvent"):
                 planned += 1
                 bar.update(task, total=planned)
+                left |= {event.subject} - {""}
             elif event.kind == "MaterializationEvent":
                 rows = "" if event.rows is None else f"  {event.rows:,} rows"
                 bar.console.print(f"   [green]✓[/] {event.subject}{rows}")
                 bar.advance(task)
+                left.discard(event.subject)
             elif event.kind == "AssetCheckEvaluationEvent":
                 passed += event.passed
                 bar.advance(task)
                 if not event.passed:
-                    bar.console.print(f"   [red]✗[/] {event.subject}: {event.message}")
+                    bar.console.print(f"   [red]✗[/] {event.subject}: {event.message}", soft_wrap=True)
             elif event.kind == "ExecutionStepFailureEvent":
                 errors.append(event.message.strip())
-            elif event.kind == "LogMessageEvent" and event.step == f"consume_{EXPOSURE}":
-                bar.console.print(f"     {event.message}")
-    if webserver.status(address, run_id) == "SUCCESS":
+            elif event.kind == "LogMessageEvent" and event.step in SAYING:
+                bar.console.print(f"     {event.message}", soft_wrap=True)
+        succeeded = webserver.status(address, run_id) == "SUCCESS"
+        if succeeded:
+            for subject in sorted(left):
+                bar.console.print(f"   [dim]– {subject}: nothing to do[/]")
+            bar.update(task, completed=planned)
+    if succeeded:
         seconds = time.monotonic() - started
         console.print(f"   {passed} checks passed, {seconds:.0f} s: {address}/runs/{run_id}", soft_wrap=True)
         return True
     text = "\n".join(errors) or "it was killed"
     if fail:
         raise RunError(f"{text}\nThe run's log: {address}/runs/{run_id}")
-    console.print(f"   [yellow]this try failed[/]: {text}")
+    console.print(f"   [yellow]this try failed[/]: {text}", soft_wrap=True)
     return False
 
 
@@ -176,7 +184,7 @@ def _metrics(con: duckdb.DuckDBPyConnection, version: str) -> Table:
         from lake.ml.model_metrics
         where exposure = ? and version_id = ? and slice = 'all'
         group by split, candidate
-        order by split desc, candidate = 'mean'
+        order by split desc, metrics['rmse']
         """,
         [EXPOSURE, version],
     ).fetchall()

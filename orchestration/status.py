@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ml import lake
+from ml import catalog, lake
 from orchestration import stack
 from orchestration.stack import layout
 
@@ -23,13 +23,13 @@ def main() -> int:
     """Show all of it; 1 and a sentence when the lake is not up, after what runs."""
     console = _console(sys.stdout)
     try:
-        services(console)
+        dagster = services(console)
         lake.check()
         with lake.connect() as con:
             if not _has_tables(con):
                 console.print("\nThe lake has no tables yet, or not all of them: `dbt build` makes and publishes them.")
                 return 0
-            publications(console, con)
+            publications(console, con, dagster)
             champions(console, con)
             sizes(console, con)
     except (layout.StackError, lake.LakeUnavailableError) as error:
@@ -42,20 +42,22 @@ def _console(stream: Any) -> Console:
     return Console(file=stream, highlight=False, width=None if stream.isatty() else WIDTH)
 
 
-def services(console: Console) -> None:
-    """Each service, its state and address."""
+def services(console: Console) -> bool:
+    """Each service, its state and address; whether Dagster is up."""
+    found = stack.status(lake.home())
     _titled(
         console,
         "What runs",
         [("service", ""), ("state", ""), ("address", "")],
         [
             (row.name, f"[yellow]{row.state}[/]" if row.state in ("stopped", "starting") else row.state, row.address)
-            for row in stack.status(lake.home())
+            for row in found
         ],
     )
+    return any((row.name, row.state) == ("dagster", "up") for row in found)
 
 
-def publications(console: Console, con: duckdb.DuckDBPyConnection) -> None:
+def publications(console: Console, con: duckdb.DuckDBPyConnection, dagster: bool) -> None:
     """The last publications, newest first, with what came of each in each exposure that has read its table."""
     rows = con.execute(
         f"""
@@ -84,13 +86,21 @@ def publications(console: Console, con: duckdb.DuckDBPyConnection) -> None:
     now = datetime.now(UTC)
     told: list[tuple[str, ...]] = []
     for publication, count, published, by, exposure, outcome, reason, consumed in rows:
-        what = f"{_outcome(outcome)} {_ago(now, consumed)}" if outcome else "[yellow]waits[/]"
+        what = f"{_outcome(outcome)} {_ago(now, consumed)}" if outcome else _waits(exposure, dagster, now)
         result = f"{exposure}: {what}" if exposure else what
         told.append((publication, f"{count:,}", f"{_ago(now, published)} by {escape(by)}", result))
         if reason:
             told.append(("", "", "", f"  [dim]{escape(reason)}[/]"))
     columns = [("publication", ""), ("rows", "right"), ("published", ""), ("what came of it", "")]
     _titled(console, "Publications", columns, told, empty="none yet: `dbt build` publishes when its tests pass")
+
+
+def _waits(exposure: str | None, dagster: bool, now: datetime) -> str:
+    """What a publication waits for, which no exposure may have read before."""
+    held = catalog.holder(f"consume {exposure}") if exposure else None
+    if held:
+        return f"[yellow]waits[/], {escape(held[0])} is at work, began {_ago(now, held[1])}"
+    return "[yellow]waits[/] for the sensor" if dagster else "[yellow]waits[/] for Dagster: `make ui`"
 
 
 def champions(console: Console, con: duckdb.DuckDBPyConnection) -> None:

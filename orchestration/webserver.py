@@ -121,6 +121,7 @@ query ($run: ID!, $cursor: String) {
       events {
         __typename
         ... on MessageEvent { message stepKey }
+        ... on AssetMaterializationPlannedEvent { assetKey { path } }
         ... on MaterializationEvent {
           assetKey { path }
           metadataEntries { label ... on IntMetadataEntry { intValue } }
@@ -137,7 +138,9 @@ query ($run: ID!, $cursor: String) {
 
 def _event(said: Mapping[str, Any]) -> Event:
     kind, message, subject, passed, rows = said["__typename"], said["message"], "", True, None
-    if kind == "MaterializationEvent":
+    if kind == "AssetMaterializationPlannedEvent":
+        subject = "/".join(said["assetKey"]["path"])
+    elif kind == "MaterializationEvent":
         subject = "/".join(said["assetKey"]["path"])
         counts = [e["intValue"] for e in said["metadataEntries"] if e["label"] == "dagster/row_count"]
         rows = counts[0] if counts else None

@@ -88,11 +88,11 @@
             'manifest': ml_manifest(),
         }) -%}
         {%- for step in plan -%}
+            {%- set snapshot = run_query(step.snapshot_sql).rows[0][0] if step.snapshot_sql else '' -%}
             {%- if step.snapshot_sql -%}
-                {%- set snapshot = run_query(step.snapshot_sql).rows[0][0] -%}
                 {%- do run_query(step.insert_sql | replace('{snapshot}', snapshot)) -%}
             {%- endif -%}
-            {%- do log(step.sentence, info=true) -%}
+            {%- do log(step.sentence | replace('{snapshot}', snapshot), info=true) -%}
         {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}

@@ -58,8 +58,9 @@ def test_features_have_every_block_group_once(built: Built) -> None:
         assert con.execute(query).fetchall() == [(20640, 20640)]
 
 
-def test_it_says_that_the_features_are_published(built: Built) -> None:
-    assert built[1].count(PUBLISHED) == 1
+def test_it_says_that_the_features_are_published_and_as_what(built: Built) -> None:
+    (published,) = publications_of(built[0])
+    assert built[1].count(PUBLISHED.replace("@…", f"@{published['snapshot_id']}")) == 1
     assert "Not published" not in built[1]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from ml import candidates, spec
 from tests.conftest import ROOT, run_dbt
-from tests.dbt.conftest import Home, Told, about_publishing, lake_of
+from tests.dbt.conftest import PUBLISHED, Home, Told, about_publishing, lake_of
 
 pytestmark = pytest.mark.xdist_group("dbt new region")
 TABLE = "features.housing_features_with_surroundings"
@@ -41,7 +41,7 @@ def rows(new_region: tuple[Path, Told]) -> pd.DataFrame:
 def test_its_table_is_built_tested_and_published(new_region: tuple[Path, Told]) -> None:
     told = new_region[1]
     assert told.returncode == 0, told.stdout
-    assert set(about_publishing(told)) == {"Published features.housing_features.", f"Published {TABLE}."}
+    assert set(about_publishing(told)) == {PUBLISHED, PUBLISHED.replace("features.housing_features", TABLE)}
 
 
 def test_it_asks_about_groups_that_were_not_seen(manifest: Mapping[str, Any]) -> None:

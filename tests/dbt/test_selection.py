@@ -109,6 +109,7 @@ def test_a_wrong_exposure_ends_the_build_before_its_first_model(worked: Worked, 
     replace_in(project / "dbt_project/models/exposures.yml", "split: random", "splits: random")
     told = run_dbt(worked.home, "build", project=project)
     assert told.returncode == 2
-    assert "Exposure housing_value: meta.ml.splits is not known. Allowed: key, target, group, split, " in told.stdout
+    sentence = "Exposure housing_value (dbt_project/models/exposures.yml): meta.ml.splits is not known. Allowed: key, "
+    assert sentence in told.stdout
     assert " START " not in told.stdout.replace("START hook", "")
     assert "Traceback" not in told.stdout + told.stderr

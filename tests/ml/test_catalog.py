@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def test_a_free_lock_is_taken_without_a_word(home: Path) -> None:
     with catalog.lock("build", say=said.append):
         pass
     assert said == []
+
+
+def test_who_holds_a_lock_and_since_when_is_told_to_who_asks(holder: None) -> None:
+    assert catalog.holder("build") is None
+    with catalog.lock("build"):
+        held = catalog.holder("build")
+        assert catalog.holder("consume points") is None
+    assert held is not None
+    assert held[0] == "the holder"
+    assert 0 <= (datetime.now(UTC) - held[1]).total_seconds() < 60
 
 
 def test_a_timeout_says_for_whom_it_waited_and_what_to_do(holder: None) -> None:

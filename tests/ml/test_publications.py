@@ -133,7 +133,9 @@ def test_a_table_that_was_not_to_be_built_is_not_decided_on(exposure: Exposure) 
 
 def test_two_exposures_on_one_table_are_one_publication(exposure: Exposure) -> None:
     other = replace(exposure, name="others")
-    assert [sentence(d) for d in decide(BUILD, [exposure, other])] == ["Published features.points."]
+    assert [sentence(d) for d in decide(BUILD, [exposure, other])] == [
+        "Published features.points@{snapshot}; `make status` says what comes of it."
+    ]
 
 
 # The fingerprint.

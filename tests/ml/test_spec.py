@@ -21,10 +21,14 @@ def manifest(ml: object = None, /, *more: dict[str, Any], columns: dict[str, str
     }
 
 
+POINTS, ZONES = "Exposure points (models/exposures.yml)", "Exposure zones (models/exposures.yml)"
+
+
 def exposure(name: str, ml: object, parents: tuple[str, ...] = ("model.tract.points",)) -> dict[str, Any]:
     return {
         "name": name,
         "type": "ml",
+        "original_file_path": "models/exposures.yml",
         "owner": {"name": "Someone", "email": "someone@example.com"},
         "depends_on": {"nodes": list(parents)},
         "config": {"meta": {"ml": ml}},
@@ -62,7 +66,7 @@ def test_features_are_the_contracts_columns_less_key_target_and_group() -> None:
 
 def test_without_a_group_its_column_must_be_a_number() -> None:
     assert refused(manifest({"group": None})) == [
-        "Exposure points: column cell of features.points is VARCHAR, not a number. "
+        f"{POINTS}: column cell of features.points is VARCHAR, not a number. "
         "Features are the contract's columns less key, target and group: make it a number or take it out."
     ]
 
@@ -105,17 +109,17 @@ def test_meta_may_stand_beside_config_as_dbt_users_also_write_it() -> None:
     ],
 )  # fmt: skip
 def test_a_setting_that_does_not_fit_is_named(ml: dict[str, Any], sentence: str) -> None:
-    assert refused(manifest(ml)) == [f"Exposure points: {sentence}"]
+    assert refused(manifest(ml)) == [f"{POINTS}: {sentence}"]
 
 
 def test_an_unknown_candidate_is_named_with_those_that_are_known() -> None:
     (found,) = refused(manifest({"candidates": ["ridge", "forest"]}))
     assert found == (
-        "Exposure points: meta.ml.candidates.1 is 'forest'. Value error, 'forest' is not known (ridge, "
+        f"{POINTS}: meta.ml.candidates.1 is 'forest'. It is not known (ridge, "
         "gradient_boosting are): give its `estimator` as package.module.Name."
     )
     (found,) = refused(manifest({"candidates": ["forest"]}))
-    assert found.startswith("Exposure points: meta.ml.candidates.0 is 'forest'. Value error, 'forest' is not known")
+    assert found.startswith(f"{POINTS}: meta.ml.candidates.0 is 'forest'. It is not known")
 
 
 def test_a_missing_setting_is_named_with_what_it_is() -> None:
@@ -123,8 +127,8 @@ def test_a_missing_setting_is_named_with_what_it_is() -> None:
     del given["exposures"]["points"]["config"]["meta"]["ml"]["key"]
     del given["exposures"]["points"]["config"]["meta"]["ml"]["target"]
     assert refused(given) == [
-        "Exposure points: meta.ml.key is missing (column that identifies a row).",
-        "Exposure points: meta.ml.target is missing (column to be predicted).",
+        f"{POINTS}: meta.ml.key is missing (column that identifies a row).",
+        f"{POINTS}: meta.ml.target is missing (column to be predicted).",
     ]
 
 
@@ -132,7 +136,7 @@ def test_settings_that_are_no_mapping() -> None:
     given = manifest()
     given["exposures"]["points"]["config"]["meta"]["ml"] = ["id", "y"]
     assert refused(given) == [
-        "Exposure points: meta.ml is ['id', 'y']. It must be a mapping with key, target and candidates."
+        f"{POINTS}: meta.ml is ['id', 'y']. It must be a mapping with key, target and candidates."
     ]
 
 
@@ -140,7 +144,7 @@ def test_settings_that_are_no_mapping() -> None:
 def test_a_feature_or_target_that_is_not_a_number_is_named(column: str, kind: str) -> None:
     columns = {"id": "varchar", "a": "double", "b": "double", "cell": "varchar", "y": "double"} | {column: kind}
     assert refused(manifest(columns=columns)) == [
-        f"Exposure points: column {column} of features.points is {kind.upper()}, not a number. "
+        f"{POINTS}: column {column} of features.points is {kind.upper()}, not a number. "
         "Features are the contract's columns less key, target and group: make it a number or take it out."
     ]
 
@@ -151,14 +155,14 @@ def test_a_column_whose_name_is_taken_is_named(feature: str, key: str) -> None:
     (sentence,) = refused(manifest({"key": key}, columns=columns))
     wrong = feature if key == "id" else key
     assert sentence.startswith(
-        f"Exposure points: column {wrong} of features.points has a name that ml gives to a column of its own. Rename it"
+        f"{POINTS}: column {wrong} of features.points has a name that ml gives to a column of its own. Rename it"
     )
 
 
 def test_a_table_without_a_feature() -> None:
     columns = {"id": "varchar", "cell": "varchar", "y": "double"}
     assert refused(manifest(columns=columns)) == [
-        "Exposure points: features.points has no column left to learn from. Columns of features.points: id, cell, y."
+        f"{POINTS}: features.points has no column left to learn from. Columns of features.points: id, cell, y."
     ]
 
 
@@ -166,7 +170,7 @@ def test_a_model_without_a_contract() -> None:
     given = manifest()
     given["nodes"]["model.tract.points"]["config"] = {}
     assert refused(given) == [
-        "Exposure points: points has no enforced contract. "
+        f"{POINTS}: points has no enforced contract. "
         "Set `contract: {enforced: true}` and name its columns with their types."
     ]
 
@@ -182,7 +186,7 @@ def test_a_model_without_a_contract() -> None:
 def test_an_exposure_learns_from_exactly_one_model(parents: tuple[str, ...], named: str) -> None:
     wanting = exposure("points", {}, parents)
     assert refused(manifest({}, wanting)) == [
-        f"Exposure points: depends_on names {named}. It must be exactly one model, the table to learn from."
+        f"{POINTS}: depends_on names {named}. It must be exactly one model, the table to learn from."
     ]
 
 
@@ -200,9 +204,9 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     other = exposure("zones", {"key": "id", "target": "z", "candidates": ["ridge"]})
     found = refused(manifest({"folds": 1, "seed": -1}, other))
     assert [line.split(" is ")[0] for line in found] == [
-        "Exposure points: meta.ml.folds",
-        "Exposure points: meta.ml.seed",
-        "Exposure zones: meta.ml.target",
+        f"{POINTS}: meta.ml.folds",
+        f"{POINTS}: meta.ml.seed",
+        f"{ZONES}: meta.ml.target",
     ]
 
 
@@ -227,11 +231,9 @@ def test_what_only_the_card_tells_changes_nothing_that_is_learned() -> None:
 
 
 def test_a_map_is_made_of_two_columns_that_are_numbers() -> None:
-    assert refused(manifest({"map": ["a", "z"]})) == [
-        f"Exposure points: meta.ml.map names 'z', which is no column. {ALLOWED}"
-    ]
+    assert refused(manifest({"map": ["a", "z"]})) == [f"{POINTS}: meta.ml.map names 'z', which is no column. {ALLOWED}"]
     assert refused(manifest({"map": ["cell", "a"]})) == [
-        f"Exposure points: meta.ml.map names 'cell', which is VARCHAR, not a number. {ALLOWED}"
+        f"{POINTS}: meta.ml.map names 'cell', which is VARCHAR, not a number. {ALLOWED}"
     ]
 
 

@@ -203,8 +203,9 @@ def test_a_spec_that_does_not_fit_is_said_at_loading(
     with pytest.raises(spec.SpecError) as error:
         runpy.run_path(str(ROOT / "orchestration" / "definitions.py"))
     missing, unknown = str(error.value).splitlines()
-    assert missing == "Exposure housing_value: meta.ml.target is missing (column to be predicted)."
-    assert unknown.startswith("Exposure housing_value: meta.ml.targt is not known. Allowed: key, target, group, ")
+    where = "Exposure housing_value (dbt_project/models/exposures.yml)"
+    assert missing == f"{where}: meta.ml.target is missing (column to be predicted)."
+    assert unknown.startswith(f"{where}: meta.ml.targt is not known. Allowed: key, target, group, ")
 
 
 def test_dagster_finds_nothing_to_complain_of(tmp_path: Path) -> None:
