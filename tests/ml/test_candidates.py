@@ -33,7 +33,7 @@ def housing(**spec: Any) -> Exposure:
         unique_id="model.tract.housing",
         relation="features.housing",
         columns={"id": "BIGINT", **dict.fromkeys(california_housing.COLUMNS, "DOUBLE")},
-        spec=Spec(key="id", target="MedHouseVal", candidates=("ridge",), **spec),
+        spec=Spec(key="id", target="MedHouseVal", minimum=0, candidates=("ridge",), **spec),
     )
 
 
