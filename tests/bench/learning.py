@@ -22,6 +22,7 @@ from tests.conftest import new_database, new_lake, run_dbt
 
 CONTENDER = "tests.bench.contender"
 CONTENDERS = ["ours", "limit", "moments", "correct", "scikit-learn", "recipe"]
+STORAGES = ["local disk", "local S3"]
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY_LIMIT = "1GB"  # of DuckDB in ours and in the limit; the recipe takes what it takes
 REPEATS = 3  # medians of so many; one at sizes beyond the recipe's, which take minutes each
@@ -130,14 +131,14 @@ def _contenders(rows: int, storage: str, repeats: int) -> dict[str, tuple[tuple[
 def _kept(measures: list[Measure], path: Path, only: list[str]) -> list[Measure]:
     """What was measured now and, where only some contenders were asked for, what else the file has."""
     before = [Measure(**said) for said in json.loads(path.read_text())["measures"]] if only != CONTENDERS else []
-    found = {(m.rows, m.storage.lower(), CONTENDERS.index(m.contender)): m for m in [*before, *measures]}
+    found = {(m.rows, STORAGES.index(m.storage), CONTENDERS.index(m.contender)): m for m in [*before, *measures]}
     return [found[case] for case in sorted(found)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--millions", type=float, nargs="+", default=[1, 10, 50], help="sizes, in millions of rows")
-    parser.add_argument("--storage", nargs="+", default=["local disk", "local S3"], help="where the tables stand")
+    parser.add_argument("--storage", nargs="+", default=STORAGES, choices=STORAGES, help="where the tables stand")
     parser.add_argument(
         "--only",
         nargs="+",

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from ml import publications
-from tests.conftest import new_database, new_lake
-from tests.warehouse import FEATURES, NAME, Build, Warehouse, pid_of, until
+from tests.warehouse import FEATURES, NAME, Build, Warehouse, pid_of, running, until
 
 SEED = 1990
 PUBLICATIONS = 20
@@ -30,20 +29,10 @@ pytestmark = [pytest.mark.storm, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
-def warehouse(servers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
+def warehouse(servers: Path, tmp_path: Path) -> Iterator[Warehouse]:
     """A lake and a Dagster of its own."""
-    home = new_lake(servers, tmp_path / "home")
-    monkeypatch.setenv("TRACT_HOME", str(home))
-    monkeypatch.setenv("TRACT_DAGSTER_DATABASE", new_database(servers, "dagster"))
-    monkeypatch.setenv("TRACT_RETRY_SECONDS", "0.5")
-    monkeypatch.setenv("TRACT_DAGSTER_URL", "")
-    warehouse = Warehouse(home, tmp_path)
-    try:
-        warehouse.start()
+    with running(servers, tmp_path, TRACT_RETRY_SECONDS="0.5") as warehouse:
         yield warehouse
-    finally:
-        warehouse.stop()
-        warehouse.con.close()
 
 
 class Builders:

@@ -19,16 +19,22 @@ def consume(exposure: Exposure) -> Consumption:
     return made
 
 
+def begin_anew(exposure: Exposure) -> tuple[Consumption, list[str]]:
+    """A consumption that trains as if there were no champion, and what it said."""
+    said: list[str] = []
+    made = consumption.consume(exposure, say=said.append)
+    assert made is not None
+    assert (made.outcome, made.champion_id) == ("trained", made.version_id)
+    assert made.reason.startswith("first model, better than the mean predictor: ")
+    return made, said
+
+
 def test_another_target_begins_anew(con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish) -> None:
     publish(0.1)
     first = consume(exposure)
     asks_for_b = replace(exposure, spec=exposure.spec.model_copy(update={"target": "b"}))
     publish(0.2)
-    said: list[str] = []
-    made = consumption.consume(asks_for_b, say=said.append)
-    assert made is not None
-    assert (made.outcome, made.champion_id) == ("trained", made.version_id)
-    assert made.reason.startswith("first model, better than the mean predictor: ")
+    made, said = begin_anew(asks_for_b)
     before = f"The champion {first.version_id} was made for the target y, and the spec asks for b: it competes no more."
     assert before in [sentence.rpartition("  ")[2] for sentence in said]
     assert con.execute(
@@ -107,9 +113,5 @@ def test_a_champion_whose_recipe_is_gone_does_not_keep_others_out(
     assert first.champion_id == first.version_id
     monkeypatch.delattr(f"{__name__}.fleeting")
     publish(0.2)
-    said: list[str] = []
-    made = consumption.consume(exposure, say=said.append)
-    assert made is not None
-    assert (made.outcome, made.champion_id) == ("trained", made.version_id)
-    assert made.reason.startswith("first model, better than the mean predictor: ")
+    _, said = begin_anew(exposure)
     assert any("The champion's recipe competes no more: candidate fleeting: " in line for line in said)
