@@ -86,11 +86,6 @@ def wrong_exposures(manifest: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def option_statements(present: list[str]) -> list[str]:
-    """The statements that set the lake's options, but for those that are present."""
-    return tables.option_statements(present)
-
-
 def table_statements(manifest: Mapping[str, Any]) -> list[str]:
     """The statements that make the tables of `ops` and `ml`."""
     return tables.statements(spec.exposures(manifest))
@@ -128,5 +123,5 @@ def wrong_source(_: None) -> str | None:
 
 ANSWERS: dict[str, Callable[[Any], Any]] = {
     function.__name__: function
-    for function in (wrong_exposures, option_statements, table_statements, publication_steps, wrong_source)
+    for function in (wrong_exposures, tables.option_statements, table_statements, publication_steps, wrong_source)
 }

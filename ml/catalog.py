@@ -112,6 +112,11 @@ def acquire(con: Connection, name: str, timeout: float, say: Callable[[str], Non
     _ask(con, "select %s", (f"holds {name}",))
 
 
+def consuming(exposure_name: str) -> str:
+    """The name of the lock under which an exposure's publications are consumed."""
+    return f"consume {exposure_name}"
+
+
 def holder(name: str) -> tuple[str, datetime] | None:
     """Who holds the advisory lock `name`, and since when; None while it is free.
 

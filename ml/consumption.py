@@ -56,7 +56,7 @@ def consume(exposure: Exposure, *, run_id: str | None = None, say: Say = print) 
         LockLostError: Postgres ended the lock's connection before the commit; nothing was written.
         RowsError, EstimatorError, ParityError, ArtifactError: The publication cannot be consumed; nothing was written.
     """
-    with catalog.lock(f"consume {exposure.name}", say=say) as confirm, lake.connect() as con:
+    with catalog.lock(catalog.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
         waiting = ledger.pending(con, exposure)
         if not waiting:
             say(f"{exposure.name}: every publication of {exposure.relation} is consumed.")

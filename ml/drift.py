@@ -97,8 +97,7 @@ def _sample(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, champion: Version
 ) -> pd.DataFrame:
     spec = exposure.spec
-    share = min(1.0, spec.max_rows / max(publication.row_count, 1))
-    kept = "" if share == 1 else f"where {folds.share_sql(spec.key, share, spec.seed)}"
+    sampled = folds.sampled_sql(spec.key, publication.row_count, spec.max_rows, spec.seed)
     return con.execute(
-        f"select {doubles(champion.features)} from {publication.table} {kept} order by {quoted(spec.key)}"
+        f"select {doubles(champion.features)} from {publication.table} where {sampled} order by {quoted(spec.key)}"
     ).df()

@@ -68,10 +68,12 @@ def in_buckets_sql(group: str, buckets: Iterable[int]) -> str:
     return f"{bucket_sql(group)} in ({', '.join(map(str, sorted(buckets)))})"
 
 
-def share_sql(key: str, share: float, seed: int) -> str:
-    """Whether a row is in a random sample of this share of the rows: another seeded hash of its key."""
+def sampled_sql(key: str, rows: int, most: int, seed: int) -> str:
+    """Whether a row is in a random sample of about `most` of so many rows: another seeded hash of its key."""
+    if rows <= most:
+        return "true"
     salt = f"{seed}, 'sample'"
-    return f"{_hash(key, salt)} < {int(share * 2**64)}"
+    return f"{_hash(key, salt)} < {int(most / rows * 2**64)}"
 
 
 def _hash(key: str, salt: str) -> str:

@@ -182,7 +182,7 @@ def give_up(exposure: Exposure, publication_id: str, reason: str) -> None:
     Raises:
         LockTimeoutError: Somebody consumes or searches for the exposure; ask again.
     """
-    with catalog.lock(f"consume {exposure.name}", timeout=1) as confirm, lake.connect() as con:
+    with catalog.lock(catalog.consuming(exposure.name), timeout=1) as confirm, lake.connect() as con:
         for publication in pending(con, exposure):
             if publication.publication_id == publication_id:
                 with lake.transaction(con, "ml", f"{exposure.name} {publication_id} failed", confirm):

@@ -51,7 +51,7 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
     if not learned_from:
         return []
     rows = max(publication.row_count, stood.row_count)
-    looked_at = "true" if rows <= spec.max_rows else folds.share_sql(spec.key, spec.max_rows / rows, spec.seed)
+    looked_at = folds.sampled_sql(spec.key, rows, spec.max_rows, spec.seed)
     learned = " union all ".join(
         f"select '{version_id}' as version_id, {key}, cast({target} as double) as learned "
         f"from {table} where {looked_at}"

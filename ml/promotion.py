@@ -51,7 +51,7 @@ def _promote(
     exposure: Exposure, choose: Callable[[duckdb.DuckDBPyConnection], str], by: str, reason: str, say: Say
 ) -> Promotion:
     """Promote the version that is chosen under the lock, so that nobody changes the champion in between."""
-    with catalog.lock(f"consume {exposure.name}", say=say) as confirm, lake.connect() as con:
+    with catalog.lock(catalog.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
         champion = registry.champion(con, exposure.name)
         version_id = choose(con)
         version = registry.version(con, exposure.name, version_id)

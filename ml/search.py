@@ -59,7 +59,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
             f"Exposure {exposure.name}: no candidate in meta.ml.candidates has `search`. Give one a "
             "`search: {space: {parameter: [values] or {low: …, high: …}}, trials: …, seconds: …}`."
         )
-    with catalog.lock(f"consume {exposure.name}", say=say) as confirm, lake.connect() as con:
+    with catalog.lock(catalog.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
         publication, champion = ledger.newest_consumed(con, exposure), registry.champion(con, exposure.name)
         if publication is None or champion is None:
             raise SearchError(

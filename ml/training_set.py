@@ -157,7 +157,7 @@ def _folded(exposure: Exposure, publication: Publication, sizes: dict[int, int])
     spec = exposure.spec
     rows = sum(sizes.values())
     columns = [f'{folds.random_sql(spec.key, spec.folds, spec.seed)} as "{FOLD["random"]}"']
-    sampled = "true" if rows <= spec.max_rows else folds.share_sql(spec.key, spec.max_rows / rows, spec.seed)
+    sampled = folds.sampled_sql(spec.key, rows, spec.max_rows, spec.seed)
     if spec.group:
         columns.append(f'{folds.group_sql(spec.group, folds.assign(sizes, spec.folds))} as "{FOLD["group"]}"')
         chosen = folds.sampled_buckets(sizes, spec.max_rows, spec.folds, spec.seed)

@@ -108,7 +108,8 @@ def _watch(console: Console, address: str, run_id: str, fail: bool = True) -> bo
             if event.kind in ("AssetMaterializationPlannedEvent", "AssetCheckEvaluationPlannedEvent"):
                 planned += 1
                 bar.update(task, total=planned)
-                left |= {event.subject} - {""}
+                if event.subject:  # an asset's
+                    left.add(event.subject)
             elif event.kind == "MaterializationEvent":
                 rows = "" if event.rows is None else f"  {event.rows:,} rows"
                 bar.console.print(f"   [green]✓[/] {event.subject}{rows}")

@@ -84,9 +84,11 @@ def publications(console: Console, con: duckdb.DuckDBPyConnection, dagster: bool
         """
     ).fetchall()
     now = datetime.now(UTC)
+    waiting = {exposure for *_, exposure, outcome, _, _ in rows if exposure and not outcome}
+    held = {exposure: catalog.holder(catalog.consuming(exposure)) for exposure in waiting}
     told: list[tuple[str, ...]] = []
     for publication, count, published, by, exposure, outcome, reason, consumed in rows:
-        what = f"{_outcome(outcome)} {_ago(now, consumed)}" if outcome else _waits(exposure, dagster, now)
+        what = f"{_outcome(outcome)} {_ago(now, consumed)}" if outcome else _waits(held.get(exposure), dagster, now)
         result = f"{exposure}: {what}" if exposure else what
         told.append((publication, f"{count:,}", f"{_ago(now, published)} by {escape(by)}", result))
         if reason:
@@ -95,9 +97,8 @@ def publications(console: Console, con: duckdb.DuckDBPyConnection, dagster: bool
     _titled(console, "Publications", columns, told, empty="none yet: `dbt build` publishes when its tests pass")
 
 
-def _waits(exposure: str | None, dagster: bool, now: datetime) -> str:
-    """What a publication waits for, which no exposure may have read before."""
-    held = catalog.holder(f"consume {exposure}") if exposure else None
+def _waits(held: tuple[str, datetime] | None, dagster: bool, now: datetime) -> str:
+    """What a publication waits for, given who holds its exposure's lock and since when."""
     if held:
         return f"[yellow]waits[/], {escape(held[0])} is at work, began {_ago(now, held[1])}"
     return "[yellow]waits[/] for the sensor" if dagster else "[yellow]waits[/] for Dagster: `make ui`"

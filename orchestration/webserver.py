@@ -138,10 +138,9 @@ query ($run: ID!, $cursor: String) {
 
 def _event(said: Mapping[str, Any]) -> Event:
     kind, message, subject, passed, rows = said["__typename"], said["message"], "", True, None
-    if kind == "AssetMaterializationPlannedEvent":
+    if "assetKey" in said:
         subject = "/".join(said["assetKey"]["path"])
-    elif kind == "MaterializationEvent":
-        subject = "/".join(said["assetKey"]["path"])
+    if kind == "MaterializationEvent":
         counts = [e["intValue"] for e in said["metadataEntries"] if e["label"] == "dagster/row_count"]
         rows = counts[0] if counts else None
     elif kind == "AssetCheckEvaluationEvent":

@@ -16,11 +16,11 @@ def test_a_publication_that_is_being_consumed_waits_for_the_run_that_does_it(
 ) -> None:
     monkeypatch.setenv("TRACT_BUILT_BY", "dagster run 1234")
     with catalog.lock("consume points"):
-        told = status._waits("points", True, NOW)
+        told = status._waits(catalog.holder("consume points"), True, NOW)
     assert told == "[yellow]waits[/], dagster run 1234 is at work, began 0 seconds ago"
 
 
-@pytest.mark.parametrize("exposure", ["points", None])
-def test_one_that_nobody_consumes_waits_for_the_sensor_or_for_dagster(exposure: str | None, home: Path) -> None:
-    assert status._waits(exposure, True, NOW) == "[yellow]waits[/] for the sensor"
-    assert status._waits(exposure, False, NOW) == "[yellow]waits[/] for Dagster: `make ui`"
+def test_one_that_nobody_consumes_waits_for_the_sensor_or_for_dagster(home: Path) -> None:
+    held = catalog.holder("consume points")
+    assert status._waits(held, True, NOW) == "[yellow]waits[/] for the sensor"
+    assert status._waits(held, False, NOW) == "[yellow]waits[/] for Dagster: `make ui`"
