@@ -1,8 +1,8 @@
 """Makes a lake as a release left it: its catalog as SQL, and its objects as they are on S3, in one archive.
 
-Run in a checkout of the release whose lake is wanted: `python -m tests.old_lake.make lake.tar.xz`. The one that is kept
-was made at f1cfd9d, the commit before lakes had migrations. It stands at `s3://tract/old_lake`, since versions and cards
-name their files by whole addresses.
+Run in a checkout of the release whose lake is wanted: `python -m tests.old_lake.make lake.tar.xz`. The one that is
+kept was made at f1cfd9d, the commit before lakes had migrations. It stands at `s3://tract/old_lake`, since versions and
+cards name their files by whole addresses.
 """
 
 import io
