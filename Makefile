@@ -54,7 +54,7 @@ shell: install  ## A Python prompt with the lake attached as `con`
 	@$(BIN)/python -i -c "from ml import lake; con = lake.connect(); print(con.sql('show all tables').select('schema, name'))"
 
 card: install  ## Save the champion's model card as card.html (EXPOSURE=… for another model's)
-	@$(BIN)/python -m ml.card $(or $(EXPOSURE),housing_value) card.html
+	@$(BIN)/python -m ml.reports.card $(or $(EXPOSURE),housing_value) card.html
 
 docs: up  ## Write dbt's docs of the lake as one file, and say where it is
 	@$(BIN)/python -m orchestration.docs

@@ -13,7 +13,10 @@ from dbt.adapters.events.logging import AdapterLogger
 from dbt.flags import get_flags
 from dbt_common.exceptions import DbtRuntimeError
 
-from ml import catalog, lake, publications, spec, tables
+from ml import lake, spec
+from ml import publishing as publications
+from ml.lake import locks as catalog
+from ml.records import tables
 
 logger = AdapterLogger("Tract")
 

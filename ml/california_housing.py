@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.datasets import fetch_california_housing
 
 from ml import lake
-from ml.numeric import is_numeric
+from ml.lake.sql import is_numeric
 
 COLUMNS = (
     "MedInc",

@@ -6,18 +6,22 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from ml import catalog, lake, ledger, live_error, registry
-from ml.artifacts import ArtifactError
+from ml import lake
 from ml.code import code_version
-from ml.ledger import Publication
-from ml.registry import Version
+from ml.lake import locks as catalog
+from ml.lake.artifacts import ArtifactError
+from ml.monitoring import live_error
+from ml.progress import Say, Stopwatch
+from ml.records import publications as ledger
+from ml.records import versions as registry
+from ml.records.publications import Publication
+from ml.records.versions import Version
 from ml.spec import MEAN, Exposure
-from ml.stopwatch import Say, Stopwatch
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.learning import Learned
+    from ml.learning.competition import Learned
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,9 @@ def _consume(
         champion = serving
     else:
         _say_why_anew(con, exposure, publication, watch.say)
-        from ml.learning import learn  # scikit-learn takes 2 s to import, which unchanged rows do not wait for
+        from ml.learning.competition import (
+            learn,  # scikit-learn takes 2 s to import, which unchanged rows do not wait for
+        )
 
         watch.lap("import")
         defending = registry.defending(con, exposure, serving, publication)
@@ -123,7 +129,7 @@ def _consume(
             if learned.verdict.promoted:
                 registry.promote(con, exposure, learned.version, "gate", learned.verdict.reason)
         if champion and estimator is not None:
-            from ml import scoring
+            from ml.serving import scoring
 
             rows = scoring.score(con, exposure, publication, champion, estimator, watch.say)
             predicted_as = publication.publication_id
@@ -176,7 +182,7 @@ def _say_why_anew(con: duckdb.DuckDBPyConnection, exposure: Exposure, publicatio
 def _drift(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, serving: Version
 ) -> "pd.DataFrame":
-    from ml import drift
+    from ml.monitoring import drift
 
     learned_from, _ = registry.origin(con, exposure.name, serving.version_id)
     baseline = ledger.publication(con, learned_from)

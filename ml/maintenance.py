@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 from pyarrow import fs
 
-from ml import catalog, lake
-from ml.stopwatch import Say
+from ml import lake
+from ml.lake import locks as catalog
+from ml.progress import Say
 
 KEEP_DAYS = 30
 GRACE = timedelta(days=1)

@@ -1,13 +1,13 @@
-"""How far a long piece of work is: rows done, rate, time left, said every few seconds and never for quick work."""
+"""How far a long piece of work is, said every few seconds and never for quick work; and the seconds of each stage."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import duckdb
 
-from ml.stopwatch import Say
+Say = Callable[[str], None]
 
 # Seconds of silence: what ends before says nothing but its result.
 PAUSE = 5.0
@@ -61,3 +61,24 @@ def following(con: duckdb.DuckDBPyConnection, say: Say, what: str, rows: int) ->
     finally:
         ended.set()
         watcher.join()
+
+
+class Stopwatch:
+    """Laps in order.
+
+    Attributes:
+        seconds: Of each stage, by name.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        self.seconds: dict[str, float] = {}
+        self.last = time.monotonic()
+
+    def lap(self, stage: str, told: str = "") -> None:
+        """End a stage; say what it did, if that is worth a line."""
+        now = time.monotonic()
+        self.seconds[stage] = round(now - self.last, 3)
+        self.last = now
+        if told:
+            self.say(f"{told} ({self.seconds[stage]:.1f} s)")

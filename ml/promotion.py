@@ -6,11 +6,14 @@ from typing import Any
 
 import duckdb
 
-from ml import catalog, lake, ledger, registry
-from ml.ledger import Publication
-from ml.registry import Version
+from ml import lake
+from ml.lake import locks as catalog
+from ml.progress import Say
+from ml.records import publications as ledger
+from ml.records import versions as registry
+from ml.records.publications import Publication
+from ml.records.versions import Version
 from ml.spec import Exposure
-from ml.stopwatch import Say
 
 
 class PromotionError(Exception):
@@ -91,7 +94,7 @@ def serve(
     registry.promote(con, exposure, version, by, reason)
     if publication is None or ledger.is_predicted(con, exposure, publication.publication_id, version.version_id):
         return 0
-    from ml import scoring  # scikit-learn takes 2 s to import
+    from ml.serving import scoring  # scikit-learn takes 2 s to import
 
     return scoring.score(con, exposure, publication, version, estimator, say)
 

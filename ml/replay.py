@@ -7,12 +7,15 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ml import lake, ledger, registry, scoring
+from ml import lake
 from ml.code import code_version
-from ml.learning import learn
-from ml.ledger import Publication
+from ml.learning.competition import learn
+from ml.progress import Say, Stopwatch
+from ml.records import publications as ledger
+from ml.records import versions as registry
+from ml.records.publications import Publication
+from ml.serving import scoring
 from ml.spec import Exposure
-from ml.stopwatch import Say, Stopwatch
 
 # Numbers computed on several threads repeat to this relative difference; on one thread, bit for bit.
 TOLERANCE = 1e-12

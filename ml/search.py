@@ -8,13 +8,18 @@ from datetime import UTC, datetime
 import duckdb
 import numpy as np
 
-from ml import catalog, lake, learning, ledger, registry, trials
+from ml import lake
 from ml.code import code_version
-from ml.ledger import Publication
+from ml.lake import locks as catalog
+from ml.learning import competition as learning
+from ml.learning import trials
+from ml.learning.trials import Trial
+from ml.progress import Say, Stopwatch
 from ml.promotion import serve
+from ml.records import publications as ledger
+from ml.records import versions as registry
+from ml.records.publications import Publication
 from ml.spec import CandidateSpec, Exposure
-from ml.stopwatch import Say, Stopwatch
-from ml.trials import Trial
 
 # Folds of the search are dealt by another seed than those by which its result is judged.
 ANOTHER = 1

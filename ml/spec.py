@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ml.numeric import is_numeric
+from ml.lake.sql import is_numeric
 
 # Columns that ml puts beside the published ones while it learns and predicts.
 TAKEN = ("prediction", "half", "sampled", "block")
@@ -322,7 +322,7 @@ def _check(exposure: Exposure, where: str) -> None:
 
 def _own_tables() -> set[str]:
     """The tables of the schema ml that no exposure may take for its predictions."""
-    ddl = files("ml").joinpath("tables.sql").read_text()
+    ddl = files("ml.records").joinpath("tables.sql").read_text()
     return set(re.findall(r"create table if not exists lake\.ml\.(\w+)", ddl))
 
 

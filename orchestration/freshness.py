@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import duckdb
 
-from ml import lake, ledger
+from ml import lake
+from ml.records import publications as ledger
 from ml.spec import Exposure
 from orchestration.door import Door
 

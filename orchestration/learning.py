@@ -6,7 +6,8 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from ml import checks, lake
+from ml import lake
+from ml.monitoring import checks
 from ml.spec import Exposure
 from orchestration import metadata
 from orchestration.sentence import told
@@ -84,7 +85,8 @@ def card_asset(exposure: Exposure) -> dg.AssetsDefinition:
         op_tags={"dagster/priority": "-1"},  # after the marts: one process takes a step at a time
     )
     def model_card(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        from ml import card, version_facts
+        from ml.reports import card
+        from ml.reports import facts as version_facts
 
         with told():
             cards = card.explain(exposure, say=context.log.info)

@@ -11,10 +11,10 @@ from orchestration.dbt_models import built_by
 from orchestration.translator import card_key, mlflow_key, predictions_key
 
 if TYPE_CHECKING:  # seconds of imports that the definitions need not wait for
-    from ml.card import Card
     from ml.consumption import Consumption
-    from ml.pictures import Picture
-    from ml.version_facts import Facts
+    from ml.reports.card import Card
+    from ml.reports.facts import Facts
+    from ml.reports.pictures import Picture
 
 Metadata = dict[str, Any]
 

@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ml import card, lake, registry
+from ml import lake
+from ml.records import versions as registry
+from ml.reports import card
 from orchestration import stack, webserver
 from orchestration.attempts import TRIES
 from orchestration.stack import layout

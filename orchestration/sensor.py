@@ -8,9 +8,10 @@ import dagster as dg
 import duckdb
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from ml import lake, ledger
-from ml.catalog import LockTimeoutError
-from ml.ledger import Publication
+from ml import lake
+from ml.lake.locks import LockTimeoutError
+from ml.records import publications as ledger
+from ml.records.publications import Publication
 from ml.spec import Exposure
 from orchestration.attempts import GiveUp, Run, Start, decide
 from orchestration.dbt_models import built_by

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ml import catalog, lake
+from ml import lake
+from ml.lake import locks as catalog
 from orchestration import stack
 from orchestration.stack import layout
 

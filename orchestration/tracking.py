@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ml import tracking
+from ml.reports import mlflow as tracking
 from ml.spec import Exposure
 from orchestration.sentence import told
 from orchestration.translator import card_key, mlflow_key
 
 if TYPE_CHECKING:
-    from ml.tracking import Mirrored
+    from ml.reports.mlflow import Mirrored
 
 
 def asset(exposure: Exposure) -> dg.AssetsDefinition:

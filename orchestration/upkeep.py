@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import dagster as dg
 
-from ml import maintenance, tracking
+from ml import maintenance
+from ml.reports import mlflow as tracking
 from ml.spec import Exposure
 from orchestration.sentence import told
 

@@ -16,7 +16,9 @@ import duckdb
 import psutil
 import pytest
 
-from ml import catalog, lake, publications
+from ml import lake
+from ml import publishing as publications
+from ml.lake import locks as catalog
 from orchestration import webserver
 from orchestration.sensor import EXPOSURE, PUBLICATION
 from orchestration.stack import dagster, layout, processes

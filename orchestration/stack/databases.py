@@ -2,7 +2,7 @@
 
 from sqlalchemy.engine import URL
 
-from ml import catalog
+from ml.lake import locks as catalog
 
 
 def url(database: str, **query: str) -> str:

@@ -12,7 +12,9 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-from ml import catalog, lake, tracking
+from ml import lake
+from ml.lake import locks as catalog
+from ml.reports import mlflow as tracking
 from orchestration.stack import databases, layout, ports, processes
 
 NAME = "mlflow"
@@ -54,7 +56,7 @@ def environment() -> dict[str, str]:
 
 
 def start(home: Path) -> str:
-    """Start it if it does not run; its address when it answers, which `ml.tracking` finds from then on.
+    """Start it if it does not run; its address when it answers, which `ml.reports.mlflow` finds from then on.
 
     Raises:
         StackError: It is not installed, or does not come up; the message says why.
@@ -89,7 +91,7 @@ def _launch(home: Path) -> None:
 
 
 def stop(home: Path) -> bool:
-    """Stop it; whether it ran. From then on MLflow is off for `ml.tracking`."""
+    """Stop it; whether it ran. From then on MLflow is off for `ml.reports.mlflow`."""
     pid = processes.find(home, NAME)
     stopped = processes.stop(home, NAME)
     if pid is not None:

@@ -33,7 +33,8 @@ class Stages:
 
 def land(told: Told) -> Found:
     """Put the landed rows where each contender reads them: a table of the lake, and a parquet file beside it."""
-    from ml import lake, tables
+    from ml import lake
+    from ml.records import tables
     from tests.bench.exposure import EXPOSURE
 
     with lake.connect() as con:
@@ -49,7 +50,8 @@ def land(told: Told) -> Found:
 
 def ours_featurize(told: Told) -> Found:
     """dbt's own SQL as a table of the lake, and its publication, as dbt's hooks make it."""
-    from ml import lake, publications
+    from ml import lake
+    from ml import publishing as publications
 
     with lake.connect() as con:
         stages = Stages()
@@ -68,7 +70,8 @@ def ours_featurize(told: Told) -> Found:
 
 def ours_consume(told: Told) -> Found:
     """The consumption, as Dagster's run calls it: read, judge, fit, decide, predict and write, in one commit."""
-    from ml import candidates, consumption, learning, scoring  # noqa: F401  what it imports, before the clock starts
+    from ml import consumption
+    from ml.serving import scoring  # noqa: F401  what it imports, before the clock starts
     from tests.bench.exposure import EXPOSURE
 
     # other folds each time, so that the same rows are learned from again
@@ -83,7 +86,8 @@ def moments(told: Told) -> Found:
     """One bare query that aggregates the moments, beside the fit by both ways to choose the penalty."""
     import numpy as np
 
-    from ml import lake, ridge
+    from ml import lake
+    from ml.linear import ridge
     from tests.bench.exposure import EXPOSURE
 
     columns = [*EXPOSURE.features, EXPOSURE.spec.target]
@@ -115,7 +119,8 @@ def correct(told: Told) -> Found:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from ml import lake, ridge
+    from ml import lake
+    from ml.linear import ridge
     from tests.bench.exposure import EXPOSURE
 
     features, target = list(EXPOSURE.features), EXPOSURE.spec.target
@@ -137,7 +142,8 @@ def copy(told: Told) -> Found:
     And copies what a table of predictions is at least: the key and three doubles made of the features. Both are
     compressed as the lake's own files are.
     """
-    from ml import lake, tables
+    from ml import lake
+    from ml.records import tables
     from tests.bench.exposure import EXPOSURE
 
     with lake.connect() as con:

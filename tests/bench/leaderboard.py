@@ -22,9 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from ml import candidates, lake, ledger, training_set, trials
+from ml import lake
+from ml.learning import candidates, training_set, trials
+from ml.learning.training_set import TrainingSet
+from ml.records import publications as ledger
 from ml.spec import CandidateSpec, Exposure, exposures
-from ml.training_set import TrainingSet
 from orchestration.project import manifest
 from tests.bench.machine import facts, measured
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ml import publications, tables
+from ml import publishing as publications
 from ml.california_housing import COLUMNS
+from ml.records import tables
 from tests.dbt.conftest import (
     PUBLISHED,
     exports,

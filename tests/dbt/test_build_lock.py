@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dbt_project import plugin
-from ml import catalog
+from ml.lake import locks as catalog
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Worked, said
 

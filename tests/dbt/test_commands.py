@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ml import catalog
+from ml.lake import locks as catalog
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Home, Told, said
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ml import catalog, lake
+from ml import lake
+from ml.lake import locks as catalog
 from orchestration import docs
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Told, Worked, lake_of

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml import candidates, spec
+from ml import spec
+from ml.learning import candidates
 from tests.conftest import ROOT, run_dbt
 from tests.dbt.conftest import PUBLISHED, Home, Told, about_publishing, lake_of
 

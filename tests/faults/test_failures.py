@@ -3,7 +3,8 @@
 import dagster as dg
 import pytest
 
-from ml import artifacts, registry
+from ml.lake import artifacts
+from ml.records import versions as registry
 from orchestration.sensor import TRY
 from tests.warehouse import NAME, Warehouse
 

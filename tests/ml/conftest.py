@@ -6,7 +6,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ml import lake, publications, tables
+from ml import lake
+from ml import publishing as publications
+from ml.records import tables
 from ml.spec import Exposure, Spec
 
 Publish = Callable[..., str]

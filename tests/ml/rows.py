@@ -7,11 +7,11 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from ml import candidates, training_set
-from ml.candidates import Candidate
-from ml.ledger import Publication
+from ml.learning import candidates, training_set
+from ml.learning.candidates import Candidate
+from ml.learning.training_set import TrainingSet
+from ml.records.publications import Publication
 from ml.spec import CandidateSpec, Exposure
-from ml.training_set import TrainingSet
 
 
 @dataclass(frozen=True)

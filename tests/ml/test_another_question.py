@@ -6,8 +6,10 @@ import duckdb
 import pytest
 from sklearn.linear_model import Ridge
 
-from ml import checks, consumption, registry
+from ml import consumption
 from ml.consumption import Consumption
+from ml.monitoring import checks
+from ml.records import versions as registry
 from ml.spec import CandidateSpec, Exposure
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent

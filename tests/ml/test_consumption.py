@@ -10,8 +10,12 @@ import duckdb
 import numpy as np
 import pytest
 
-from ml import artifacts, catalog, consumption, ledger, registry
+from ml import consumption
 from ml.consumption import Consumption
+from ml.lake import artifacts
+from ml.lake import locks as catalog
+from ml.records import publications as ledger
+from ml.records import versions as registry
 from ml.spec import Exposure
 from tests.ml.conftest import Publish
 

@@ -5,7 +5,9 @@ from datetime import timedelta
 import duckdb
 import pytest
 
-from ml import artifacts, consumption, lake, maintenance, registry, replay
+from ml import consumption, lake, maintenance, replay
+from ml.lake import artifacts
+from ml.records import versions as registry
 from ml.spec import Exposure
 from tests.ml.conftest import Publish
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from ml import consumption, promotion, registry
+from ml import consumption, promotion
 from ml.promotion import PromotionError
+from ml.records import versions as registry
 from ml.spec import CandidateSpec, Exposure
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent

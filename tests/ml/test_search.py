@@ -6,7 +6,10 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from ml import card, consumption, promotion, registry, version_facts
+from ml import consumption, promotion
+from ml.records import versions as registry
+from ml.reports import card
+from ml.reports import facts as version_facts
 from ml.search import SearchError, search
 from ml.spec import CandidateSpec, Exposure, SearchSpec
 from tests.ml.conftest import Publish

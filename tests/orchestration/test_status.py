@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ml import catalog
+from ml.lake import locks as catalog
 from orchestration import status
 
 NOW = datetime.now(UTC)

@@ -1,4 +1,4 @@
-from ml import surroundings
+from ml.recipes import surroundings
 
 
 def model(dbt, session):

@@ -1,0 +1,168 @@
+"""From a published snapshot to a version and the gate's verdict on it: read, judge, choose, fit, save."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from ml.lake import artifacts
+from ml.learning import candidates, gate, judging, training_set
+from ml.learning.candidates import EstimatorError, Fitted
+from ml.learning.gate import Verdict
+from ml.learning.judging import Judgement
+from ml.learning.training_set import TrainingSet
+from ml.linear import predict_sql as linear_sql
+from ml.linear import ridge
+from ml.progress import Stopwatch
+from ml.records import versions as registry
+from ml.records.publications import Publication
+from ml.records.versions import Champion, Version
+from ml.spec import ESTIMATORS, CandidateSpec, Exposure
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A version fitted and judged.
+
+    Attributes:
+        judgements: Of every candidate, by name.
+        refreshed: Whether the version is the champion's recipe.
+    """
+
+    version: Version
+    estimator: Any
+    judgements: Mapping[str, Judgement]
+    verdict: Verdict
+    refreshed: bool
+
+    @property
+    def judgement(self) -> Judgement:
+        """Of the version's own recipe."""
+        return self.judgements[self.version.candidate]
+
+
+def learn(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    judged_as: str,
+    champion: Champion | None,
+    watch: Stopwatch,
+) -> Learned:
+    """Judge every candidate on the same folds, let the gate choose, fit the chosen recipe on everything, and save it.
+
+    A candidate of which a search found the champion competes with the parameters that were found.
+
+    Raises:
+        RowsError: The published rows cannot be learned from.
+        EstimatorError: A candidate cannot be built.
+        ParityError: The predictions as SQL are not those of the estimator.
+    """
+    training = read(con, exposure, publication, watch)
+    recipes = [
+        champion.recipe if champion and recipe.covers(champion.recipe) else recipe for recipe in exposure.spec.recipes
+    ]
+    return compete(con, training, recipes, judged_as, champion, watch)
+
+
+def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, watch: Stopwatch) -> TrainingSet:
+    """The training set of a publication, with a word on its size.
+
+    Raises:
+        RowsError: As `learn`.
+    """
+    training = training_set.read(con, exposure, publication, watch.say)
+    rows, sampled = training.whole.n, len(training.sample)
+    part = "" if sampled == rows else f", and a sample of {sampled:,} to judge by"
+    watch.lap("read", f"read {rows:,} rows with {len(exposure.features)} features{part}")
+    return training
+
+
+def compete(
+    con: duckdb.DuckDBPyConnection,
+    training: TrainingSet,
+    recipes: Sequence[CandidateSpec],
+    judged_as: str,
+    champion: Champion | None,
+    watch: Stopwatch,
+) -> Learned:
+    """Judge recipes and the champion's beside them, choose, fit and save.
+
+    Raises:
+        EstimatorError, ParityError: As `learn`.
+    """
+    exposure = training.exposure
+    spec = exposure.spec
+    asked = {recipe.name: recipe for recipe in recipes}
+    defender = _defender(asked, champion)
+    if defender and champion:
+        path = champion.recipe.estimator or ESTIMATORS.get(champion.recipe.name)
+        asked.setdefault(defender, champion.recipe.model_copy(update={"name": defender, "estimator": path}))
+    competing = {}
+    for name, said in asked.items():
+        try:
+            competing[name] = candidates.build(said, con, training, watch.say)
+        except EstimatorError as error:
+            if name != defender or name in {recipe.name for recipe in recipes}:
+                raise
+            watch.say(f"The champion's recipe competes no more: {error}")
+            defender = None
+    judgements = {name: judging.judge(candidate, training) for name, candidate in competing.items()}
+    watch.lap("judge", f"judged {', '.join(judgements)} on {spec.folds} {' and '.join(spec.splits)} folds")
+    chosen, verdict = _choose(judgements, defender, champion, training)
+    fitted = competing[chosen].fit()
+    linear_sql.check_parity(con, training.sample, fitted.estimator, exposure.features)
+    watch.lap("fit", f"fitted {chosen}: {', '.join(f'{name} {value}' for name, value in fitted.parameters.items())}")
+    for note in fitted.notes:
+        watch.say(note)
+    version = _saved(con, training, asked[chosen], fitted, judgements[chosen], judged_as)
+    watch.lap("save", f"saved version {version.version_id}")
+    return Learned(version, fitted.estimator, judgements, verdict, chosen == defender)
+
+
+def _defender(asked: Mapping[str, CandidateSpec], champion: Champion | None) -> str | None:
+    """The name under which the champion's recipe competes: its own, unless that now means another recipe."""
+    if champion is None:
+        return None
+    name = champion.recipe.name
+    same = name not in asked or (asked[name].covers(champion.recipe) and asked[name].found == champion.recipe.found)
+    return name if same else f"{name}_before"
+
+
+def _choose(
+    judgements: Mapping[str, Judgement], defender: str | None, champion: Champion | None, training: TrainingSet
+) -> tuple[str, Verdict]:
+    """The recipe that becomes a version, and the verdict on it."""
+    exposure = training.exposure
+    best = min(judgements, key=lambda name: judgements[name].value(exposure.spec.split, "rmse"))
+    if defender is None or champion is None:
+        return best, gate.first(judgements[best], exposure)
+    lost = ""
+    if best != defender:
+        verdict = gate.challenge(judgements[best], judgements[defender], training.blocks, exposure)
+        if verdict.promoted:
+            return best, verdict
+        lost = f"; {verdict.reason}"
+    verdict = gate.refresh(judgements[defender], champion.rmse, exposure)
+    return defender, Verdict(verdict.promoted, verdict.reason + lost)
+
+
+def _saved(
+    con: duckdb.DuckDBPyConnection,
+    training: TrainingSet,
+    recipe: CandidateSpec,
+    fitted: Fitted,
+    judgement: Judgement,
+    judged_as: str,
+) -> Version:
+    features = training.exposure.features
+    scaler = ridge.fit_moments(training.whole, 1.0, features)[0]
+    return Version(
+        version_id=registry.version_id(judged_as, judgement.candidate),
+        candidate=judgement.candidate,
+        features=features,
+        parameters={**fitted.parameters, "spread": judgement.spread.to_json(), "recipe": recipe.model_dump()},
+        artifact=artifacts.save(con, fitted.estimator, "model"),
+        scaler=artifacts.save(con, [dict(zip(features, scaler.mean_.tolist(), strict=True)), scaler], "scaler"),
+    )

@@ -1,0 +1,113 @@
+"""Whether a version may serve.
+
+The first must beat the mean predictor, a refresh must not be worse by more than a margin, and a challenger must be
+better by more than chance, and nowhere much worse.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.spec import MEAN, Exposure
+
+if TYPE_CHECKING:
+    from ml.learning.judging import Judgement
+
+DRAWS = 5_000
+# Rows of a slice below which its error is mostly chance, and does not decide.
+FEW = 100
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's decision, with its numbers in words."""
+
+    promoted: bool
+    reason: str
+
+
+def first(judgement: "Judgement", exposure: Exposure) -> Verdict:
+    """A first model must have a smaller error than predicting the mean."""
+    split = exposure.spec.split
+    ours, mean = judgement.value(split, "rmse"), judgement.value(split, "rmse", MEAN)
+    compared = f"held-out RMSE {ours:,.0f} ({split} folds), the mean's {mean:,.0f}"
+    if ours < mean:
+        return Verdict(True, f"first model, better than the mean predictor: {compared}")
+    return Verdict(False, f"no better than the mean predictor: {compared}")
+
+
+def refresh(judgement: "Judgement", champion_rmse: float, exposure: Exposure) -> Verdict:
+    """The champion's recipe on new rows is promoted unless its error is worse by more than `refresh_margin`.
+
+    Args:
+        champion_rmse: The champion's held-out RMSE by the same split, when it was trained.
+    """
+    spec = exposure.spec
+    ours = judgement.value(spec.split, "rmse")
+    change = _growth(ours, champion_rmse)
+    compared = (
+        f"held-out RMSE {ours:,.0f} ({spec.split} folds), the champion's {champion_rmse:,.0f}: {change:+.1%}, "
+        f"allowed {spec.refresh_margin:+.1%}"
+    )
+    return Verdict(change <= spec.refresh_margin, f"refresh: {compared}")
+
+
+def challenge(
+    challenger: "Judgement", defender: "Judgement", blocks: npt.NDArray[np.int64], exposure: Exposure
+) -> Verdict:
+    """Another recipe than the champion's, both refitted on the same folds, wins if it is better by more than chance.
+
+    Chance is that of the blocks of neighbouring rows, which are drawn with replacement (Efron and Tibshirani, An
+    Introduction to the Bootstrap, 1993, chapter 8): rows of a block err alike. No slice of the spec may get worse by
+    more than `slice_margin`.
+
+    Args:
+        blocks: Of each held-out row, shape (rows,): the bucket of its group, or of its key where there are no groups.
+    """
+    spec = exposure.spec
+    split = spec.split
+    theirs, ours = defender.value(split, "rmse"), challenger.value(split, "rmse")
+    chance = chance_of_no_gain(defender.squared_errors(split), challenger.squared_errors(split), blocks, spec.seed)
+    compared = (
+        f"{challenger.candidate} has held-out RMSE {ours:,.0f} ({split} folds), champion's recipe {defender.candidate} "
+        f"{theirs:,.0f}: {_growth(ours, theirs):+.1%}, no gain in {chance:.1%} of {DRAWS:,} draws of blocks, allowed "
+        f"{spec.significance:.1%}"
+    )
+    if chance >= spec.significance:
+        return Verdict(False, f"challenge lost: {compared}")
+    for name in dict.fromkeys(challenger.metrics["slice"]):
+        before, now = (judgement.values(split, of=name) for judgement in (defender, challenger))
+        change = _growth(now["rmse"], before["rmse"])
+        if now["rows"] >= FEW and change > spec.slice_margin:
+            return Verdict(
+                False,
+                f"challenge lost in the slice {name}: RMSE {now['rmse']:,.0f}, before {before['rmse']:,.0f}, "
+                f"{change:+.1%}, allowed {spec.slice_margin:+.1%}; over all rows {compared}",
+            )
+    return Verdict(True, f"challenge won: {compared}")
+
+
+def _growth(now: float, before: float) -> float:
+    """The share by which an error grew; infinite from none at all."""
+    if before > 0:
+        return now / before - 1
+    return math.inf if now > 0 else 0.0
+
+
+def chance_of_no_gain(
+    before: npt.NDArray[np.float64], now: npt.NDArray[np.float64], blocks: npt.NDArray[np.int64], seed: int
+) -> float:
+    """The share of draws of blocks, with replacement, in which the mean squared error did not fall.
+
+    Args:
+        before, now: Squared errors of the same rows, shape (rows,).
+        blocks: Of each row, shape (rows,).
+    """
+    _, block = np.unique(blocks, return_inverse=True)
+    gains = np.bincount(block, weights=before - now)
+    count = len(gains)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=DRAWS)
+    return float(np.mean(drawn @ gains <= 0))

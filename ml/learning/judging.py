@@ -1,0 +1,122 @@
+"""How good a candidate is: predictions of held-out rows with their intervals, and the metrics computed from them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.metrics import (
+    mean_absolute_error,
+    median_absolute_error,
+    r2_score,
+    root_mean_squared_error,
+)
+
+from ml.learning import intervals
+from ml.learning.candidates import Candidate
+from ml.learning.intervals import Spread
+from ml.learning.training_set import TrainingSet
+from ml.linear.moments import complement
+from ml.spec import MEAN
+
+Vector = npt.NDArray[np.float64]
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A candidate's held-out predictions and its metrics.
+
+    Attributes:
+        heldout: A row per split and key: candidate, split, fold, the key, actual, predicted, lower, upper.
+        metrics: A row per candidate (itself and `mean`), split, slice and metric, with its value.
+        spread: What makes intervals, learned from all held-out rows of the spec's split.
+    """
+
+    candidate: str
+    heldout: pd.DataFrame
+    metrics: pd.DataFrame
+    spread: Spread
+
+    def values(self, split: str, candidate: str | None = None, of: str = ALL) -> dict[str, float]:
+        """The metrics over all rows, or over a slice, by name; of the candidate itself, or of `mean`."""
+        table = self.metrics
+        rows = table[
+            (table["candidate"] == (candidate or self.candidate)) & (table["split"] == split) & (table["slice"] == of)
+        ]
+        return dict(zip(rows["metric"], rows["value"], strict=True))
+
+    def value(self, split: str, metric: str, candidate: str | None = None, of: str = ALL) -> float:
+        """One of `values`."""
+        return self.values(split, candidate, of)[metric]
+
+    def squared_errors(self, split: str) -> Vector:
+        """Of each held-out row, shape (rows,), in the order of the training set's sample."""
+        held = self.heldout[self.heldout["split"] == split]
+        errors: Vector = np.asarray(held["actual"] - held["predicted"], np.float64)
+        return np.square(errors)
+
+
+def measure(actual: Vector, predicted: Vector) -> dict[str, float]:
+    """The metrics of predictions of shape (rows,), and how many rows; errors in the target's unit."""
+    error = np.abs(actual - predicted)
+    return {
+        "rows": float(len(actual)),
+        "rmse": float(root_mean_squared_error(actual, predicted)),
+        "mae": float(mean_absolute_error(actual, predicted)),
+        **({"r2": float(r2_score(actual, predicted))} if len(actual) > 1 else {}),  # of one row there is none
+        "median_absolute_error": float(median_absolute_error(actual, predicted)),
+        "p90_absolute_error": float(np.quantile(error, 0.9)),
+    }
+
+
+def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
+    """Hold out every sampled row once for each split, by fits that have not seen the row's fold.
+
+    Both splits are judged where the spec names a group: the gate looks at the spec's own, the other stands beside it.
+    """
+    spec = training.exposure.spec
+    actual: Vector = np.asarray(training.target, np.float64)
+    slices = training.slices()
+    heldout, metrics = [], []
+    for split, moments in training.moments.items():
+        fold = training.fold(split)
+        predicted = candidate.held_out(split)
+        half = intervals.held_out(training.features, predicted, actual, fold, spec.level)
+        lower, upper = intervals.ends(predicted, half, spec.minimum)
+        heldout.append(
+            pd.DataFrame(
+                {
+                    "candidate": candidate.name,
+                    "split": split,
+                    "fold": fold,
+                    spec.key: training.sample[spec.key],
+                    "actual": actual,
+                    "predicted": predicted,
+                    "lower": lower,
+                    "upper": upper,
+                }
+            )
+        )
+        means = {number: float(complement(moments, number).mean[-1]) for number in moments}
+        mean: Vector = np.array([means[number] for number in fold], np.float64)
+        for name, rows in slices.items():
+            found = measure(actual[rows], predicted[rows])
+            found["coverage"] = float(np.mean((lower <= actual) & (actual <= upper), where=rows))
+            found["mean_width"] = float(np.mean(upper - lower, where=rows))
+            metrics.append((candidate.name, split, name, found))
+        metrics.append((MEAN, split, ALL, measure(actual, mean)))
+        if split == spec.split:
+            spread = intervals.fit(training.features, predicted, actual, fold, spec.level, spec.minimum)
+    return Judgement(candidate.name, pd.concat(heldout, ignore_index=True), _table(metrics), spread)
+
+
+def _table(metrics: Sequence[tuple[str, str, str, Mapping[str, float]]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"candidate": candidate, "split": split, "slice": name, "metric": metric, "value": value}
+            for candidate, split, name, found in metrics
+            for metric, value in found.items()
+        ]
+    )

@@ -1,0 +1,215 @@
+"""The published rows as learners need them: sums of all rows by fold, and a bounded sample of rows as a frame."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml.lake import first_line
+from ml.learning import folds
+from ml.linear.moments import Moments, UnusableRowsError, doubles, gather, quoted, total
+from ml.progress import Say, following
+from ml.records.publications import Publication
+from ml.spec import Exposure
+
+# Folds of the two splits, as columns beside the published ones.
+FOLD = {"random": "random fold", "group": "group fold"}
+BLOCK = "block"
+
+
+def _slice(name: str) -> str:
+    return f"slice {name}"
+
+
+class RowsError(Exception):
+    """The published rows cannot be learned from; the message names the column and what was found."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What is learned from one publication.
+
+    Attributes:
+        moments: By split and fold, the sums of `[features..., target]` of all rows.
+        sample: The key, the features and the target as float64, the folds, the block and the slices, in the order of
+            the key: all rows, or about `spec.max_rows` of them.
+    """
+
+    exposure: Exposure
+    publication: Publication
+    moments: Mapping[str, Mapping[int, Moments]]
+    sample: pd.DataFrame
+
+    @property
+    def whole(self) -> Moments:
+        """The sums of all rows."""
+        return total(self.moments["random"].values())
+
+    @property
+    def features(self) -> pd.DataFrame:
+        """The sampled features, shape (rows, features)."""
+        return self.sample[list(self.exposure.features)]
+
+    @property
+    def target(self) -> "pd.Series[float]":
+        """The sampled target, shape (rows,)."""
+        return self.sample[self.exposure.spec.target]
+
+    def fold(self, split: str) -> npt.NDArray[np.int64]:
+        """The fold of each sampled row, shape (rows,)."""
+        return self.sample[FOLD[split]].to_numpy(np.int64)
+
+    @property
+    def blocks(self) -> npt.NDArray[np.int64]:
+        """Rows that err alike: the bucket of each sampled row's group, or of its key; shape (rows,)."""
+        return self.sample[BLOCK].to_numpy(np.int64)
+
+    def slices(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """Which sampled rows are in each slice, shape (rows,): `all`, and `name: value` of each of the spec's."""
+        found: dict[str, npt.NDArray[np.bool_]] = {"all": np.ones(len(self.sample), dtype=np.bool_)}
+        for name in self.exposure.spec.slices:
+            values = self.sample[_slice(name)]
+            for value in sorted(values.unique()):
+                found[f"{name}: {value}"] = (values == value).to_numpy(np.bool_)
+        return found
+
+
+def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> TrainingSet:
+    """The published rows, checked: nothing is dropped or filled in silently. Three scans: groups, sample, sums.
+
+    Raises:
+        RowsError: There are no rows, or fewer than folds, or fewer groups; a value is missing or not finite; the key
+            is missing or repeats in the sample.
+    """
+    where = _where(exposure, publication)
+    rows, relation, sample = _sampled(con, exposure, publication, say)
+    with following(con, say, "summing", rows):
+        moments = _moments(con, exposure, relation, where)
+    return TrainingSet(exposure, publication, moments, sample)
+
+
+def read_sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> pd.DataFrame:
+    """The `sample` of `read` alone, without the scan for the sums of all rows.
+
+    Raises:
+        RowsError: As `read`, but for values that are missing or not finite.
+    """
+    return _sampled(con, exposure, publication, say)[2]
+
+
+def _where(exposure: Exposure, publication: Publication) -> str:
+    return f"{publication.publication_id}, read by exposure {exposure.name}"
+
+
+def _sampled(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say
+) -> tuple[int, str, pd.DataFrame]:
+    """How many rows there are, the table expression with their folds, and the sample."""
+    where = _where(exposure, publication)
+    sizes = _sizes(con, exposure, publication, where)
+    rows = sum(sizes.values())
+    relation = f"({_folded(exposure, publication, sizes)})"
+    with following(con, say, "sampling", rows):
+        try:
+            sample = _sample(con, exposure, relation, rows)
+        except (
+            duckdb.BinderException,
+            duckdb.CatalogException,
+            duckdb.ParserException,
+            duckdb.ConversionException,
+        ) as error:
+            raise RowsError(f"{where}: meta.ml.slices or a feature cannot be read: {first_line(error)}.") from None
+    _check_key(sample, exposure, where)
+    return rows, relation, sample
+
+
+def _sizes(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> dict[int, int]:
+    """Rows by bucket of groups; in a single bucket where the spec names no group."""
+    spec = exposure.spec
+    bucket, group = (folds.bucket_sql(spec.group), quoted(spec.group)) if spec.group else ("0", "0")
+    found = con.execute(f"select {bucket}, count(*), count({group}) from {publication.table} group by 1").fetchall()
+    rows = sum(count for _, count, _ in found)
+    if rows < spec.folds:
+        raise RowsError(
+            f"{where}, has {rows} rows; {spec.folds} folds need at least as many. "
+            "Is the table built from an empty source? Otherwise lower meta.ml.folds."
+        )
+    if lost := sum(count - there for _, count, there in found):
+        raise RowsError(
+            f"{where}: the group {spec.group} is missing in {lost} of {rows} rows. "
+            "Fill it in where the table is built, and give the column the dbt test `not_null`."
+        )
+    if spec.group and len(found) < spec.folds:
+        groups = con.execute(f"select count(distinct {group}) from {publication.table}").fetchall()[0][0]
+        raise RowsError(
+            f"{where}: column {spec.group} has {groups} groups; {spec.folds} folds by group need at least as "
+            "many. Lower meta.ml.folds or choose another group."
+        )
+    return {bucket: count for bucket, count, _ in found}
+
+
+def _folded(exposure: Exposure, publication: Publication, sizes: dict[int, int]) -> str:
+    """Select the published columns, the folds, and whether the row is sampled."""
+    spec = exposure.spec
+    rows = sum(sizes.values())
+    columns = [f'{folds.random_sql(spec.key, spec.folds, spec.seed)} as "{FOLD["random"]}"']
+    sampled = folds.sampled_sql(spec.key, rows, spec.max_rows, spec.seed)
+    if spec.group:
+        columns.append(f'{folds.group_sql(spec.group, folds.assign(sizes, spec.folds))} as "{FOLD["group"]}"')
+        chosen = folds.sampled_buckets(sizes, spec.max_rows, spec.folds, spec.seed)
+        if rows > spec.max_rows and chosen:
+            sampled = folds.in_buckets_sql(spec.group, chosen)
+    return f"select *, {', '.join(columns)}, {sampled} as sampled from {publication.table}"
+
+
+def _moments(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, where: str
+) -> dict[str, dict[int, Moments]]:
+    """Gather both splits in one scan: by pairs of folds, which add up to the folds of each."""
+    spec = exposure.spec
+    splits = spec.splits
+    # added as integers: of a sum of small types, which may overflow, DuckDB knows no range, and hashes the groups
+    pair = " + ".join(f'cast("{FOLD[split]}" as integer) * {spec.folds**i}' for i, split in enumerate(splits))
+    kind = "utinyint" if spec.folds ** len(splits) <= 256 else "usmallint"
+    try:
+        cells = gather(con, relation, exposure.features, spec.target, fold=f"cast({pair} as {kind})")
+    except UnusableRowsError as error:
+        raise RowsError(f"{where}: {error}") from None
+    found: dict[str, dict[int, Moments]] = {}
+    for i, split in enumerate(splits):
+        parts: dict[int, list[Moments]] = {}
+        for cell, moments in cells.items():
+            parts.setdefault(cell // spec.folds**i % spec.folds, []).append(moments)
+        if empty := sorted(set(range(spec.folds)) - set(parts)):
+            raise RowsError(
+                f"{where}: of {spec.folds} {split} folds, {', '.join(map(str, empty))} got no rows, there are too few. "
+                "Lower meta.ml.folds."
+            )
+        found[split] = {fold: total(parts[fold]) for fold in sorted(parts)}
+    return found
+
+
+def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, rows: int) -> pd.DataFrame:
+    spec = exposure.spec
+    labels = [quoted(spec.key), *(quoted(FOLD[split]) for split in spec.splits)]
+    labels.append(f'{folds.bucket_sql(spec.group or spec.key)} as "{BLOCK}"')
+    for name, value in spec.slices.items():
+        labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")
+    sampled = "where sampled" if rows > spec.max_rows else ""
+    numbers = doubles((*exposure.features, spec.target))
+    return con.execute(
+        f"select * from (select {', '.join(labels)}, {numbers} from {relation} {sampled}) order by {quoted(spec.key)}"
+    ).df()
+
+
+def _check_key(sample: pd.DataFrame, exposure: Exposure, where: str) -> None:
+    key = sample[exposure.spec.key]
+    wrong = int(key.duplicated().sum()) or int(key.isna().sum())
+    if wrong:
+        raise RowsError(
+            f"{where}: the key {exposure.spec.key} is missing or repeated in {wrong} rows. Give the column the dbt "
+            "tests `unique` and `not_null`, so that such a build is not published."
+        )

@@ -1,0 +1,216 @@
+"""Ridge regression from a table's moments, as scikit-learn would fit it to the rows.
+
+The moments give every penalty's solution and its cross-validated error exactly, without the rows
+(``alpha_by='folds'``). Leave-one-out errors need each row's leverage, so one more scan (``alpha_by='loo'``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import duckdb
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ml.linear.leave_one_out import loo_errors
+from ml.linear.moments import Array, Moments, complement, gather, total
+from ml.linear.spectrum import Spectrum, check_alphas
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeFit:
+    """A fitted ridge regression and how its penalty was chosen.
+
+    Attributes
+    ----------
+    pipeline : Pipeline(StandardScaler, Ridge), fitted: what scikit-learn would have made of the rows.
+    alpha : float
+        The penalty chosen: the first of those with the least error.
+    alphas : tuple of float
+        Every penalty tried, as given.
+    errors : tuple of float
+        Mean squared error of each, in squared units of the target: over left-out rows ('loo', the negative of
+        ``RidgeCV.best_score_``) or the mean over folds of each fold's ('folds', the negative of
+        ``GridSearchCV``'s ``mean_test_score``).
+    rank : int
+        Independent directions among the standardized features, at most their number.
+    notes : tuple of str
+        A sentence for each constant or collinear column. Empty if the rank is full.
+    moments : Moments of all rows.
+    """
+
+    pipeline: Pipeline
+    alpha: float
+    alphas: tuple[float, ...]
+    errors: tuple[float, ...]
+    rank: int
+    notes: tuple[str, ...]
+    moments: Moments
+
+
+def fit(
+    con: duckdb.DuckDBPyConnection,
+    relation: str,
+    features: Sequence[str],
+    target: str,
+    *,
+    alphas: Sequence[float] | Array,
+    alpha_by: Literal["loo", "folds"] = "loo",
+    fold: str | None = None,
+    folds: int | None = None,
+) -> RidgeFit:
+    """Choose a penalty and fit, without pulling the rows together.
+
+    Parameters
+    ----------
+    con : duckdb.DuckDBPyConnection
+        As for ``ml.linear.moments.gather``, like the next five.
+    relation : str
+        A table expression, read once or twice: name a snapshot.
+    features : sequence of str
+        Names of the p features.
+    target : str
+        Name of the target.
+    alphas : sequence of float
+        Penalties to try, positive and finite; scikit-learn's ``alpha``, on standardized features.
+    alpha_by : 'loo' or 'folds'
+        'loo' chooses as ``Pipeline(StandardScaler(), RidgeCV(alphas))`` does, by leave-one-out error with the
+        scaling of all rows, in two scans. 'folds' chooses as ``GridSearchCV`` over ``Pipeline(StandardScaler(),
+        Ridge())`` does, standardizing within each training set, in one.
+    fold : str or None
+        SQL expression for each row's fold, an integer; for 'folds' only.
+    folds : int or None
+        How many folds are expected.
+
+    Raises
+    ------
+    UnusableRowsError
+        See ``gather``; also a single row, or a table that changed between the scans.
+    ValueError
+        A penalty is not allowed, or a fold is missing ('folds') or given ('loo').
+    """
+    checked = check_alphas(alphas)
+    if alpha_by not in ("loo", "folds"):
+        raise ValueError(f"alpha_by is {alpha_by!r}; 'loo' and 'folds' are allowed")
+    if (alpha_by == "folds") != (fold is not None):
+        raise ValueError("alpha_by='folds' needs a fold expression, and only it")
+    parts = gather(con, relation, features, target, fold, folds)
+    moments = total(parts.values())
+    if alpha_by == "folds":
+        errors = fold_errors(parts, checked).mean(axis=0)
+    else:
+        errors = loo_errors(con, relation, features, target, moments, checked)
+    return chosen(moments, features, checked, errors)
+
+
+def chosen(moments: Moments, features: Sequence[str], alphas: Sequence[float] | Array, errors: Array) -> RidgeFit:
+    """Fit with the penalty of least error, the first of those.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of ``[features..., target]``, all rows.
+    features : sequence of str
+        Names of the p features.
+    alphas, errors : of shape (penalties,)
+        What was tried, and how far off it was.
+    """
+    checked = check_alphas(alphas)
+    alpha = checked[int(np.argmin(errors))]
+    spectrum = Spectrum(moments)
+    return RidgeFit(
+        pipeline=fit_moments(moments, alpha, features),
+        alpha=alpha,
+        alphas=checked,
+        errors=tuple(float(error) for error in errors),
+        rank=len(spectrum.eigenvalues),
+        notes=spectrum.notes(features),
+        moments=moments,
+    )
+
+
+def fit_moments(moments: Moments, alpha: float, features: Sequence[str]) -> Pipeline:
+    """Make the fitted ``Pipeline(StandardScaler(), Ridge(alpha))`` of the rows with these moments.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of ``[features..., target]``.
+    alpha : float
+        The penalty, positive and finite.
+    features : sequence of str
+        Names of the p features, in the order of the moments.
+    """
+    (alpha,) = check_alphas([alpha])
+    if len(features) != len(moments.mean) - 1:
+        raise ValueError(f"{len(features)} features were named; the moments have {len(moments.mean) - 1} and a target")
+    spectrum = Spectrum(moments)
+    pipeline = Pipeline([("standardscaler", StandardScaler()), ("ridge", Ridge(alpha=alpha))])
+    # scikit-learn fits two rows of zeros first: every attribute that its version sets is then there, with its
+    # right type, and only the numbers are put in.
+    pipeline.fit(pd.DataFrame(np.zeros((2, len(features))), columns=list(features)), np.zeros(2))
+    scaler, ridge = pipeline[0], pipeline[-1]
+    scaler.mean_, scaler.var_, scaler.scale_ = (
+        spectrum.mean.copy(),
+        spectrum.variance.copy(),
+        spectrum.scale.copy(),
+    )
+    scaler.n_samples_seen_ = type(scaler.n_samples_seen_)(moments.n)
+    ridge.coef_ = spectrum.coefficients(np.array([alpha]))[0]
+    ridge.intercept_ = np.float64(moments.mean[-1])
+    return pipeline
+
+
+def fold_errors(folds: Mapping[int, Moments], alphas: Sequence[float] | Array) -> Array:
+    """Mean squared error of each held-out fold under each penalty, fitted on the other folds.
+
+    Standardized within each training set. Returns an array of shape (folds, penalties), folds in rising order,
+    in squared units of the target. With slopes b in the columns' own units, a fold's squared errors sum to
+    ``v'Sv + n (v'd)^2`` for ``v = [-b, 1]``, its scatter S, and d its mean less the training rows'.
+    """
+    return np.array(
+        [_held_out_errors(complement(folds, key), held_out, alphas) for key, held_out in sorted(folds.items())]
+    )
+
+
+def generalized_errors(moments: Moments, alphas: Sequence[float] | Array) -> Array:
+    """Generalized cross-validated squared error of each penalty, from the moments alone: shape (penalties,).
+
+    ``n RSS / (n - tr H)^2``: leave-one-out with every row's leverage put at their mean (Golub, Heath, Wahba 1979,
+    'Generalized cross-validation as a method for choosing a good ridge parameter'). It chooses a penalty for a
+    training set that is only known by its sums.
+    """
+    spectrum = Spectrum(moments)
+    penalties = np.asarray(check_alphas(alphas))
+    shrunk = spectrum.shrunk(penalties)
+    explained = spectrum.projection**2 / spectrum.eigenvalues
+    least = max(float(moments.scatter[-1, -1] - explained.sum()), 0.0)
+    rss = least + explained @ (penalties * shrunk) ** 2
+    freedom = moments.n - 1 - spectrum.eigenvalues @ shrunk
+    errors: Array = moments.n * rss / np.maximum(freedom, np.finfo(np.float64).tiny) ** 2
+    return errors
+
+
+def _held_out_errors(training: Moments, held_out: Moments, alphas: Sequence[float] | Array) -> Array:
+    spectrum = Spectrum(training)
+    slopes = spectrum.coefficients(np.asarray(alphas)) / spectrum.scale
+    direction = np.column_stack([-slopes, np.ones(len(alphas))])
+    root = _square_root(held_out.scatter / held_out.n)
+    # The means are subtracted first: an intercept in the columns' own units would cancel when they are large.
+    bias = direction @ training.step(held_out)
+    errors: Array = np.sum((direction @ root) ** 2, axis=1) + bias**2
+    return errors
+
+
+def _square_root(covariance: Array) -> Array:
+    """R with RR' = covariance, so that v'Cv is a sum of squares and cannot round below zero."""
+    scale = np.sqrt(np.diag(covariance))
+    safe = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.eigh(covariance / np.outer(safe, safe))
+    root: Array = scale[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))
+    return root

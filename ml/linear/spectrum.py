@@ -1,0 +1,115 @@
+"""The eigenbasis of a table's standardized features: what ridge solutions and leverages are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import qr
+
+from ml.linear.moments import Array, Moments
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+class Spectrum:
+    """Eigendecomposition of the standardized features' Gram matrix Z'Z.
+
+    Attributes
+    ----------
+    n : int
+    mean, variance, scale : ndarray of shape (p,), as in StandardScaler
+    target_mean : float
+    constant : ndarray of shape (p,), bool
+    eigenvalues : ndarray of shape (rank,), those told from zero, rising
+    vectors : ndarray of shape (p, rank)
+    null : ndarray of shape (p, d), directions in which the features that vary do not: collinear columns
+    projection : ndarray of shape (rank,), vectors' Z'y
+    """
+
+    def __init__(self, moments: Moments) -> None:
+        self.n = moments.n
+        self.mean, self.target_mean = moments.mean[:-1], float(moments.mean[-1])
+        self.variance = np.diag(moments.scatter)[:-1] / moments.n
+        self.constant = _is_constant(self.variance, self.mean, moments.n)
+        self.scale = np.where(self.constant, 1.0, np.sqrt(self.variance))
+        gram = moments.scatter[:-1, :-1] / np.outer(self.scale, self.scale)
+        gram[self.constant, :] = gram[:, self.constant] = 0.0
+        values, vectors = np.linalg.eigh(gram)
+        # What rounding leaves of a zero eigenvalue: of the factorization, times p; of a sum of n terms one
+        # after another, times the root of n. Such a direction holds noise, which a small penalty would blow
+        # up.
+        told = values > values[-1] * 4 * _EPS * (len(values) + np.sqrt(moments.n))
+        self.eigenvalues, self.vectors = values[told], vectors[:, told]
+        self.null = vectors[:, ~told]
+        self.projection = self.vectors.T @ np.where(self.constant, 0.0, moments.scatter[:-1, -1] / self.scale)
+
+    def shrunk(self, alphas: Array) -> Array:
+        """1 / (eigenvalue + alpha), of shape (rank, penalties)."""
+        result: Array = 1.0 / (self.eigenvalues[:, None] + alphas)
+        return result
+
+    def coefficients(self, alphas: Array) -> Array:
+        """Ridge coefficients of the standardized features for each penalty, of shape (penalties, p)."""
+        result: Array = (self.vectors @ (self.projection[:, None] * self.shrunk(alphas))).T
+        return result
+
+    @cached_property
+    def _relations(self) -> list[tuple[int, list[int]]]:
+        """For each lost direction, a column and the columns that make it up."""
+        varying = np.flatnonzero(~self.constant)
+        null = self.null[varying]
+        count = len(varying) - len(self.eigenvalues)
+        # The constants' own directions are null too: what is left of the null space without them is wanted.
+        left, strength, _ = np.linalg.svd(null, full_matrices=False)
+        null = left[:, np.argsort(-strength)[:count]]
+        dependent = qr(null.T, mode="r", pivoting=True)[1][:count]
+        relations = null @ np.linalg.inv(null[dependent])
+        others = [np.flatnonzero(np.abs(relations[:, k]) > 1e-6) for k in range(count)]
+        return sorted(
+            (int(varying[column]), [int(varying[o]) for o in others[k] if o != column])
+            for k, column in enumerate(dependent)
+        )
+
+    def notes(self, features: Sequence[str]) -> tuple[str, ...]:
+        """Sentences naming the constant and collinear columns."""
+        constant = [
+            f"column {features[i]!r} is constant at {self.mean[i]:g}: its coefficient is 0"
+            for i in map(int, np.flatnonzero(self.constant))
+        ]
+        collinear = [
+            f"column {features[i]!r} is a linear function of {', '.join(repr(features[o]) for o in others)}: "
+            "only their joint effect is known, and the penalty shares it out"
+            for i, others in (self._relations if self.null.shape[1] else [])
+        ]
+        return (*constant, *collinear)
+
+
+def _is_constant(variance: Array, mean: Array, n: int) -> NDArray[np.bool_]:
+    """Tell whether a variance is no more than rounding.
+
+    StandardScaler's rule (``_is_constant_feature``), after the bound for the two-pass algorithm in Chan, Golub,
+    LeVeque (1983).
+    """
+    bound = n * _EPS * variance + (n * mean * _EPS) ** 2
+    result: NDArray[np.bool_] = variance <= bound
+    return result
+
+
+def check_alphas(alphas: Sequence[float] | Array) -> tuple[float, ...]:
+    """Give penalties as floats.
+
+    Raises
+    ------
+    ValueError
+        There are none, or one is not positive and finite.
+    """
+    checked = tuple(float(alpha) for alpha in alphas)
+    if not checked:
+        raise ValueError("no alphas were given: name at least one penalty")
+    for alpha in checked:
+        if not 0 < alpha < np.inf:
+            raise ValueError(f"alpha is {alpha}; penalties must be positive and finite")
+    return checked

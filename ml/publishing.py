@@ -1,0 +1,187 @@
+"""The event: which tables a dbt invocation published, decided from its results, and the SQL that records it."""
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ml.lake import first_line
+from ml.lake.locks import this_process
+from ml.spec import Exposure
+
+PASSED = ("pass", "warn")  # a test of error severity below its `error_if` ends as `warn` and does not block
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What is known of a dbt invocation when it ends.
+
+    Attributes:
+        command: As typed: `build`, `run`, `retry`, ...
+        partial: The flag that made it build less than all rows (`--empty`, `--sample`), or nothing.
+        results: unique_id → (status, message), of every node that was part of it.
+        tests: unique_id → the test node of the graph, with name, severity, attached_node and depends_on.
+        parents: unique_id of a node → unique_ids of the nodes that it depends on.
+    """
+
+    invocation_id: str
+    command: str
+    partial: str
+    results: Mapping[str, tuple[str, str]]
+    tests: Mapping[str, Mapping[str, Any]]
+    parents: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a learned-from table is published; if not, `reason` says why not, for a person."""
+
+    relation: str
+    reason: str | None
+
+
+def decide(invocation: Invocation, exposures: Sequence[Exposure]) -> list[Decision]:
+    """A decision for each learned-from table that this invocation was to build, or whose tests it tried again."""
+    learned_from = {exposure.unique_id: exposure.relation for exposure in exposures}
+    return [
+        Decision(relation, _refusal(invocation, model))
+        for model, relation in sorted(learned_from.items())
+        if model in invocation.results
+        or (invocation.command == "retry" and any(test in invocation.results for test in tests_on(model, invocation)))
+    ]
+
+
+def _refusal(invocation: Invocation, model: str) -> str | None:
+    # a retry of its tests alone does not build the model again
+    status, message = invocation.results.get(model, ("success", ""))
+    if status == "skipped":
+        return "it was skipped, because something that it is built from failed"
+    if status != "success":
+        return f"its model failed: {_found(message)}"
+    if invocation.command != "build":
+        return f"`dbt {invocation.command}` does not build and test the whole table; `dbt build` does"
+    if invocation.partial:
+        return f"it was built with {invocation.partial}, which leaves rows out"
+    blocking = tests_on(model, invocation)
+    for test in blocking:
+        status, message = invocation.results.get(test, ("", ""))
+        if status and status not in (*PASSED, "skipped"):
+            return f"its test {invocation.tests[test]['name']} failed: {_found(message)}"
+    missing = [
+        invocation.tests[test]["name"]
+        for test in blocking
+        if invocation.results.get(test, ("skipped", ""))[0] == "skipped"
+    ]
+    if missing:
+        return f"{len(missing)} of its {len(blocking)} tests did not run: {', '.join(sorted(missing))}"
+    return None
+
+
+def _found(message: str) -> str:
+    """The first line of what dbt found, below the line that names the node."""
+    return first_line(re.sub(r"^\w+ Error in \w+ .*\n", "", message))
+
+
+def tests_on(model: str, invocation: Invocation) -> list[str]:
+    """The tests on a model that can fail, sorted.
+
+    A generic test is on the model that it is attached to. A singular test is on those tables among the ones
+    it reads that no other of them is built from: a test that compares a mart with its features is on the mart.
+    """
+    found = []
+    for unique_id, test in invocation.tests.items():
+        if str(test["severity"]).lower() != "error":
+            continue
+        if test["attached_node"]:
+            on = test["attached_node"] == model
+        else:
+            reads = set(test["depends_on"])
+            on = model in reads and not any(model in _ancestors(other, invocation.parents) for other in reads - {model})
+        if on:
+            found.append(unique_id)
+    return sorted(found)
+
+
+def _ancestors(node: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
+    seen: set[str] = set()
+    ahead = list(parents.get(node, ()))
+    while ahead:
+        parent = ahead.pop()
+        if parent not in seen:
+            seen.add(parent)
+            ahead.extend(parents.get(parent, ()))
+    return seen
+
+
+def sentence(decision: Decision) -> str:
+    """What dbt's last lines say of a decision, with `{snapshot}` where the number goes that `snapshot_sql` finds."""
+    if decision.reason is None:
+        return f"Published {decision.relation}@{{snapshot}}; `make status` says what comes of it."
+    return f"Not published: {decision.relation}, because {decision.reason}."
+
+
+def snapshot_sql(invocation_id: str, relation: str) -> str:
+    """The query for the snapshot in which this invocation committed the table (the post-hook's tag)."""
+    return f"""
+        select max(snapshot_id) from ducklake_snapshots('lake')
+        where author = 'dbt' and commit_message = {_quoted(invocation_id)} and commit_extra_info = {_quoted(relation)}
+    """
+
+
+def fingerprint_sql(table: str) -> str:
+    """One row (fingerprint, row_count) for a table expression such as `lake.s.t as published at (version => 7)`.
+
+    The table must be named `published` in it. Equal for equal rows in any order and columns of equal names and
+    types in the same order; one scan. The sum cannot overflow: 2^64 hashes of 64 bits fit a hugeint's 127 bits
+    only up to 2^63 rows, which is enough.
+    """
+    return f"""
+        with rows_ as (
+            select count(*) as row_count, coalesce(sum(hash(published)::hugeint), 0) as row_hash
+            from {table}
+        ),
+        columns_ as (
+            select md5(string_agg(column_name || ' ' || column_type, ',')) as schema_hash
+            from (describe select * from {table})
+        )
+        select schema_hash || '-' || row_count || '-' || row_hash as fingerprint, row_count
+        from rows_, columns_
+    """
+
+
+def insert_sql(invocation_id: str, relation: str, snapshot: str) -> str:
+    """The statement that publishes a relation at a snapshot."""
+    schema, table = relation.split(".")
+    at = f'lake."{schema}"."{table}" as published at (version => {snapshot})'
+    return f"""
+        insert into lake.ops.publications
+        select
+            {_quoted(relation)} || '@' || {snapshot}, {_quoted(relation)}, {snapshot}, fingerprint,
+            {_quoted(duckdb.__version__)}, row_count, {_quoted(invocation_id)}, {_quoted(this_process())},
+            {_quoted(git_commit())}, now()
+        from ({fingerprint_sql(at)})
+    """
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that this code runs from, with `+` when files differ from it; None outside git."""
+    place = Path(__file__).parent
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return told.stdout.strip()
+
+
+def _quoted(value: str | None) -> str:
+    return "null" if value is None else "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,1 @@
+"""Estimators for particular data, plain scikit-learn: they know no warehouse."""

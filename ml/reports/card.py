@@ -1,0 +1,344 @@
+"""The model card: one HTML file per version that tells a person what it is, how good, for what, and how to repeat it.
+
+After Mitchell et al., Model Cards for Model Reporting, 2019. `python -m ml.reports.card EXPOSURE FILE` saves the
+champion's.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from ml import lake
+from ml.code import code_version
+from ml.lake import locks as catalog
+from ml.progress import Say
+from ml.records import versions as registry
+from ml.records.versions import Version
+from ml.spec import MEAN, Exposure
+
+if TYPE_CHECKING:  # pictures take a second to import, which those who find nothing to write do not wait for
+    import pandas as pd
+    from jinja2 import Template
+
+    from ml.reports.explanation import Explanation
+    from ml.reports.facts import Facts
+    from ml.reports.pictures import Picture
+
+# As columns of the card's tables: the metric, its heading, the digits of it (None: a share of rows, in percent).
+COLUMNS = {
+    "rmse": ("RMSE", 0),
+    "mae": ("mean error", 0),
+    "median_absolute_error": ("median error", 0),
+    "p90_absolute_error": ("90% of errors below", 0),
+    "r2": ("R²", 3),
+    "coverage": ("in the interval", None),
+    "mean_width": ("interval's width", 0),
+}
+# In `parameters`, but not the recipe's: told apart, or too long to read.
+NOT_PARAMETERS = {"spread", "recipe"}
+
+
+class CardError(Exception):
+    """There is no card to show; the message says why and what writes it."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card that stands on S3.
+
+    Attributes:
+        pictures: Those that this call drew for it; none when it stood there already.
+    """
+
+    version_id: str
+    uri: str
+    sha256: str
+    pictures: "tuple[Picture, ...]" = ()
+
+    @property
+    def written(self) -> bool:
+        """Whether this call wrote it."""
+        return bool(self.pictures)
+
+
+def explain(exposure: Exposure, *, say: Say = print) -> tuple[Card, ...]:
+    """Explain the newest version and the champion, and write their cards, if that is not done.
+
+    The newest is explained whether it passed the gate or not: why one was refused is read in its card. The champion
+    before this one has its card written again, which says that it serves no more. What stands there stays: a second
+    call adds nothing. Each version has its own transaction, under a lock that consumptions do not wait for.
+
+    Returns:
+        The newest version's card first; none before the first version.
+
+    Raises:
+        LakeUnavailableError: The lake is not up.
+        LockLostError: Postgres ended the lock's connection before the commit; nothing was written.
+        ArtifactError, RowsError: A version cannot be explained; what was written before stays.
+    """
+    with catalog.lock(f"explain {exposure.name}", say=say) as confirm, lake.connect() as con:
+        con.execute("set timezone = 'UTC'")  # moments are told, and compared, as the same text everywhere
+        cards = []
+        for version, unexplained in _due(con, exposure):
+            explanation = _explained(con, exposure, version, say) if unexplained else None
+            message = f"{exposure.name} explain {version.version_id}"
+            if explanation:
+                from ml.reports.explanation import record
+
+                with lake.transaction(con, "ml", message, confirm):
+                    record(con, exposure, version, explanation)
+            from ml.reports import facts as version_facts
+
+            facts = version_facts.read(con, exposure, version.version_id)
+            told = hashlib.sha256(f"{facts.digest()} {_source()} {code_version()}".encode()).hexdigest()
+            standing = last(con, exposure.name, version.version_id)
+            if standing and standing[0] == told:
+                cards.append(Card(version.version_id, standing[1], standing[2]))
+                continue
+            drawn = draw(facts, version_facts.heldout(con, facts))
+            uri, sha256 = _save(con, exposure, version, to_html(facts, drawn))
+            with lake.transaction(con, "ml", f"{exposure.name} card {version.version_id}", confirm):
+                con.execute(
+                    "insert into lake.ml.model_cards values (?, ?, ?, ?, ?, now())",
+                    [exposure.name, version.version_id, told, uri, sha256],
+                )
+            say(f"{exposure.name}: the card of {version.version_id} is {uri}")
+            cards.append(Card(version.version_id, uri, sha256, tuple(drawn)))
+        return tuple(cards)
+
+
+def _due(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> list[tuple[Version, bool]]:
+    """The versions whose cards shall be true, the newest first, and whether they must be explained before."""
+    rows = con.execute(
+        """
+        with versions as (
+            select version_id, trained_at, row_number() over (order by trained_at desc) as age
+            from lake.ml.model_versions
+            where exposure = $exposure
+        ),
+
+        served as (
+            select version_id, row_number() over (order by max(promotion) desc) as age
+            from lake.ml.promotions
+            where exposure = $exposure
+            group by version_id
+        )
+
+        select
+            versions.version_id,
+            versions.version_id not in (
+                select version_id from lake.ml.feature_importance where exposure = $exposure
+            ) as unexplained
+        from versions
+        left join served using (version_id)
+        where versions.age = 1 or served.age = 1 or (served.age = 2 and not unexplained)
+        order by versions.age
+        """,
+        {"exposure": exposure.name},
+    ).fetchall()
+    found = [(registry.version(con, exposure.name, name), unexplained) for name, unexplained in rows]
+    return [(version, unexplained) for version, unexplained in found if version]
+
+
+def _explained(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, say: Say) -> "Explanation":
+    from ml.reports import explanation
+
+    say(f"{exposure.name}: explains {version.version_id}, which is fitted once more for that")
+    found = explanation.explain(con, exposure, version, say)
+    most = found.importance.sort_values("importance_mean").iloc[-1]
+    say(
+        f"{exposure.name}: {version.version_id} relies most on {most['feature']}: shuffled, it adds "
+        f"{most['importance_mean']:,.0f} to the RMSE of {most['heldout_rows']:,} held-out rows"
+    )
+    return found
+
+
+def last(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> tuple[str, str, str] | None:
+    """What a version's card was made from, where it stands, and its sha256; None before there is one."""
+    row = con.execute(
+        """
+        select told, uri, sha256 from lake.ml.model_cards
+        where exposure = ? and version_id = ?
+        order by written_at desc
+        limit 1
+        """,
+        [exposure_name, version_id],
+    ).fetchone()
+    return (row[0], row[1], row[2]) if row else None
+
+
+def saved(con: duckdb.DuckDBPyConnection, exposure_name: str) -> bytes:
+    """The card of the exposure's champion, as it stands on S3.
+
+    Raises:
+        CardError: There is no champion, or its card is not written yet.
+        ArtifactError: The file is missing or was changed.
+    """
+    from ml.lake import artifacts
+
+    champion = registry.champion(con, exposure_name)
+    if champion is None:
+        raise CardError(f"{exposure_name} has no champion: build its features, and its first version is trained.")
+    standing = last(con, exposure_name, champion.version_id)
+    if standing is None:
+        raise CardError(
+            f"The champion of {exposure_name}, {champion.version_id}, has no card yet: its run writes it, or the "
+            f"asset {exposure_name}/model_card when it is materialized."
+        )
+    return artifacts.read(con, artifacts.Artifact(standing[1], standing[2]))
+
+
+def _save(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, html: str) -> tuple[str, str]:
+    content = html.encode()
+    uri = f"{lake.root(con)}/cards/{exposure.name}/{version.version_id}.html"
+    con.execute(f"copy (select $1::blob) to '{uri}' (format blob)", [content])
+    return uri, hashlib.sha256(content).hexdigest()
+
+
+def pictures_of(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str) -> "list[Picture]":
+    """All pictures of a registered version, drawn of what the lake holds of it: 4 s of a core for 20,640 rows."""
+    from ml.reports import facts as version_facts
+
+    facts = version_facts.read(con, exposure, version_id)
+    return draw(facts, version_facts.heldout(con, facts))
+
+
+def draw(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
+    """All pictures of a version; without a map where no columns are one, or drift where none was measured.
+
+    Args:
+        heldout: As `version_facts.heldout` gives it.
+    """
+    # matplotlib keeps a list of fonts, by default in the user's home
+    os.environ.setdefault("MPLCONFIGDIR", str(lake.home() / "matplotlib"))
+    from ml.reports import pictures
+
+    spec, candidate, split = facts.exposure.spec, facts.candidate, facts.split
+    drawn = [pictures.predicted_against_actual(heldout, facts.target, spec.unit)]
+    if spec.map and set(spec.map).issubset(heldout.columns):
+        drawn.append(pictures.residual_map(heldout, *spec.map, spec.unit))
+    drawn.append(pictures.error_by_slice(facts.metrics, candidate, split, spec.unit))
+    drawn.append(pictures.coverage(facts.metrics, candidate, split, facts.level))
+    if not facts.importance.empty:
+        drawn.append(pictures.importance(facts.importance, spec.unit))
+        order = list(facts.importance["feature"])
+        drawn.append(pictures.partial_dependence(facts.dependence, facts.target, spec.unit, order))
+    if not facts.last_drift.empty:
+        drawn.append(pictures.drift(facts.last_drift))
+    return drawn
+
+
+def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
+    """The card, one self-contained file; the same facts and pictures give the same text."""
+    version, metrics = facts.version, facts.metrics
+    parameters = {name: value for name, value in version["parameters"].items() if name not in NOT_PARAMETERS}
+    recipe = registry.recipe(facts.candidate, version["parameters"])
+    judged = metrics[metrics["candidate"] == facts.candidate]
+    splits = sorted(set(judged["split"]), key=lambda split: split != facts.split)
+    return _template().render(
+        facts=facts,
+        exposure=facts.exposure,
+        version=version,
+        spec=version["spec"],
+        publication=facts.publication,
+        consumption=facts.consumption,
+        estimator=recipe.estimator,
+        parameters={**recipe.chosen, **parameters},
+        promotions=facts.promotions,
+        headings=[heading for heading, _ in COLUMNS.values()],
+        splits=[(split, _table(metrics[metrics["split"] == split], "candidate", facts.candidate)) for split in splits],
+        slices=_table(judged[judged["split"] == facts.split], "slice", "all"),
+        rows=_rows(judged, facts.split),
+        drift=facts.last_drift.to_dict("records"),
+        importance=facts.importance.to_dict("records"),
+        averaged=int(facts.dependence["averaged_rows"].iloc[0]) if len(facts.dependence) else 0,
+        pictures={
+            picture.name: {"title": picture.title, "data": base64.b64encode(picture.png).decode()}
+            for picture in pictures
+        },
+    )
+
+
+def _table(metrics: "pd.DataFrame", by: str, first: str) -> list[tuple[str, int, list[str]]]:
+    """A line per candidate over all rows, or per slice: its name, how many rows, and each metric as text."""
+    if by == "candidate":
+        metrics = metrics[metrics["slice"] == "all"]
+    wide = metrics.pivot_table(index=by, columns="metric", values="value")
+    ordered = sorted(wide.index, key=lambda name: (name != first, name == MEAN, name))
+    return [
+        (
+            name,
+            int(wide.loc[name, "rows"]),
+            [_told(wide.loc[name].get(metric), digits) for metric, (_, digits) in COLUMNS.items()],
+        )
+        for name in ordered
+    ]
+
+
+def _told(value: Any, digits: int | None) -> str:
+    if value is None or value != value:  # NaN: the mean predictor has no interval
+        return "–"
+    if digits is None:
+        return f"{value:.1%}"
+    # of a small target, whole numbers would say nothing
+    digits = digits or max(0, 3 - len(str(int(abs(value)))))
+    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")  # + 0.0: no minus before a zero
+
+
+def _rows(metrics: "pd.DataFrame", split: str) -> int:
+    found = metrics[(metrics["split"] == split) & (metrics["slice"] == "all") & (metrics["metric"] == "rows")]
+    return int(found["value"].iloc[0])
+
+
+@cache
+def _source() -> str:
+    """The template's text."""
+    return files("ml.reports").joinpath("card.html.jinja").read_text()
+
+
+@cache
+def _template() -> "Template":
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["number"] = lambda value: f"{value:,.6g}" if isinstance(value, float) else f"{value:,}"
+    environment.filters["when"] = _when
+    environment.filters["as_json"] = lambda value: json.dumps(value, sort_keys=True)
+    return environment.from_string(_source())
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Save the champion's card to a file; 1 with one sentence when there is none."""
+    if len(arguments) != 2:
+        sys.stderr.write("Say which model, and where to: python -m ml.reports.card <exposure> <file.html>\n")
+        return 2
+    from ml.lake.artifacts import ArtifactError
+
+    exposure_name, path = arguments[0], Path(arguments[1])
+    try:
+        with lake.connect() as con:
+            path.write_bytes(saved(con, exposure_name))
+    except (CardError, ArtifactError, lake.LakeUnavailableError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"Wrote {path.resolve()}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

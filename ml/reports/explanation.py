@@ -1,0 +1,173 @@
+"""What a version relies on: importance of its features on held-out rows, and how its predictions follow each."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import clone
+from sklearn.inspection import partial_dependence, permutation_importance
+from threadpoolctl import threadpool_limits
+
+from ml.learning import training_set
+from ml.learning.training_set import FOLD
+from ml.progress import Say
+from ml.records import publications as ledger
+from ml.records import versions as registry
+from ml.records.versions import Version
+from ml.spec import Exposure
+
+# Settings that say which rows are read, and how they are dealt to folds.
+OF_ROWS = ("key", "target", "group", "folds", "seed", "max_rows")
+# The fold held out. One is enough to rank features, and costs one fit.
+HELD_OUT = 0
+REPEATS = 5
+# Bounds for estimators that are slow to predict: 11 features are 110,000 predictions for each of the two, 20 s where a
+# second gives 5,000.
+IMPORTANCE_ROWS = 2_000
+DEPENDENCE_ROWS = 500
+GRID_POINTS = 20
+# Quantiles between which the grid lies: beyond them there are too few rows to average over.
+GRID_ENDS = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Of one version.
+
+    Attributes:
+        importance: A row per feature: feature, importance_mean, importance_sd, repeats, split, heldout_rows.
+        dependence: A row per feature and grid point: feature, grid_point, feature_value, mean_prediction,
+            averaged_rows.
+    """
+
+    importance: pd.DataFrame
+    dependence: pd.DataFrame
+
+
+def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, say: Say) -> Explanation:
+    """Explain a version from the publication that it learned from, on about `max_rows` of its rows.
+
+    Raises:
+        ArtifactError: The version's file is missing or was changed.
+        RowsError: The published rows cannot be read any more.
+    """
+    asked = as_asked(con, exposure, version)
+    learned_from, _ = registry.origin(con, exposure.name, version.version_id)
+    publication = ledger.publication(con, learned_from)
+    assert publication is not None, f"{version.version_id} learned from no publication"
+    estimator = registry.load(con, version)
+    sample = training_set.read_sample(con, asked, publication, say)
+    split = "group" if asked.spec.group else "random"
+    features, target = sample[list(version.features)], sample[asked.spec.target]
+    held = (sample[FOLD[split]] == HELD_OUT).to_numpy()
+    with threadpool_limits(limits=1):  # as candidates are fitted: the numbers repeat, and threads do not wait in turns
+        return Explanation(
+            importance(estimator, features, target, held, asked.spec.seed).assign(split=split),
+            dependence(estimator, features, asked.spec.seed),
+        )
+
+
+def as_asked(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> Exposure:
+    """The exposure with the columns and the settings, of those that say which rows are read, that the version had."""
+    row = con.execute(
+        "select spec from lake.ml.model_versions where exposure = ? and version_id = ?",
+        [exposure.name, version.version_id],
+    ).fetchone()
+    assert row is not None, f"no version {version.version_id} of {exposure.name}"
+    said = json.loads(row[0])
+    # slices are not asked for here, and may read columns that are gone
+    spec = exposure.spec.model_copy(update={**{name: said[name] for name in OF_ROWS}, "slices": {}})
+    named = [name for name in (spec.key, spec.group, spec.target) if name]
+    return replace(exposure, spec=spec, columns=dict.fromkeys([*version.features, *named], "DOUBLE"))
+
+
+def importance(
+    estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", held: npt.NDArray[np.bool_], seed: int
+) -> pd.DataFrame:
+    """Permutation importance of each feature (Breiman, Random Forests, 2001) for rows that the refit has not seen.
+
+    Args:
+        estimator: A clone of it is fitted; it stays as it is.
+        features: Shape (rows, features).
+        target: Shape (rows,).
+        held: Which rows are held out, shape (rows,); of more than `IMPORTANCE_ROWS` a draw.
+
+    Returns:
+        `Explanation.importance`, without the split; errors in the target's unit.
+    """
+    refitted = clone(estimator).fit(features[~held], target[~held])
+    rows = _drawn(np.flatnonzero(held), IMPORTANCE_ROWS, seed)
+    found = permutation_importance(
+        refitted,
+        features.iloc[rows],
+        target.iloc[rows],
+        scoring="neg_root_mean_squared_error",
+        n_repeats=REPEATS,
+        random_state=seed,
+    )
+    return pd.DataFrame(
+        {
+            "feature": features.columns,
+            "importance_mean": found.importances_mean,
+            "importance_sd": found.importances_std,
+            "repeats": REPEATS,
+            "heldout_rows": len(rows),
+        }
+    )
+
+
+def dependence(estimator: Any, features: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Partial dependence on each feature (Friedman, Greedy function approximation, 2001), at quantiles of the rows.
+
+    Args:
+        estimator: Fitted.
+        features: Shape (rows, features); of more than `DEPENDENCE_ROWS` a draw is averaged over.
+
+    Returns:
+        `Explanation.dependence`; predictions in the target's unit.
+    """
+    averaged = features.iloc[_drawn(np.arange(len(features)), DEPENDENCE_ROWS, seed)]
+    found = []
+    for name in features.columns:
+        grid = np.unique(features[name].quantile(np.linspace(*GRID_ENDS, GRID_POINTS)).to_numpy())
+        curve = partial_dependence(
+            estimator, averaged, [name], custom_values={name: grid}, method="brute", kind="average"
+        )
+        found.append(
+            pd.DataFrame(
+                {
+                    "feature": name,
+                    "grid_point": np.arange(len(grid)),
+                    "feature_value": grid,
+                    "mean_prediction": curve["average"][0],
+                    "averaged_rows": len(averaged),
+                }
+            )
+        )
+    return pd.concat(found, ignore_index=True)
+
+
+def _drawn(rows: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np.int64]:
+    """At most `count` of the rows, in their order."""
+    if len(rows) <= count:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
+
+
+def record(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, explanation: Explanation) -> None:
+    """Write a version's explanation, inside the caller's transaction."""
+    for table, rows in (
+        ("feature_importance", explanation.importance),
+        ("partial_dependence", explanation.dependence),
+    ):
+        con.register("explained", rows)
+        con.execute(
+            f"insert into lake.ml.{table} by name "
+            "select ? as exposure, ? as version_id, explained.*, now() as measured_at from explained",
+            [exposure.name, version.version_id],
+        )
+        con.unregister("explained")

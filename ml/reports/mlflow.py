@@ -1,0 +1,350 @@
+"""MLflow as a mirror of what the lake holds: a run and a registered model per version, the champion as an alias.
+
+The lake is the truth: nothing is read back from MLflow but what it has already, so a version that was committed while
+MLflow was off, or whose mirroring was killed, is mirrored by whoever comes next.
+"""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as library_version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from ml import lake
+from ml.lake import artifacts
+from ml.lake import locks as catalog
+from ml.linear.moments import doubles
+from ml.progress import Say
+from ml.records import publications as ledger
+from ml.records import versions as registry
+from ml.records.versions import Version
+from ml.reports import card
+from ml.spec import Exposure
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ALIAS = "champion"
+VERSION = "tract.version"  # the tag by which a version is known again
+REGISTERED = (VERSION, "tract.publication", "tract.snapshot", "tract.artifact_sha256")  # a run has all of the tags
+EXAMPLE_ROWS = 5
+# The first request finds out whether anybody is there: a server that is up answers in 0.1 s, one that takes no
+# connection costs these seconds. The others carry models, which the server hands on to S3 before it answers.
+FIRST, OTHERS = (4, 0), (60, 2)
+# What a process needs that loads a model from MLflow.
+NEEDED = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "cloudpickle")
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """What MLflow holds of an exposure after `mirror`.
+
+    Attributes:
+        logged: The versions that were not there before, oldest first.
+        champion_id: The version that has the alias; None when none ever passed the gate.
+        runs: The address of each version's run in MLflow's UI.
+    """
+
+    logged: tuple[str, ...]
+    champion_id: str | None
+    runs: Mapping[str, str]
+
+
+def address_file(home: Path) -> Path:
+    """Where the local stack writes its server's address while it runs; read at every use, so no process starts anew."""
+    return home / "mlflow_uri"
+
+
+def address() -> str | None:
+    """MLflow's server: `MLFLOW_TRACKING_URI`, or else the local stack's; None when MLflow is off."""
+    if said := os.environ.get("MLFLOW_TRACKING_URI"):
+        return said
+    file = address_file(lake.home())
+    return file.read_text().strip() if file.exists() else None
+
+
+def mirror(exposure: Exposure, *, say: Say = print) -> Mirrored | None:
+    """Log each version of the exposure that MLflow does not have yet, and give the champion its alias.
+
+    None, and one sentence, when MLflow is off, is not installed or does not answer: what was committed stands, and the
+    next mirroring finds it.
+
+    Raises:
+        LakeUnavailableError: The lake is not up.
+        ArtifactError: A version's file is missing or was changed.
+    """
+    where = address()
+    if where is None:
+        say("MLflow is off: MLFLOW_TRACKING_URI is not set, and `make mlflow` has started no server here.")
+        return None
+    if find_spec("mlflow") is None:
+        say(f"MLflow at {where} is asked for, but its client is not installed: pip install '.[mlflow]'.")
+        return None
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it is read at import
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with _told(where, *FIRST):
+            client = mlflow.MlflowClient(where)
+            experiment = client.get_experiment_by_name(exposure.name)
+        with (
+            _told(where, *OTHERS),
+            catalog.lock(f"mirror {exposure.name}", say=say),
+            lake.connect() as con,
+        ):
+            experiment_id = experiment.experiment_id if experiment else _experiment(client, exposure)
+            return _mirror(client, con, exposure, experiment_id, where, say)
+    except MlflowException as error:
+        say(
+            f"MLflow at {where} does not answer as it should ({_reason(error)}): what it lacks will be logged there by "
+            "the next run that finds it well."
+        )
+        return None
+
+
+def _mirror(
+    client: "MlflowClient",
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    experiment_id: str,
+    where: str,
+    say: Say,
+) -> Mirrored:
+    known = _known(client, exposure)
+    logged = [version_id for version_id in _versions(con, exposure) if version_id not in known]
+    for version_id in logged:
+        version = registry.version(con, exposure.name, version_id)
+        assert version is not None, f"{version_id} was listed a moment ago"
+        _log(client, con, exposure, version, experiment_id)
+        say(f"{version_id} is logged in MLflow.")
+    if logged:
+        known = _known(client, exposure)
+    champion = registry.champion(con, exposure.name)
+    if champion:
+        number, _ = known[champion.version_id]
+        aliases = client.get_registered_model(exposure.name).aliases
+        if str(aliases.get(ALIAS)) != number:
+            client.set_registered_model_alias(exposure.name, ALIAS, number)
+            say(f"{champion.version_id}, MLflow's {exposure.name} {number}, has the alias {ALIAS}.")
+    runs = {
+        version_id: f"{where.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+        for version_id, (_, run_id) in known.items()
+    }
+    return Mirrored(tuple(logged), champion.version_id if champion else None, runs)
+
+
+def _known(client: "MlflowClient", exposure: Exposure) -> dict[str, tuple[str, str]]:
+    """MLflow's number and run of each version that it has; it got its tag with its last step."""
+    found = client.search_model_versions(f"name = '{exposure.name}'", max_results=200_000)  # as many as MLflow allows
+    return {said.tags[VERSION]: (str(said.version), str(said.run_id)) for said in found if VERSION in said.tags}
+
+
+def _versions(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> list[str]:
+    """All of the exposure's, oldest first."""
+    rows = con.execute(
+        "select version_id from lake.ml.model_versions where exposure = ? order by trained_at", [exposure.name]
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _experiment(client: "MlflowClient", exposure: Exposure) -> str:
+    """Made under the exposure's lock, after a look whether another has just made it."""
+    there = client.get_experiment_by_name(exposure.name)
+    if there:
+        return str(there.experiment_id)
+    tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": exposure.description}
+    return str(client.create_experiment(exposure.name, tags=tags))
+
+
+def _log(
+    client: "MlflowClient", con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, experiment_id: str
+) -> None:
+    """Log one version; its registration, the last step, says that all of it is there."""
+    import mlflow
+
+    for left in client.search_runs([experiment_id], f"tags.`{VERSION}` = '{version.version_id}'"):
+        client.delete_run(left.info.run_id)  # of a mirroring that was killed
+    facts = _facts(con, exposure, version)
+    tags, metrics = _tags(exposure, version, facts), _metrics(con, exposure, version)
+    began, ended = (int(facts[moment].timestamp() * 1000) for moment in ("published_at", "trained_at"))
+    job = {"mlflow.source.name": "tract", "mlflow.source.type": "JOB"}
+    run = client.create_run(experiment_id, began, tags | job, version.version_id)
+    with mlflow.start_run(run.info.run_id, nested=True):  # nested: a notebook may have a run of its own
+        mlflow.log_params(_params(version, facts))
+        mlflow.log_dict(version.parameters, "parameters.json")
+        with tempfile.TemporaryDirectory() as drawn:
+            for picture in card.pictures_of(con, exposure, version.version_id):
+                (Path(drawn) / f"{picture.name}.png").write_bytes(picture.png)
+            mlflow.log_artifacts(drawn, "pictures")
+        model_uri, model_id = _log_model(con, exposure, version, facts["publication_id"])
+        mlflow.log_metrics(metrics, timestamp=ended, model_id=model_id)
+    client.set_terminated(run.info.run_id, "FINISHED", ended)
+    mlflow.register_model(model_uri, exposure.name, tags={name: tags[name] for name in REGISTERED})
+
+
+def _log_model(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, publication_id: str
+) -> tuple[str, str]:
+    """The version's estimator, its sha256 checked, with signature and an example; its address and id in MLflow."""
+    import mlflow.sklearn
+    from mlflow.models import infer_signature
+
+    estimator = registry.load(con, version)
+    publication = ledger.publication(con, publication_id)
+    assert publication is not None, f"{version.version_id} learned from no publication"
+    rows = con.execute(f"select {doubles(version.features)} from {publication.table} limit {EXAMPLE_ROWS}").df()
+    logged = mlflow.sklearn.log_model(
+        estimator,
+        name=exposure.name,
+        signature=infer_signature(rows, estimator.predict(rows)),
+        input_example=rows,
+        pip_requirements=[f"{name}=={library_version(name)}" for name in NEEDED],
+        **_format(estimator),
+    )
+    return logged.model_uri, logged.model_id
+
+
+def _format(estimator: Any) -> dict[str, Any]:
+    """How the model is written: with skops, which runs nothing at loading; what it cannot write, with cloudpickle."""
+    import skops.io
+
+    try:
+        content = skops.io.dumps(estimator)
+    except TypeError:  # scipy's cKDTree in `ml.recipes.neighbours`, for one
+        return {"serialization_format": "cloudpickle"}
+    # skops loads nothing that is not named; the artifact is our own, and its sha256 was just checked
+    return {"serialization_format": "skops", "skops_trusted_types": skops.io.get_untrusted_types(data=content)}
+
+
+def _facts(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> dict[str, Any]:
+    """The version's row in ml.model_versions, and what came of the consumption that made it."""
+    found = con.execute(
+        """
+        with consumptions as (
+            select publication_id, version_id, outcome, reason, run_id
+            from lake.ops.consumptions
+            where exposure = $exposure and outcome in ('trained', 'refreshed')
+        )
+
+        select
+            versions.* exclude (exposure),
+            publications.published_at,
+            consumptions.outcome,
+            consumptions.reason,
+            consumptions.run_id
+        from lake.ml.model_versions as versions
+        join lake.ops.publications as publications using (publication_id)
+        left join consumptions using (publication_id, version_id)
+        where versions.exposure = $exposure and versions.version_id = $version
+        """,
+        {"exposure": exposure.name, "version": version.version_id},
+    )
+    names = [column[0] for column in found.description]
+    row = found.fetchone()
+    assert row is not None, f"no version {version.version_id} of {exposure.name}"
+    return dict(zip(names, row, strict=True))
+
+
+def _params(version: Version, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for and what fitting chose."""
+    chosen = {name: value for name, value in version.parameters.items() if name not in ("spread", "recipe")}
+    recipe = registry.recipe(version.candidate, version.parameters)
+    return {
+        "candidate": version.candidate,
+        "features": ", ".join(version.features),
+        **chosen,
+        **{f"recipe.{name}": value for name, value in recipe.chosen.items()},
+        **{f"spec.{name}": value for name, value in json.loads(facts["spec"]).items()},
+    }
+
+
+def _metrics(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> dict[str, float]:
+    """Held-out metrics as `split/metric`, other candidates and slices between the two; the scaler's means by column."""
+    rows = con.execute(
+        """
+        select candidate, split, slice, metric, value
+        from lake.ml.model_metrics
+        where exposure = ? and version_id = ?
+        """,
+        [exposure.name, version.version_id],
+    ).fetchall()
+    found = {}
+    for candidate, split, part, metric, value in rows:
+        between = [*([candidate] if candidate != version.candidate else []), *([part] if part != "all" else [])]
+        found["/".join(_named(name) for name in (split, *between, metric))] = value
+    means, _ = artifacts.load(con, version.scaler)
+    return found | {f"scaler_mean/{_named(name)}": value for name, value in means.items()}
+
+
+def _named(name: str) -> str:
+    """A name as MLflow takes it; the slice `income: under 25,000` becomes `income: under 25_000`."""
+    return re.sub(r"[^\w.\- :]", "_", name)
+
+
+def _tags(exposure: Exposure, version: Version, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Where a version comes from, for the run and the registered model."""
+    said = {
+        VERSION: version.version_id,
+        "tract.exposure": exposure.name,
+        "tract.publication": facts["publication_id"],
+        "tract.relation": facts["relation"],
+        "tract.snapshot": facts["snapshot_id"],
+        "tract.fingerprint": facts["fingerprint"],
+        "tract.rows": facts["row_count"],
+        "tract.dbt_invocation": facts["invocation_id"],
+        "tract.code": facts["code"],
+        "tract.artifact_uri": version.artifact.uri,
+        "tract.artifact_sha256": version.artifact.sha256,
+        "tract.scaler_uri": version.scaler.uri,
+        "tract.scaler_sha256": version.scaler.sha256,
+        "tract.outcome": facts["outcome"],
+        "tract.reason": facts["reason"],
+        "tract.dagster_run": facts["run_id"],
+        "mlflow.source.git.commit": facts["git_commit"],
+    }
+    return {name: str(value) for name, value in said.items() if value is not None}
+
+
+def _reason(error: BaseException) -> str:
+    """Why a request failed: the system's own words where there are some, below what three libraries wrap them in."""
+    words, inner = lake.first_line(error), error.__cause__ or error.__context__
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            words = inner.strerror
+        elif isinstance(inner, TimeoutError):
+            words = "timed out"
+        inner = inner.__cause__ or inner.__context__
+    return words if len(words) <= 200 else f"{words[:200]}…"
+
+
+@contextmanager
+def _told(where: str, seconds: int, retries: int) -> Iterator[None]:
+    """Tell MLflow's client where, how long to wait for an answer, and how often to ask again: it reads them each time.
+
+    By the environment for as long as it lasts, since `mlflow.set_tracking_uri` would set it for good.
+    """
+    said = {
+        "MLFLOW_TRACKING_URI": where,
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    }
+    before = {name: os.environ.get(name) for name in said}
+    os.environ.update(said)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,337 @@
+"""Pictures of a version, from what the lake holds of it; nothing is computed here that stands in a table."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
+from PIL import Image
+
+from ml.learning.judging import ALL
+from ml.spec import MEAN
+
+WIDTH = 7.0  # inches; text is sized to be read at 700 pixels, and drawn finer for paper and dense screens
+DPI = 150
+INK, MUTED, LINES, OURS, OTHER = "#1f2933", "#6b7280", "#e5e7eb", "#2a5d9c", "#c46a1b"
+COUNTS = LinearSegmentedColormap.from_list("counts", ["#cfe0f1", "#7fb0dc", OURS, "#0c2a52"])
+SIGNED = "RdBu_r"
+STEPS = [1, 2, 2.5, 5, 10]  # of ticks: numbers that are read at a glance
+# Share of the cells on the map whose colour is not at an end of the scale: a few extreme ones would pale the rest.
+MAPPED = 0.97
+CELLS = 50
+# Share of the predictions at each end that may lie beyond the frame, and are counted in it: of linear models a few are
+# so far off that the others would be a dot.
+SHOWN = 0.001
+# Above these the dbt tests of `model_monitoring` warn and fail.
+PSI_LIMITS, KS_LIMITS = (0.1, 0.25), (0.1, 0.3)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG of 1050 pixels' width, to be shown at 700.
+
+    Attributes:
+        name: As a file would be called.
+        title: What it shows, in words; it stands in the picture too.
+    """
+
+    name: str
+    title: str
+    png: bytes
+
+
+def predicted_against_actual(heldout: pd.DataFrame, target: str, unit: str = "") -> Picture:
+    """How many held-out rows lie where, the diagonal being right.
+
+    Args:
+        heldout: Columns actual and predicted, a row per held-out row of one split.
+    """
+    figure, axes = _figure("Predicted against actual, held-out rows", 5.6)
+    actual, predicted = heldout["actual"].to_numpy(np.float64), heldout["predicted"].to_numpy(np.float64)
+    x_span = _span(actual)
+    y_span = _span(np.concatenate([actual, np.quantile(predicted, [SHOWN, 1 - SHOWN])]))
+    cells = axes.hexbin(
+        actual, predicted, gridsize=CELLS, extent=(*x_span, *y_span), bins="log", mincnt=1, cmap=COUNTS, linewidths=0
+    )
+    axes.axline((x_span[0], x_span[0]), slope=1, color=OTHER, linewidth=1.2, label="predicted = actual")
+    axes.set(xlim=x_span, ylim=y_span)
+    if beyond := int(np.sum((predicted < y_span[0]) | (predicted > y_span[1]))):
+        told = f"{beyond:,} of {len(predicted):,} rows are predicted beyond the frame"
+        axes.set_title(told, loc="left", fontsize=8.5, color=MUTED)
+    axes.set_xlabel(f"actual {_words(target)}{_in(unit)}")
+    axes.set_ylabel(f"predicted {_words(target)}")
+    axes.grid(True, color=LINES, linewidth=0.6)
+    _colour_bar(figure, axes, cells, "rows in a cell")
+    _legend(figure)
+    return _drawn(figure, "predicted_against_actual")
+
+
+def residual_map(heldout: pd.DataFrame, longitude: str, latitude: str, unit: str = "") -> Picture:
+    """Where predictions of held-out rows are too high, and where too low: the mean error in each cell.
+
+    Args:
+        heldout: Columns actual, predicted, and the two named, in degrees.
+    """
+    figure, axes = _figure("Where predictions are too high (red) and too low (blue)", 6.6)
+    x, y = heldout[longitude].to_numpy(), heldout[latitude].to_numpy()
+    residual = (heldout["predicted"] - heldout["actual"]).to_numpy()
+    cells = axes.hexbin(
+        x, y, C=residual, reduce_C_function=np.mean, gridsize=CELLS, mincnt=1, cmap=SIGNED, linewidths=0.15
+    )
+    end = float(np.quantile(np.abs(np.asarray(cells.get_array(), np.float64)), MAPPED)) or 1.0
+    cells.set_clim(-end, end)
+    cells.set_edgecolor("#9ca3af")  # cells near zero are nearly white
+    axes.set_aspect(1 / np.cos(np.radians(float(y.mean()))))  # a degree of longitude is that much shorter
+    axes.set_xlabel(f"{_words(longitude)}, degrees")
+    axes.set_ylabel(f"{_words(latitude)}, degrees")
+    _colour_bar(figure, axes, cells, f"mean of predicted less actual{_in(unit)}", extend="both")
+    return _drawn(figure, "residual_map")
+
+
+def error_by_slice(metrics: pd.DataFrame, candidate: str, split: str, unit: str = "") -> Picture:
+    """RMSE of held-out rows, over all and in each slice, by each split; the mean predictor's over all beside it.
+
+    Args:
+        metrics: Of one version, as in ml.model_metrics.
+        split: The one that the gate judges by.
+    """
+    found = _by_slice(metrics[metrics["candidate"] == candidate], "rmse")
+    figure, axes = _figure("Error by slice, held-out rows", 1.3 + 0.27 * len(found))
+    places = np.arange(len(found))
+    for name in sorted(found.columns, key=lambda name: name == split):
+        deciding = name == split
+        axes.scatter(
+            found[name],
+            places,
+            s=46,
+            color=OURS if deciding else "white",
+            edgecolor=OURS,
+            label=f"{name} folds{', which the gate judges by' if deciding else ''}",
+            zorder=3,
+        )
+    axes.hlines(places, 0, found.max(axis=1), color=LINES, linewidth=1.4, zorder=1)
+    mean = _by_slice(metrics[metrics["candidate"] == MEAN], "rmse")
+    if split in mean:
+        axes.axvline(float(mean[split].loc[ALL]), color=OTHER, linewidth=1.2, label="the mean predictor, all rows")
+    _rows(axes, found.index)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"RMSE{_in(unit)}")
+    _legend(figure)
+    return _drawn(figure, "error_by_slice")
+
+
+def coverage(metrics: pd.DataFrame, candidate: str, split: str, level: float) -> Picture:
+    """The share of held-out values that their intervals hold, over all rows and in each slice, beside the share asked.
+
+    Args:
+        metrics: Of one version, as in ml.model_metrics.
+    """
+    found = _by_slice(metrics[(metrics["candidate"] == candidate) & (metrics["split"] == split)], "coverage")[split]
+    figure, axes = _figure(f"Intervals hold the value: asked {level:.0%}, seen", 1.1 + 0.27 * len(found))
+    places = np.arange(len(found))
+    axes.hlines(places, level, found, color=LINES, linewidth=3, zorder=1)
+    axes.scatter(found, places, s=46, color=OURS, zorder=3)
+    for place, value in zip(places, found, strict=True):
+        axes.annotate(
+            f"{value:.1%}",
+            (value, place),
+            (7 if value >= level else -7, 0),
+            textcoords="offset points",
+            ha="left" if value >= level else "right",
+            va="center",
+            fontsize=8.5,
+            color=INK,
+        )
+    axes.axvline(level, color=OTHER, linewidth=1.2, zorder=2)
+    _rows(axes, found.index)
+    room = max(0.02, 0.14 * (1 - min(float(found.min()), level)))
+    axes.set_xlim(max(0.0, min(float(found.min()), level) - room), 1 + room)
+    axes.set_xticks([tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= 1])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.10g}%"))
+    axes.set_xlabel(f"held-out rows inside their interval, {split} folds")
+    return _drawn(figure, "coverage")
+
+
+def importance(found: pd.DataFrame, unit: str = "") -> Picture:
+    """How much the held-out error grows when a feature is shuffled; the line is a standard deviation each way.
+
+    Args:
+        found: Of one version, as in ml.feature_importance.
+    """
+    ordered = found.sort_values("importance_mean", ascending=False)
+    figure, axes = _figure("What the model relies on", 1.1 + 0.3 * len(ordered))
+    places = np.arange(len(ordered))
+    axes.barh(
+        places,
+        ordered["importance_mean"],
+        xerr=ordered["importance_sd"],
+        color=OURS,
+        height=0.62,
+        error_kw={"ecolor": INK, "elinewidth": 1.1},
+        zorder=2,
+    )
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    _rows(axes, [_words(name) for name in ordered["feature"]])
+    axes.set_xlabel(f"growth of the held-out RMSE when the feature is shuffled{_in(unit)}")
+    return _drawn(figure, "importance")
+
+
+def partial_dependence(found: pd.DataFrame, target: str, unit: str = "", order: Sequence[str] = ()) -> Picture:
+    """The mean prediction as one feature is set to each value; ticks below are quantiles of the rows.
+
+    Args:
+        found: Of one version, as in ml.partial_dependence.
+        order: Features in the order that they are drawn in; as they come without it.
+    """
+    names = list(order) or list(dict.fromkeys(found["feature"]))
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure = _empty("How predictions follow each feature, all else as it is", 0.7 + 1.75 * lines)
+    grid = np.atleast_2d(figure.subplots(lines, columns, sharey=True, squeeze=False))
+    for place, axes in enumerate(grid.flat):
+        if place >= len(names):
+            axes.set_visible(False)
+            continue
+        curve = found[found["feature"] == names[place]].sort_values("grid_point")
+        _plain(axes)
+        axes.plot(curve["feature_value"], curve["mean_prediction"], color=OURS, linewidth=1.8)
+        axes.plot(
+            curve["feature_value"],
+            np.zeros(len(curve)),
+            "|",
+            color=MUTED,
+            markersize=5,
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+        )
+        axes.set_title(_words(names[place]), fontsize=9, color=INK, loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
+        axes.grid(True, axis="y", color=LINES, linewidth=0.6)
+    figure.supylabel(f"mean predicted {_words(target)}{_in(unit)}", fontsize=9, color=INK)
+    return _drawn(figure, "partial_dependence")
+
+
+def drift(found: pd.DataFrame) -> Picture:
+    """How far each column has moved, by both measures, beside where tests warn and fail.
+
+    Args:
+        found: Of one publication, as in ml.drift.
+    """
+    ordered = found.sort_values("psi", ascending=False)
+    figure = _empty("How far the rows have moved", 1.3 + 0.27 * len(ordered))
+    both = figure.subplots(1, 2, sharey=True)
+    places = np.arange(len(ordered))
+    for axes, column, name, (warn, fail) in zip(
+        both,
+        ("psi", "ks"),
+        ("population stability index", "Kolmogorov and Smirnov's distance"),
+        (PSI_LIMITS, KS_LIMITS),
+        strict=True,
+    ):
+        _plain(axes)
+        axes.barh(places, ordered[column], color=OURS, height=0.62, zorder=2)
+        for limit, does in ((warn, "warns"), (fail, "fails")):
+            axes.axvline(limit, color=OTHER, linewidth=1.1, linestyle=":" if limit == warn else "-")
+            axes.annotate(
+                does,
+                (limit, 1.0),
+                (2, 2),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                fontsize=8,
+                color=OTHER,
+            )
+        axes.set_xlim(0, max(fail * 1.2, float(ordered[column].max()) * 1.08))
+        axes.set_xlabel(name)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
+        _rows(axes, [_words(name) for name in ordered["column_name"]])
+    return _drawn(figure, "drift")
+
+
+def _by_slice(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A row per slice, all rows first, in alphabetical order then; a column per split."""
+    wide = metrics[metrics["metric"] == metric].pivot_table(index="slice", columns="split", values="value")
+    return wide.loc[sorted(wide.index, key=lambda name: (name != ALL, name))]
+
+
+def _empty(title: str, height: float) -> Figure:
+    # a Figure of its own, not pyplot's: nothing is kept between calls, and threads do not meet
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold", color=INK)
+    return figure
+
+
+def _figure(title: str, height: float) -> tuple[Figure, Axes]:
+    figure = _empty(title, height)
+    axes = figure.subplots()
+    _plain(axes)
+    return figure, axes
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=INK, labelsize=8.5, length=3)
+    axes.xaxis.label.set(size=9, color=INK)
+    axes.yaxis.label.set(size=9, color=INK)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(_number))
+        axis.set_major_locator(MaxNLocator(6, steps=STEPS))
+    axes.set_axisbelow(True)
+
+
+def _rows(axes: Axes, names: Sequence[str] | pd.Index) -> None:
+    """A name at the left of each row, the first on top."""
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(True, axis="x", color=LINES, linewidth=0.6)
+
+
+def _legend(figure: Figure) -> None:
+    figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=8.5, labelcolor=INK, handletextpad=0.4)
+
+
+def _colour_bar(figure: Figure, axes: Axes, cells: object, label: str, extend: str = "neither") -> None:
+    bar = figure.colorbar(cells, ax=axes, shrink=0.7, aspect=28, pad=0.02, extend=extend, format=FuncFormatter(_number))  # type: ignore[arg-type]
+    bar.set_label(label, fontsize=9, color=INK)
+    bar.ax.tick_params(labelsize=8.5, colors=INK, length=3)
+    bar.outline.set_visible(False)
+    bar.minorformatter = LogFormatter()  # of counts below ten, the ticks between the powers too, as numbers
+
+
+def _drawn(figure: Figure, name: str) -> Picture:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+    # A palette of 256 colours is a third of the bytes, and nobody sees it: 60 kB for the map, where it was 180. Nothing
+    # but the picture is written, no library's version: the same numbers give the same file.
+    smaller = io.BytesIO()
+    with Image.open(buffer) as drawn:
+        drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(smaller, "PNG", optimize=True)
+    return Picture(name, figure.get_suptitle(), smaller.getvalue())
+
+
+def _span(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    room = 0.02 * (high - low) or 1.0
+    return low - room, high + room
+
+
+def _number(value: float, _: object = None) -> str:
+    """With separators of thousands, and no more digits than it has."""
+    return f"{value:,.10g}".replace("-", "−")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _in(unit: str) -> str:
+    return f", {unit}" if unit else ""

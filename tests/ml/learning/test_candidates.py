@@ -1,0 +1,136 @@
+"""Recipes: ridge is scikit-learn's own, with the figures of the example that we start from; others by their path."""
+
+from dataclasses import replace
+from typing import Any
+
+import duckdb
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from ml import california_housing
+from ml.learning import candidates, training_set
+from ml.learning.candidates import EstimatorError, Fitted
+from ml.linear import ridge
+from ml.spec import CandidateSpec, Exposure, Spec
+from tests.ml.conftest import POINTS as EXPOSURE
+from tests.ml.rows import candidate, frame, published, silent, trained_on
+
+EIGHT = [*california_housing.COLUMNS[:-1]]
+
+
+def housing(**spec: Any) -> Exposure:
+    """Scikit-learn's eight columns, as an exposure would learn from them."""
+    return Exposure(
+        name="housing",
+        owner="Someone",
+        owner_email=None,
+        description="",
+        unique_id="model.tract.housing",
+        relation="features.housing",
+        columns={"id": "BIGINT", **dict.fromkeys(california_housing.COLUMNS, "DOUBLE")},
+        spec=Spec(key="id", target="MedHouseVal", minimum=0, candidates=("ridge",), **spec),
+    )
+
+
+def fit_ridge(rows: pd.DataFrame, exposure: Exposure) -> Fitted:
+    with duckdb.connect(config={"threads": 1}) as con:
+        training = training_set.read(con, exposure, published(con, rows), silent)
+        return candidates.build(CandidateSpec(name="ridge"), con, training, silent).fit()
+
+
+def test_ridge_on_scikit_learns_eight_columns_has_the_example_s_r2_and_is_ridgecv_s() -> None:
+    rows = california_housing.fetch().assign(id=range(20640))
+    fitted = fit_ridge(rows, housing())
+    assert fitted.parameters == {"alpha": 10.0}
+    assert round(fitted.estimator.score(rows[EIGHT], rows["MedHouseVal"]), 3) == 0.606
+    alphas = np.logspace(-3, 1, 30)
+    expected = make_pipeline(StandardScaler(), RidgeCV(alphas=alphas)).fit(rows[EIGHT], rows["MedHouseVal"])
+    assert fitted.parameters["alpha"] == expected[-1].alpha_
+    assert fitted.estimator[-1].coef_ == pytest.approx(expected[-1].coef_, rel=1e-11)
+    assert fitted.estimator[-1].intercept_ == pytest.approx(expected[-1].intercept_, rel=1e-12)
+
+
+def test_alpha_by_folds_has_the_least_error_over_the_folds_of_the_split() -> None:
+    rows = california_housing.fetch().assign(id=range(20640))
+    exposure = housing(alpha_by="folds")
+    training = trained_on(rows, exposure)
+    errors = ridge.fold_errors(training.moments["random"], candidates.ALPHAS).mean(axis=0)
+    assert fit_ridge(rows, exposure).parameters == {"alpha": candidates.ALPHAS[int(np.argmin(errors))]}
+
+
+def test_generalized_errors_are_leave_one_out_with_every_leverage_at_their_mean() -> None:
+    rows, alphas = frame(60), np.array([0.1, 3.0, 50.0])
+    training = trained_on(rows, EXPOSURE)
+    z = StandardScaler().fit_transform(rows[["a", "b"]])
+    y = rows["y"] - rows["y"].mean()
+    expected = []
+    for alpha in alphas:
+        hat = z @ np.linalg.solve(z.T @ z + alpha * np.eye(2), z.T) + 1 / 60
+        expected.append(60 * float(np.sum((y - (hat - 1 / 60) @ y) ** 2)) / (60 - np.trace(hat)) ** 2)
+    assert ridge.generalized_errors(training.whole, alphas) == pytest.approx(expected, rel=1e-10)
+
+
+def test_a_note_names_columns_that_are_constant_or_collinear() -> None:
+    rows = frame()
+    assert fit_ridge(rows.assign(b=5.0), EXPOSURE).notes == ("column 'b' is constant at 5: its coefficient is 0",)
+    assert fit_ridge(rows.assign(b=2 * rows["a"] + 1), EXPOSURE).notes[0].startswith("column 'a' is a linear function")
+
+
+def test_the_scaler_file_reads_back_as_means_and_scaler(tmp_path: object) -> None:
+    rows = frame()
+    scaler = ridge.fit_moments(trained_on(rows, EXPOSURE).whole, 1.0, ["a", "b"])[0]
+    path = f"{tmp_path}/scaler.joblib"
+    joblib.dump([{"a": scaler.mean_[0]}, scaler], path)
+    means, read = joblib.load(path)
+    assert means["a"] == pytest.approx(rows["a"].mean(), rel=1e-12)
+    assert read.transform(rows[["a", "b"]]).std(axis=0) == pytest.approx(np.ones(2))
+
+
+def test_gradient_boosting_is_scikit_learns_with_the_spec_s_seed() -> None:
+    rows = frame(500)
+    training = trained_on(rows, EXPOSURE)
+    fitted = candidate("gradient_boosting", training).fit()
+    with threadpool_limits(limits=1):
+        expected = HistGradientBoostingRegressor(random_state=0).fit(training.features, training.target)
+    assert fitted.parameters == {"rows": 500}
+    assert fitted.estimator.predict(rows[["a", "b"]]).tolist() == expected.predict(rows[["a", "b"]]).tolist()
+
+
+def test_any_regressor_may_be_named_by_its_path_and_parameters() -> None:
+    spec = CandidateSpec(
+        name="forest", estimator="sklearn.ensemble.RandomForestRegressor", parameters={"n_estimators": 7}
+    )
+    made = candidates.estimator(spec, seed=3)
+    assert isinstance(made, RandomForestRegressor)
+    assert (made.n_estimators, made.random_state) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "parameters", "sentence"),
+    [
+        ("sklearn.linear_model.LogisticRegression", {}, "makes a LogisticRegression, which is no regressor"),
+        ("sklearn.nowhere.Thing", {}, r"cannot be imported: No module named 'sklearn\.nowhere'"),
+        ("sklearn.linear_model.Thing", {}, "cannot be imported: module 'sklearn.linear_model' has no attribute"),
+        ("sklearn.linear_model.Ridge", {"alfa": 1}, r"unexpected keyword argument 'alfa'\. Allowed parameters: alpha"),
+    ],
+)
+def test_what_is_no_regressor_is_a_clear_error(estimator: str, parameters: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(EstimatorError, match=sentence) as raised:
+        candidates.estimator(CandidateSpec(name="mine", estimator=estimator, parameters=parameters), seed=0)
+    assert str(raised.value).startswith(f"candidate mine: estimator {estimator}")
+
+
+def test_a_learner_in_memory_sees_the_sample_and_ridge_sees_all() -> None:
+    exposure = replace(EXPOSURE, spec=EXPOSURE.spec.model_copy(update={"max_rows": 1000}))
+    rows = frame(5000)
+    training = trained_on(rows, exposure)
+    assert 900 < len(training.sample) < 1100
+    assert candidate("gradient_boosting", training).fit().parameters == {"rows": len(training.sample)}
+    assert fit_ridge(rows, exposure).estimator[0].n_samples_seen_ == 5000

@@ -1,0 +1,137 @@
+"""Folds, sums and sample of a published table; and what cannot be learned from is said, never dropped."""
+
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml.learning import folds, training_set
+from ml.learning.training_set import RowsError, TrainingSet
+from ml.linear.moments import Moments
+from ml.spec import Exposure
+from tests.ml.conftest import POINTS
+from tests.ml.rows import frame, published, silent, trained_on
+
+SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
+
+
+def at_most(rows: int) -> Exposure:
+    return replace(POINTS, spec=POINTS.spec.model_copy(update={"max_rows": rows}))
+
+
+def fold_by_key(training: TrainingSet, split: str) -> dict[str, int]:
+    return dict(zip(training.sample["id"], training.fold(split).tolist(), strict=True))
+
+
+@SETTINGS
+@given(seed=st.integers(0, 2**31), split=st.sampled_from(["random", "group"]))
+def test_folds_do_not_depend_on_the_order_of_rows(seed: int, split: str) -> None:
+    rows = frame(120)
+    shuffled = rows.sample(frac=1, random_state=seed)
+    assert fold_by_key(trained_on(rows, POINTS), split) == fold_by_key(trained_on(shuffled, POINTS), split)
+
+
+@SETTINGS
+@given(sizes=st.dictionaries(st.integers(0, 1023), st.integers(1, 1000), min_size=5, max_size=60))
+def test_groups_go_to_the_smallest_fold_the_largest_first(sizes: dict[int, int]) -> None:
+    fold = folds.assign(sizes, 5)
+    assert fold.keys() == sizes.keys()
+    rows = [sum(sizes[group] for group in fold if fold[group] == number) for number in range(5)]
+    assert max(rows) - min(rows) <= max(sizes.values())
+    assert fold == folds.assign(dict(reversed(sizes.items())), 5)
+
+
+def test_random_folds_are_even_and_groups_stay_whole() -> None:
+    training = trained_on(frame(2000), POINTS)
+    assert np.bincount(training.fold("random")) == pytest.approx([400] * 5, rel=0.15)
+    held = training.sample.merge(frame(2000)[["id", "cell"]])
+    assert held.groupby("cell")["group fold"].nunique().max() == 1
+    assert held["group fold"].nunique() == 5
+
+
+@SETTINGS
+@given(rows=st.integers(60, 300), seed=st.integers(0, 1000), threads=st.sampled_from([1, 2]))
+def test_sums_by_fold_are_those_of_the_rows_of_the_fold_in_both_splits(rows: int, seed: int, threads: int) -> None:
+    training = trained_on(frame(rows, seed), POINTS, threads)
+    values = training.sample[["a", "b", "y"]].to_numpy()
+    for split in ("random", "group"):
+        fold = training.fold(split)
+        assert sorted(training.moments[split]) == [0, 1, 2, 3, 4]
+        for number, moments in training.moments[split].items():
+            expected = Moments.of(values[fold == number])
+            assert moments.n == expected.n
+            np.testing.assert_allclose(moments.mean, expected.mean, rtol=1e-12)
+            np.testing.assert_allclose(moments.scatter, expected.scatter, rtol=1e-9, atol=1e-9)
+    assert training.whole.n == rows
+
+
+def test_large_groups_are_thinned_at_the_same_rate() -> None:
+    training = trained_on(frame(20_000), at_most(2000))
+    assert 1800 < len(training.sample) < 2200
+    cells = training.sample.merge(frame(20_000)[["id", "cell"]])["cell"].value_counts()
+    assert len(cells) == 12
+    assert cells.to_numpy() == pytest.approx(np.full(12, len(training.sample) / 12), rel=0.3)
+    assert training.whole.n == 20_000
+
+
+def test_small_groups_are_sampled_whole() -> None:
+    rows = frame(20_000).assign(cell=lambda rows: "g" + (rows.index // 10).astype(str))
+    training = trained_on(rows, at_most(5000))
+    assert 4900 < len(training.sample) <= 5000
+    cells = training.sample.merge(rows[["id", "cell"]])["cell"].value_counts()
+    assert (cells.min(), cells.max()) == (10, 10)
+
+
+def test_the_sample_is_the_same_on_any_number_of_threads() -> None:
+    one, two = (trained_on(frame(20_000), at_most(1000), threads) for threads in (1, 2))
+    pd.testing.assert_frame_equal(one.sample, two.sample)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda rows: rows.head(0), r"points@1, read by exposure points, has 0 rows; 5 folds need at least as many"),
+        (lambda rows: rows.head(4), r"has 4 rows; 5 folds need at least as many.*lower meta\.ml\.folds"),
+        (lambda rows: rows.assign(cell="one"), r"column cell has 1 groups; 5 folds by group need at least as many"),
+        (lambda rows: rows.assign(cell=rows["cell"].where(rows.index != 3)), "the group cell is missing in 1 of 200"),
+        (
+            lambda rows: rows.assign(a=rows["a"].where(rows.index > 2)),
+            "column 'a' has 3 (NULL|NaN) values: only",
+        ),
+        (lambda rows: rows.assign(b=rows["b"].replace(rows["b"][5], np.inf)), "column 'b' has 1 infinite value: only"),
+        (
+            lambda rows: rows.assign(y=rows["y"].where(rows.index != 9)),
+            "column 'y' has 1 (NULL|NaN) value: only",
+        ),
+        (lambda rows: rows.assign(id="same"), "the key id is missing or repeated in 199 rows"),
+        (lambda rows: rows.assign(id=rows["id"].where(rows.index != 0)), "the key id is missing or repeated in 1 rows"),
+        (lambda rows: rows.assign(a=rows["a"] * 1e300), "too large to be squared and summed"),
+        (lambda rows: rows.head(5), r"random folds, [0-9, ]+ got no rows, there are too few"),
+    ],
+)
+def test_rows_that_cannot_be_learned_from_are_said(change: object, sentence: str) -> None:
+    rows = change(frame())  # type: ignore[operator]
+    with duckdb.connect() as con, pytest.raises(RowsError, match=sentence):
+        training_set.read(con, POINTS, published(con, rows), silent)
+
+
+def test_a_spec_without_groups_is_judged_by_random_folds_alone() -> None:
+    columns = {name: kind for name, kind in POINTS.columns.items() if name != "cell"}
+    exposure = replace(POINTS, columns=columns, spec=POINTS.spec.model_copy(update={"group": None}))
+    training = trained_on(frame(300).drop(columns="cell"), exposure)
+    assert list(training.moments) == ["random"]
+    assert training.whole.n == 300
+
+
+def test_other_seeds_deal_the_rows_anew() -> None:
+    """Rows of one fold are in all folds of another seed, as chance has it: a fifth in each."""
+    deals = []
+    for seed in (6, 7):  # their hashes differ in low bits alone
+        exposure = replace(POINTS, spec=POINTS.spec.model_copy(update={"seed": seed}))
+        deals.append(trained_on(frame(5000), exposure).fold("random"))
+    together = np.histogram2d(*deals, bins=5)[0] / 1000
+    assert together == pytest.approx(np.full((5, 5), 0.2), abs=0.06)

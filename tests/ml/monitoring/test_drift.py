@@ -1,0 +1,66 @@
+"""Drift is zero where nothing moved, grows with the move, and is recorded beside the run that met it."""
+
+import duckdb
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from ml import consumption
+from ml.monitoring import drift
+from ml.spec import Exposure
+from tests.ml.conftest import Publish
+from tests.ml.rows import silent
+
+
+def test_the_index_of_known_shares() -> None:
+    baseline = np.repeat(np.arange(10.0), 100)
+    current = np.repeat(np.arange(10.0), [200, 0, *[100] * 8])
+    least = drift.LEAST_SHARE
+    expected = (0.2 - 0.1) * np.log(2) + (least - 0.1) * np.log(least / 0.1)
+    assert drift.population_stability_index(baseline, current) == pytest.approx(expected, rel=1e-12)
+    assert drift.population_stability_index(baseline, baseline) == 0.0
+
+
+def test_the_distances_of_shifted_normals_are_those_of_theory() -> None:
+    random = np.random.default_rng(0)
+    baseline, current = random.normal(size=200_000), random.normal(size=200_000) + 0.5
+    found = drift.between(baseline, current)
+    assert found.ks == pytest.approx(2 * norm.cdf(0.25) - 1, abs=0.005)
+    shares = np.diff(norm.cdf(norm.ppf(np.linspace(0, 1, 11)) - 0.5))
+    assert found.psi == pytest.approx(np.sum((shares - 0.1) * np.log(shares / 0.1)), rel=0.03)
+
+
+def test_a_constant_column_that_stays_has_not_moved_and_one_that_jumps_has() -> None:
+    five = np.full(100, 5.0)
+    assert drift.between(five, five) == drift.Drift(0.0, 0.0)
+    moved = drift.between(five, five + 1)
+    assert moved.psi > 1
+    assert moved.ks == 1.0
+
+
+def test_each_publication_is_held_against_what_the_champion_learned_from(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    first = publish(0.1, rows=2000)
+    consumption.consume(exposure, say=silent)
+    assert con.execute("select count(*) from lake.ml.drift").fetchall() == [(0,)]  # there was none to hold it against
+    publish(0.2, rows=2000)
+    con.execute("update lake.features.points set a = a + 5")
+    con.execute(
+        "insert into lake.ops.publications select 'features.points@moved', 'features.points', "
+        "(select max(snapshot_id) from lake.snapshots()), 'f', '1', 2000, 'i', 'me', null, now()"
+    )
+    said: list[str] = []
+    consumption.consume(exposure, say=said.append)
+    found = con.execute(
+        "select column_name, publication_id, baseline_publication_id, baseline_rows, current_rows, psi, ks "
+        "from lake.ml.drift order by column_name"
+    ).fetchall()
+    assert [row[0] for row in found] == ["a", "b", "prediction"]
+    assert {row[1:5] for row in found} == {("features.points@moved", first, 2000, 2000)}
+    psi, ks = ({row[0]: row[at] for row in found} for at in (5, 6))
+    assert ks["a"] == pytest.approx(0.5, abs=0.05)  # half of a uniform's range
+    assert ks["b"] < 0.06
+    assert psi["a"] > 0.25 > 0.1 > psi["b"]
+    assert ks["prediction"] > 0.3
+    assert any(sentence.startswith("a has moved most since features.points@") for sentence in said)

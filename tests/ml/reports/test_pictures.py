@@ -1,0 +1,101 @@
+"""Every picture is as wide as it says, the same for the same numbers, and drawn without pyplot's memory."""
+
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.reports import pictures
+from ml.reports.pictures import Picture
+
+
+def heldout() -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    actual = random.uniform(0, 500_000, 500)
+    return pd.DataFrame(
+        {
+            "actual": actual,
+            "predicted": actual + random.normal(0, 50_000, 500),
+            "x": random.uniform(-124, -114, 500),
+            "y": random.uniform(32, 42, 500),
+        }
+    )
+
+
+def metrics() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"candidate": candidate, "split": split, "slice": name, "metric": metric, "value": value}
+            for candidate in ("ours", "mean")
+            for split in ("random", "group")
+            for name in ("all", "size: small", "size: large")
+            for metric, value in (("rmse", 60_000.0), ("coverage", 0.88), ("rows", 500.0))
+        ]
+    )
+
+
+def importance() -> pd.DataFrame:
+    return pd.DataFrame({"feature": ["a", "b_c"], "importance_mean": [9.0, -0.1], "importance_sd": [0.5, 0.1]})
+
+
+def dependence() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "feature": ["a", "a", "b_c"],
+            "grid_point": [0, 1, 0],
+            "feature_value": [1.0, 2.0, 5.0],
+            "mean_prediction": [10.0, 20.0, 15.0],
+        }
+    )
+
+
+def drift() -> pd.DataFrame:
+    return pd.DataFrame({"column_name": ["a", "prediction"], "psi": [0.0, 3.0], "ks": [0.0, 0.9]})
+
+
+DRAWN: dict[str, Callable[[], Picture]] = {
+    "predicted_against_actual": lambda: pictures.predicted_against_actual(heldout(), "value", "dollars"),
+    "residual_map": lambda: pictures.residual_map(heldout(), "x", "y", "dollars"),
+    "error_by_slice": lambda: pictures.error_by_slice(metrics(), "ours", "random", "dollars"),
+    "coverage": lambda: pictures.coverage(metrics(), "ours", "random", 0.9),
+    "importance": lambda: pictures.importance(importance()),
+    "partial_dependence": lambda: pictures.partial_dependence(dependence(), "value"),
+    "drift": lambda: pictures.drift(drift()),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_picture_is_named_titled_as_wide_as_it_says_and_the_same_each_time(name: str) -> None:
+    picture = DRAWN[name]()
+    assert picture.name == name
+    assert picture.title
+    width, height = struct.unpack(">II", picture.png[16:24])
+    assert width == 1050
+    assert 200 < height < 1500
+    assert DRAWN[name]() == picture
+
+
+def test_perfect_predictions_and_a_single_value_can_be_drawn() -> None:
+    rows = heldout().assign(actual=7.0, predicted=7.0)
+    assert pictures.predicted_against_actual(rows, "value").png
+    assert pictures.residual_map(rows, "x", "y").png
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(1_234_567.0, "1,234,567"), (-0.25, "−0.25"), (0.1 + 0.2, "0.3"), (0.0, "0")]
+)
+def test_ticks_are_numbers_that_people_write(value: float, told: str) -> None:
+    assert pictures._number(value) == told
+
+
+def test_slices_begin_with_all_rows() -> None:
+    assert list(pictures._by_slice(metrics(), "rmse").index) == ["all", "size: large", "size: small"]
+
+
+def test_pyplot_is_not_there() -> None:
+    said = "import sys, ml.reports.pictures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", said], check=False).returncode == 0

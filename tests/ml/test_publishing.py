@@ -1,0 +1,224 @@
+"""Which tables an invocation publishes, and the fingerprint of their rows."""
+
+from dataclasses import replace
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml import publishing as publications
+from ml.publishing import Decision, Invocation, decide, sentence
+from ml.spec import Exposure
+
+POINTS = "model.tract.points"
+RAW = "model.tract.raw"
+MART = "model.tract.mart"
+PARENTS = {RAW: [], POINTS: [RAW], MART: [POINTS, "source.tract.ml.predictions"]}
+
+
+def node(name: str, attached: str | None, depends_on: list[str], severity: str = "error") -> dict[str, Any]:
+    return {"name": name, "severity": severity, "attached_node": attached, "depends_on": depends_on}
+
+
+TESTS = {
+    "test.tract.unique": node("unique", POINTS, [POINTS]),
+    "test.tract.kept": node("kept", POINTS, [POINTS, RAW]),
+    "test.tract.singular": node("singular", None, [POINTS]),
+    "test.tract.against_raw": node("against_raw", None, [POINTS, RAW], "ERROR"),
+    "test.tract.warns": node("warns", POINTS, [POINTS], "warn"),
+    "test.tract.on_raw": node("on_raw", RAW, [RAW]),
+    "test.tract.on_mart": node("on_mart", MART, [MART, POINTS]),
+    "test.tract.mart_against_points": node("mart_against_points", None, [MART, POINTS]),
+    "test.tract.of_nothing": node("of_nothing", None, []),
+}
+BLOCKING = ["test.tract.against_raw", "test.tract.kept", "test.tract.singular", "test.tract.unique"]
+
+BUILD = Invocation(
+    invocation_id="invocation",
+    command="build",
+    partial="",
+    results={RAW: ("success", ""), POINTS: ("success", ""), **dict.fromkeys(TESTS, ("pass", ""))},
+    tests=TESTS,
+    parents=PARENTS,
+)
+
+
+def with_results(*, without: tuple[str, ...] = (), **results: tuple[str, str]) -> Invocation:
+    """The build with other results; a name is that of a test, or of the model."""
+    named = {("test.tract." + name if name != "points" else POINTS): result for name, result in results.items()}
+    kept = {node: result for node, result in BUILD.results.items() if node.rsplit(".", 1)[1] not in without}
+    return replace(BUILD, results={**kept, **named})
+
+
+def test_the_tests_on_a_table_are_those_that_can_fail_because_of_it() -> None:
+    assert publications.tests_on(POINTS, BUILD) == BLOCKING
+    assert publications.tests_on(MART, BUILD) == ["test.tract.mart_against_points", "test.tract.on_mart"]
+
+
+@pytest.mark.parametrize(
+    "invocation",
+    [
+        BUILD,
+        with_results(singular=("warn", "Got 1 result, configured to fail if >10")),  # error_if not reached
+        with_results(warns=("warn", "Got 1 result, configured to warn if != 0")),
+        with_results(without=("warns",)),
+        with_results(on_mart=("fail", "Got 1 result"), mart_against_points=("error", "no such table")),
+        with_results(on_raw=("fail", "Got 1 result")),  # of severity error it would have skipped the model
+    ],
+    ids=["all pass", "below error_if", "warns", "a test that warns left out", "mart fails", "raw fails"],
+)
+def test_what_is_built_and_passed_its_tests_is_published(exposure: Exposure, invocation: Invocation) -> None:
+    assert decide(invocation, [exposure]) == [Decision("features.points", None)]
+
+
+@pytest.mark.parametrize(
+    ("invocation", "reason"),
+    [
+        (
+            with_results(points=("skipped", "")),
+            "it was skipped, because something that it is built from failed",
+        ),
+        (
+            with_results(points=("error", "Runtime Error in model points (points.sql)\n  No space left.\n  on device")),
+            "its model failed: No space left",
+        ),
+        (
+            replace(BUILD, command="run"),
+            "`dbt run` does not build and test the whole table; `dbt build` does",
+        ),
+        (
+            replace(BUILD, command="retry"),
+            "`dbt retry` does not build and test the whole table; `dbt build` does",
+        ),
+        (
+            replace(with_results(points=("skipped", "")), command="retry"),
+            "it was skipped, because something that it is built from failed",
+        ),
+        (
+            replace(with_results(without=("points",)), command="retry"),
+            "`dbt retry` does not build and test the whole table; `dbt build` does",
+        ),
+        (replace(BUILD, partial="--empty"), "it was built with --empty, which leaves rows out"),
+        (replace(BUILD, partial="--sample"), "it was built with --sample, which leaves rows out"),
+        (
+            with_results(kept=("fail", "Got 3 results, configured to fail if != 0"), unique=("skipped", "")),
+            "its test kept failed: Got 3 results, configured to fail if != 0",
+        ),
+        (
+            with_results(singular=("error", "Runtime Error in test singular (singular.sql)\n  Binder Error: no z")),
+            "its test singular failed: Binder Error: no z",
+        ),
+        (
+            with_results(without=("unique", "kept")),
+            "2 of its 4 tests did not run: kept, unique",
+        ),
+        (
+            with_results(against_raw=("skipped", "")),
+            "1 of its 4 tests did not run: against_raw",
+        ),
+    ],
+)
+def test_what_is_not_published_says_why(exposure: Exposure, invocation: Invocation, reason: str) -> None:
+    decision = Decision("features.points", reason)
+    assert decide(invocation, [exposure]) == [decision]
+    assert sentence(decision) == f"Not published: features.points, because {reason}."
+
+
+def test_a_table_that_was_not_to_be_built_is_not_decided_on(exposure: Exposure) -> None:
+    assert decide(with_results(without=("points",)), [exposure]) == []
+    assert decide(replace(with_results(without=("points",)), command="test"), [exposure]) == []
+
+
+def test_two_exposures_on_one_table_are_one_publication(exposure: Exposure) -> None:
+    other = replace(exposure, name="others")
+    assert [sentence(d) for d in decide(BUILD, [exposure, other])] == [
+        "Published features.points@{snapshot}; `make status` says what comes of it."
+    ]
+
+
+# The fingerprint.
+
+COLUMNS = {"k": "varchar", "x": "double", "n": "integer"}
+cells = st.tuples(
+    st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
+    st.none() | st.floats(allow_nan=False).map(lambda x: x + 0.0),  # -0.0 and 0.0 are equal, and hash alike
+    st.none() | st.integers(-(2**31), 2**31 - 1),
+)
+tables = st.lists(cells, max_size=30)
+
+
+def fingerprint(rows: list[tuple[Any, ...]], columns: dict[str, str] = COLUMNS, threads: int = 1) -> tuple[str, int]:
+    with duckdb.connect(config={"threads": threads}) as con:
+        con.execute(f"create table t ({', '.join(f'{name} {kind}' for name, kind in columns.items())})")
+        if rows:
+            con.executemany(f"insert into t values ({', '.join('?' * len(columns))})", rows)
+        found = con.execute(publications.fingerprint_sql("t as published")).fetchone()
+    assert found is not None
+    return found
+
+
+@settings(deadline=None, max_examples=50)
+@given(tables.flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))))
+def test_equal_rows_in_any_order_are_equal(both: tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]) -> None:
+    rows, shuffled = both
+    assert fingerprint(rows) == fingerprint(shuffled)
+    assert fingerprint(rows)[1] == len(rows)
+
+
+@settings(deadline=None, max_examples=50)
+@given(tables.filter(bool), st.data())
+def test_another_value_in_any_cell_is_seen(rows: list[tuple[Any, ...]], data: st.DataObject) -> None:
+    row = data.draw(st.integers(0, len(rows) - 1))
+    column = data.draw(st.integers(0, 2))
+    changed = list(rows)
+    changed[row] = tuple(
+        other if at == column else old
+        for at, (old, other) in enumerate(zip(rows[row], data.draw(cells), strict=True))
+    )  # fmt: skip
+    same = changed[row] == rows[row]
+    assert (fingerprint(changed) == fingerprint(rows)) == same
+
+
+@settings(deadline=None, max_examples=50)
+@given(tables.filter(bool), st.data())
+def test_a_duplicate_and_a_missing_row_are_seen(rows: list[tuple[Any, ...]], data: st.DataObject) -> None:
+    row = data.draw(st.sampled_from(rows))
+    fewer = list(rows)
+    fewer.remove(row)
+    assert len({fingerprint(rows), fingerprint([*rows, row]), fingerprint(fewer)}) == 3
+
+
+@settings(deadline=None, max_examples=50)
+@given(cells, cells)
+def test_a_value_that_moves_to_another_row_is_seen(one: tuple[Any, ...], other: tuple[Any, ...]) -> None:
+    swapped = [(one[0], other[1], one[2]), (other[0], one[1], other[2])]
+    same = sorted(map(repr, swapped)) == sorted(map(repr, [one, other]))
+    assert (fingerprint([one, other]) == fingerprint(swapped)) == same
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"k": "varchar", "z": "double", "n": "integer"},
+        {"k": "varchar", "x": "float", "n": "integer"},
+        {"k": "varchar", "x": "double", "n": "bigint"},
+        {"k": "varchar", "n": "double", "x": "integer"},
+    ],
+    ids=["renamed", "narrower", "wider", "names swapped"],
+)
+def test_another_schema_is_seen_even_without_rows(columns: dict[str, str]) -> None:
+    assert fingerprint([], columns) != fingerprint([])
+    assert fingerprint([("a", 1.0, 1)], columns) != fingerprint([("a", 1.0, 1)])
+
+
+def test_the_number_of_threads_and_the_order_do_not_matter_for_a_million_rows() -> None:
+    made = "create table t as select i::varchar as k, sqrt(i) as x, i::integer as n from range(1_000_000) as t(i)"
+    found = set()
+    for threads, order in ((1, "i"), (2, "i desc"), (4, "hash(i)")):
+        with duckdb.connect(config={"threads": threads}) as con:
+            con.execute(f"{made} order by {order}")
+            found.add(con.execute(publications.fingerprint_sql("t as published")).fetchone())
+    assert len(found) == 1
+    assert next(iter(found))[1] == 1_000_000
