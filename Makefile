@@ -22,7 +22,7 @@ install: .venv/installed  ## Make .venv and install what the lock names
 	@touch $@
 
 run: install  ## Everything, from nothing to predictions: stack, producer, event, consumer
-	@$(BIN)/python -m orchestration.run
+	@$(BIN)/python -m orchestration.commands.run
 
 up: install  ## Start S3 and Postgres
 	@$(BIN)/python -m orchestration.stack up
@@ -48,7 +48,7 @@ connect: install  ## Use the S3 and Postgres that TRACT_S3_* and TRACT_POSTGRES_
 	@$(BIN)/python -m orchestration.stack connect
 
 status: install  ## Show what runs, what was published and learned, who serves, drift and sizes
-	@$(BIN)/python -m orchestration.status
+	@$(BIN)/python -m orchestration.commands.status
 
 shell: install  ## A Python prompt with the lake attached as `con`
 	@$(BIN)/python -i -c "from ml import lake; con = lake.connect(); print(con.sql('show all tables').select('schema, name'))"
@@ -57,7 +57,7 @@ card: install  ## Save the champion's model card as card.html (EXPOSURE=… for 
 	@$(BIN)/python -m ml.reports.card $(or $(EXPOSURE),housing_value) card.html
 
 docs: up  ## Write dbt's docs of the lake as one file, and say where it is
-	@$(BIN)/python -m orchestration.docs
+	@$(BIN)/python -m orchestration.commands.docs
 
 test: install  ### Run every test on a stack of its own; ml is to be covered to 90 %
 	@$(BIN)/python -m pytest --cov

@@ -3,11 +3,16 @@
 import dagster as dg
 
 from ml.spec import exposures as read_exposures
-from orchestration import columns, dbt_models, freshness, learning, tracking, upkeep
+from orchestration import freshness
+from orchestration import jobs as upkeep
+from orchestration.assets import columns
+from orchestration.assets import dbt as dbt_models
+from orchestration.assets import mlflow as tracking
+from orchestration.assets import model as learning
+from orchestration.assets.translator import Translator
 from orchestration.project import ROOT
 from orchestration.project import manifest as read_manifest
 from orchestration.sensor import follow_publications
-from orchestration.translator import Translator
 
 manifest = read_manifest()
 exposures = read_exposures(manifest)

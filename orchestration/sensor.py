@@ -13,10 +13,10 @@ from ml.lake.locks import LockTimeoutError
 from ml.records import publications as ledger
 from ml.records.publications import Publication
 from ml.spec import Exposure
+from orchestration.assets.dbt import built_by
+from orchestration.assets.model import job_name
 from orchestration.attempts import GiveUp, Run, Start, decide
-from orchestration.dbt_models import built_by
 from orchestration.door import Door
-from orchestration.learning import job_name
 
 EXPOSURE, PUBLICATION, TRY = "tract/exposure", "tract/publication", "tract/try"
 # The daemon looks at its sensors every 5 s anyway; an idle tick costs one small query.

@@ -19,7 +19,7 @@ import pytest
 from ml import lake
 from ml import publishing as publications
 from ml.lake import locks as catalog
-from orchestration import webserver
+from orchestration.commands import graphql as webserver
 from orchestration.sensor import EXPOSURE, PUBLICATION
 from orchestration.stack import dagster, layout, processes
 from tests.conftest import ROOT, new_database, new_lake

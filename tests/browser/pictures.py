@@ -50,7 +50,8 @@ def smaller(path: Path) -> None:
 
 def main(directory: Path) -> int:
     """Build, publish and learn on a new stack, and make the pictures; its exit code."""
-    from orchestration import run, stack
+    from orchestration import stack
+    from orchestration.commands import run
 
     home = Path(os.environ["TRACT_HOME"])
     try:

@@ -9,7 +9,7 @@ import pytest
 
 from ml import lake
 from ml.lake import locks as catalog
-from orchestration import docs
+from orchestration.commands import docs
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Told, Worked, lake_of
 

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
-from orchestration import webserver
+from orchestration.commands import graphql as webserver
 from orchestration.sensor import TRY
 from orchestration.stack import dagster
 from tests.warehouse import Warehouse, pid_of, until

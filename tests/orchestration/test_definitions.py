@@ -15,7 +15,7 @@ import pytest
 
 from ml import spec
 from orchestration import project
-from orchestration.translator import Translator, predictions_key
+from orchestration.assets.translator import Translator, predictions_key
 from tests.conftest import ROOT
 
 DBT, LEARNED = {"dbt", "duckdb"}, {"python", "sklearn", "s3"}

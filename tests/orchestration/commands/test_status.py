@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ml.lake import locks as catalog
-from orchestration import status
+from orchestration.commands import status
 
 NOW = datetime.now(UTC)
 

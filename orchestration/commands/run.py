@@ -11,8 +11,9 @@ from rich.table import Table
 from ml import lake
 from ml.records import versions as registry
 from ml.reports import card
-from orchestration import stack, webserver
+from orchestration import stack
 from orchestration.attempts import TRIES
+from orchestration.commands import graphql as webserver
 from orchestration.stack import layout
 
 EXPOSURE = "housing_value"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ml.spec import MEAN, Exposure
-from orchestration.dbt_models import built_by
-from orchestration.translator import card_key, mlflow_key, predictions_key
+from orchestration.assets.dbt import built_by
+from orchestration.assets.translator import card_key, mlflow_key, predictions_key
 
 if TYPE_CHECKING:  # seconds of imports that the definitions need not wait for
     from ml.consumption import Consumption

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from orchestration import dbt_models
+from orchestration.assets import dbt as dbt_models
 
 WRAPPED = """The dbt CLI process with command
 

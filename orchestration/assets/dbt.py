@@ -17,9 +17,9 @@ from packaging.version import Version
 from sqlglot.errors import SqlglotError
 
 from ml import lake
-from orchestration import columns
+from orchestration.assets import columns
+from orchestration.assets.translator import ML_SOURCES, Translator
 from orchestration.project import ROOT, TARGET
-from orchestration.translator import ML_SOURCES, Translator
 
 # Everything that reads the tables of ml and ops, their own tests with it: the consumer's part of the project.
 AFTER_LEARNING = " ".join(f"source:{source}+" for source in ML_SOURCES)

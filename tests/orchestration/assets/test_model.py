@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from ml.spec import Exposure, Spec
-from orchestration import learning
+from orchestration.assets import model as learning
 
 EXPOSURE = Exposure(
     name="points",

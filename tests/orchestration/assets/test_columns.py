@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ml import lake, spec
-from orchestration import columns
-from orchestration.translator import Translator
+from orchestration.assets import columns
+from orchestration.assets.translator import Translator
 
 Lineage = Mapping[str, list[str]]
 

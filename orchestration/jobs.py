@@ -7,7 +7,7 @@ import dagster as dg
 from ml import maintenance
 from ml.reports import mlflow as tracking
 from ml.spec import Exposure
-from orchestration.sentence import told
+from orchestration.errors import told
 
 
 class MaintenanceConfig(dg.Config):

@@ -7,8 +7,8 @@ import dagster as dg
 
 from ml.reports import mlflow as tracking
 from ml.spec import Exposure
-from orchestration.sentence import told
-from orchestration.translator import card_key, mlflow_key
+from orchestration.assets.translator import card_key, mlflow_key
+from orchestration.errors import told
 
 if TYPE_CHECKING:
     from ml.reports.mlflow import Mirrored

@@ -1,4 +1,4 @@
-"""`python -m orchestration.docs`: dbt's docs as one file, with the arrows that dbt itself cannot draw.
+"""`python -m orchestration.commands.docs`: dbt's docs as one file, with the arrows that dbt itself cannot draw.
 
 To dbt an exposure is an end and a source a beginning. Here the tables of `ml` are what the exposures write, and
 `ops.publications` what the builds of their features write: so the lineage goes on, through the exposure to the marts.
@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from ml import spec
+from orchestration.assets.translator import ML_SOURCES
 from orchestration.project import ROOT
-from orchestration.translator import ML_SOURCES
 
 TARGET = ROOT / "target"
 FILE = TARGET / "docs.html"
@@ -65,7 +65,7 @@ def page(index: str, manifest: Mapping[str, Any], catalog: Mapping[str, Any]) ->
     for old in inlined:
         if (found := index.count(old)) != 1:
             raise DocsError(
-                f"dbt's page has {old} {found} times, not once: orchestration/docs.py knows that of dbt 1.11."
+                f"dbt's page has {old} {found} times, not once: orchestration/commands/docs.py knows that of dbt 1.11."
             )
     for old, new in inlined.items():
         index = index.replace(old, new)

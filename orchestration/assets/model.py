@@ -9,9 +9,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from ml import lake
 from ml.monitoring import checks
 from ml.spec import Exposure
-from orchestration import metadata
-from orchestration.sentence import told
-from orchestration.translator import card_key, model_key, predictions_key
+from orchestration.assets import metadata
+from orchestration.assets.translator import card_key, model_key, predictions_key
+from orchestration.errors import told
 
 
 def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) -> dg.AssetsDefinition:

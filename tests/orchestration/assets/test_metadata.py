@@ -10,8 +10,8 @@ import pandas as pd
 from ml.reports.card import Card
 from ml.reports.facts import Facts
 from ml.reports.pictures import Picture
-from orchestration import metadata
-from orchestration.dbt_models import built_by
+from orchestration.assets import metadata
+from orchestration.assets.dbt import built_by
 from tests.orchestration.test_model_card import EXPOSURE
 
 FEATURES = dg.AssetKey(["features", "points"])

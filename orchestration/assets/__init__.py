@@ -1,0 +1,1 @@
+"""What Dagster shows as assets: dbt's models, and of each exposure its model, predictions, card and MLflow."""

@@ -1,0 +1,1 @@
+"""What a person calls; Dagster never loads them."""
