@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 
 from ml import lake
+from ml.errors import TractError
 from ml.lake import locks as catalog
 from ml.progress import Say
 from ml.records import publications as ledger
@@ -16,7 +17,7 @@ from ml.records.versions import Version
 from ml.spec import Exposure
 
 
-class PromotionError(Exception):
+class PromotionError(TractError):
     """The champion cannot be changed; the message names the versions that there are."""
 
 

@@ -11,6 +11,7 @@ import duckdb
 
 from ml.lake import first_line
 from ml.lake.locks import this_process
+from ml.lake.sql import text
 from ml.spec import Exposure
 
 PASSED = ("pass", "warn")  # a test of error severity below its `error_if` ends as `warn` and does not block
@@ -128,7 +129,7 @@ def snapshot_sql(invocation_id: str, relation: str) -> str:
     """The query for the snapshot in which this invocation committed the table (the post-hook's tag)."""
     return f"""
         select max(snapshot_id) from ducklake_snapshots('lake')
-        where author = 'dbt' and commit_message = {_quoted(invocation_id)} and commit_extra_info = {_quoted(relation)}
+        where author = 'dbt' and commit_message = {text(invocation_id)} and commit_extra_info = {text(relation)}
     """
 
 
@@ -160,9 +161,9 @@ def insert_sql(invocation_id: str, relation: str, snapshot: str) -> str:
     return f"""
         insert into lake.ops.publications
         select
-            {_quoted(relation)} || '@' || {snapshot}, {_quoted(relation)}, {snapshot}, fingerprint,
-            {_quoted(duckdb.__version__)}, row_count, {_quoted(invocation_id)}, {_quoted(this_process())},
-            {_quoted(git_commit())}, now()
+            {text(relation)} || '@' || {snapshot}, {text(relation)}, {snapshot}, fingerprint,
+            {text(duckdb.__version__)}, row_count, {text(invocation_id)}, {text(this_process())},
+            {text(git_commit())}, now()
         from ({fingerprint_sql(at)})
     """
 
@@ -181,7 +182,3 @@ def git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return told.stdout.strip()
-
-
-def _quoted(value: str | None) -> str:
-    return "null" if value is None else "'" + value.replace("'", "''") + "'"

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from ml import lake
 from ml.code import code_version
+from ml.errors import TractError
 from ml.learning.competition import learn
 from ml.progress import Say, Stopwatch
 from ml.records import publications as ledger
@@ -21,7 +22,7 @@ from ml.spec import Exposure
 TOLERANCE = 1e-12
 
 
-class ReplayError(Exception):
+class ReplayError(TractError):
     """The run cannot be repeated; the message says what is missing or different."""
 
 

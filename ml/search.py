@@ -10,6 +10,7 @@ import numpy as np
 
 from ml import lake
 from ml.code import code_version
+from ml.errors import TractError
 from ml.lake import locks as catalog
 from ml.learning import competition as learning
 from ml.learning import trials
@@ -25,7 +26,7 @@ from ml.spec import CandidateSpec, Exposure
 ANOTHER = 1
 
 
-class SearchError(Exception):
+class SearchError(TractError):
     """There is nothing to search, or nothing to search in; the message says what to write or to do first."""
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ml.errors import TractError
 from ml.lake.sql import is_numeric
 
 # Columns that ml puts beside the published ones while it learns and predicts.
@@ -43,7 +44,7 @@ RIDGE = "ridge"  # from the warehouse's sums
 ESTIMATORS = {"gradient_boosting": "sklearn.ensemble.HistGradientBoostingRegressor"}
 
 
-class SpecError(Exception):
+class SpecError(TractError):
     """An exposure does not fit; the message names exposure, field, what was found and what is allowed."""
 
 

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from ml.errors import TractError
+
 
 @contextmanager
 def told() -> Iterator[None]:
     """Fail a step with what ml says of it: its errors are sentences for a person, which the UI then shows first."""
     try:
         yield
-    except Exception as error:
-        if type(error).__module__.startswith("ml."):
-            raise dg.Failure(str(error)) from error
-        raise
+    except TractError as error:
+        raise dg.Failure(str(error)) from error

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ml import lake
+from ml.errors import TractError
 
 ROOT = Path(__file__).resolve().parents[1]
 # Apart from target/, which a person's own dbt commands rewrite at any moment.
 TARGET = lake.home() / "dbt"
 
 
-class ParseError(Exception):
+class ParseError(TractError):
     """dbt cannot parse the project; the message is dbt's own."""
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from ml.errors import TractError
+
 if TYPE_CHECKING:
     from pyarrow import fs
 
@@ -17,7 +19,7 @@ EXTENSIONS = ("httpfs", "ducklake", "postgres_scanner")
 ATTACH = "attach if not exists 'ducklake:tract' as lake"
 
 
-class LakeUnavailableError(Exception):
+class LakeUnavailableError(TractError):
     """The lake cannot be entered; the message says which part is missing and what starts it."""
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import duckdb
 
 from ml import lake
+from ml.errors import TractError
 
 
-class ArtifactError(Exception):
+class ArtifactError(TractError):
     """An artifact is missing or is not the one recorded; the message names both hashes."""
 
 

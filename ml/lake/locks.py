@@ -15,15 +15,16 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class)
 from psycopg2.extras import wait_select
 
 from ml import lake
+from ml.errors import TractError
 
 NAME_BYTES = 63  # of application_name, where the owner of a lock stands; Postgres cuts it there
 
 
-class LockTimeoutError(Exception):
+class LockTimeoutError(TractError):
     """A lock was not free within the time allowed; the message says who holds it and since when."""
 
 
-class LockLostError(Exception):
+class LockLostError(TractError):
     """The connection that held a lock has ended before what it covers was committed."""
 
 

@@ -1,6 +1,7 @@
-"""Which of DuckDB's types are numbers that can be learned from."""
+"""SQL as text: identifiers, texts and numbers quoted in one place, and which of DuckDB's types are numbers."""
 
 import re
+from collections.abc import Iterable
 
 _NUMERIC = re.compile(
     r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|INT[1248]?|LONG|SHORT|SIGNED"
@@ -11,3 +12,33 @@ _NUMERIC = re.compile(
 def is_numeric(kind: str) -> bool:
     """Whether a type, as DuckDB or a contract writes it, is an integer, a decimal or a float; booleans are not."""
     return _NUMERIC.fullmatch(kind.upper()) is not None
+
+
+def quoted(name: str) -> str:
+    """`name` as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def doubles(names: Iterable[str]) -> str:
+    """Columns as SQL's doubles under their own names, for a select list."""
+    return ", ".join(f"cast({quoted(name)} as double) as {quoted(name)}" for name in names)
+
+
+def literal(value: float) -> str:
+    """`value` as SQL that reads back to the same double.
+
+    From a string, because a bare `0.12345678901234567` is a DECIMAL, whose cast to double may miss by an
+    ulp.
+    """
+    return f"cast('{float(value)!r}' as double)"
+
+
+def text(value: str | None) -> str:
+    """A text as a literal of SQL; `null` for None."""
+    return "null" if value is None else "'" + value.replace("'", "''") + "'"
+
+
+def table(relation: str) -> str:
+    """A relation `schema.table` of the lake as a table expression."""
+    schema, name = relation.split(".", 1)
+    return f"lake.{quoted(schema)}.{quoted(name)}"

@@ -15,6 +15,7 @@ from joblib import delayed
 from sklearn.base import clone, is_regressor
 from threadpoolctl import threadpool_limits
 
+from ml.errors import TractError
 from ml.learning.training_set import TrainingSet
 from ml.learning.workers import workers
 from ml.linear import ridge
@@ -28,7 +29,7 @@ Vector = npt.NDArray[np.float64]
 ALPHAS = np.logspace(-3, 1, 30)
 
 
-class EstimatorError(Exception):
+class EstimatorError(TractError):
     """A candidate's estimator cannot be built; the message names candidate, path and what is wrong."""
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.linear.moments import Moments, literal, quoted, total
+from ml.lake.sql import literal, quoted
+from ml.linear.moments import Moments, total
 from ml.linear.spectrum import Spectrum
 
 Vector = npt.NDArray[np.float64]

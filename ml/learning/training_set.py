@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ml.errors import TractError
 from ml.lake import first_line
+from ml.lake.sql import doubles, quoted
 from ml.learning import folds
-from ml.linear.moments import Moments, UnusableRowsError, doubles, gather, quoted, total
+from ml.linear.moments import Moments, UnusableRowsError, gather, total
 from ml.progress import Say, following
 from ml.records.publications import Publication
 from ml.spec import Exposure
@@ -24,7 +26,7 @@ def _slice(name: str) -> str:
     return f"slice {name}"
 
 
-class RowsError(Exception):
+class RowsError(TractError):
     """The published rows cannot be learned from; the message names the column and what was found."""
 
 

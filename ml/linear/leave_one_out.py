@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import duckdb
 import numpy as np
 
-from ml.linear.moments import Array, Moments, UnusableRowsError, quoted
+from ml.lake.sql import quoted
+from ml.linear.moments import Array, Moments, UnusableRowsError
 from ml.linear.spectrum import Spectrum, check_alphas
 
 # Rows per Arrow batch of the leave-one-out scan: 7 MB of 8 features and a target. CPU seconds for 10 million

@@ -15,7 +15,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.lake.sql import is_numeric
+from ml.errors import TractError
+from ml.lake.sql import is_numeric, literal, quoted
 
 Array = NDArray[np.float64]
 
@@ -32,7 +33,7 @@ _SHIFT_ROWS = 10_000
 _FAR = 25.0
 
 
-class UnusableRowsError(ValueError):
+class UnusableRowsError(TractError, ValueError):
     """The table cannot be learned from.
 
     The message names the column and says what was found, what is allowed and what to do.
@@ -110,25 +111,6 @@ def complement(folds: Mapping[int, Moments], held_out: int) -> Moments:
     The others are summed: subtracting one from the whole would cancel digits.
     """
     return total(moments for fold, moments in sorted(folds.items()) if fold != held_out)
-
-
-def quoted(name: str) -> str:
-    """``name`` as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def doubles(names: Iterable[str]) -> str:
-    """Columns as SQL's doubles under their own names, for a select list."""
-    return ", ".join(f"cast({quoted(name)} as double) as {quoted(name)}" for name in names)
-
-
-def literal(value: float) -> str:
-    """``value`` as SQL that reads back to the same double.
-
-    From a string, because a bare ``0.12345678901234567`` is a DECIMAL, whose cast to double may miss by an
-    ulp.
-    """
-    return f"cast('{float(value)!r}' as double)"
 
 
 def gather(

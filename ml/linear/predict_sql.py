@@ -12,13 +12,14 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ml.linear.moments import literal, quoted
+from ml.errors import TractError
+from ml.lake.sql import literal, quoted
 
 # Largest difference between SQL and scikit-learn, as a share of a prediction's terms.
 PARITY = 1e-9
 
 
-class ParityError(Exception):
+class ParityError(TractError):
     """SQL and scikit-learn predict differently; the message says by how much, and where."""
 
 

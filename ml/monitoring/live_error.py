@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import duckdb
 
+from ml.lake.sql import quoted
 from ml.learning import folds
-from ml.linear.moments import quoted
 from ml.records import publications as ledger
 from ml.records.publications import Publication
 from ml.spec import Exposure

@@ -6,9 +6,10 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from duckdb import ColumnExpression, SQLExpression
+from duckdb.sqltypes import DOUBLE
 from scipy.spatial import cKDTree
 
-from ml.linear.moments import quoted
 from ml.recipes.nearest import nearest as nearest_points
 
 Matrix = npt.NDArray[np.float64]
@@ -53,9 +54,10 @@ def nearest(
     Raises:
         SurroundingsError: There is a single row, or a position or value is missing or not finite.
     """
-    expressions = {latitude: quoted(latitude), longitude: quoted(longitude), **columns}
-    selected = ", ".join(f"cast({said} as double) as {quoted(name)}" for name, said in expressions.items())
-    table = rows.project(f"{quoted(key)}, {selected}").order(quoted(key)).to_arrow_table()
+    position = {name: ColumnExpression(name) for name in (latitude, longitude)}
+    expressions = {**position, **{name: SQLExpression(said) for name, said in columns.items()}}
+    selected = [said.cast(DOUBLE).alias(name) for name, said in expressions.items()]
+    table = rows.select(ColumnExpression(key), *selected).sort(ColumnExpression(key)).to_arrow_table()
     values = {name: table.column(name).to_numpy().astype(np.float64) for name in expressions}
     _check(values, table.num_rows)
     place = _on_globe(values[latitude], values[longitude])

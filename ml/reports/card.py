@@ -21,6 +21,7 @@ import duckdb
 
 from ml import lake
 from ml.code import code_version
+from ml.errors import TractError
 from ml.lake import locks as catalog
 from ml.progress import Say
 from ml.records import versions as registry
@@ -49,7 +50,7 @@ COLUMNS = {
 NOT_PARAMETERS = {"spread", "recipe"}
 
 
-class CardError(Exception):
+class CardError(TractError):
     """There is no card to show; the message says why and what writes it."""
 
 

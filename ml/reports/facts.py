@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from ml.linear.moments import quoted
+from ml.lake.sql import quoted
 from ml.records import versions as registry
 from ml.spec import Exposure
 

@@ -21,7 +21,7 @@ import duckdb
 from ml import lake
 from ml.lake import artifacts
 from ml.lake import locks as catalog
-from ml.linear.moments import doubles
+from ml.lake.sql import doubles
 from ml.progress import Say
 from ml.records import publications as ledger
 from ml.records import versions as registry

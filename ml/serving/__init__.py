@@ -4,12 +4,13 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from ml.errors import TractError
 from ml.learning import intervals
 from ml.learning.intervals import Spread
 from ml.records import versions as registry
 
 
-class ServingError(Exception):
+class ServingError(TractError):
     """These rows cannot be predicted; the message names exposure, columns, what was found and what is needed."""
 
 

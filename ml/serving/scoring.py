@@ -12,9 +12,9 @@ import pyarrow as pa
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from ml.lake.sql import doubles, quoted
 from ml.learning.intervals import Spread
 from ml.linear import predict_sql as linear_sql
-from ml.linear.moments import doubles, quoted
 from ml.progress import Progress, Say, following
 from ml.records.publications import Publication
 from ml.records.versions import Version

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from ml import spec
+from ml.errors import TractError
 from orchestration.assets.translator import ML_SOURCES
 from orchestration.project import ROOT
 
@@ -24,7 +25,7 @@ FILE = TARGET / "docs.html"
 _DRAWN = '["model","source","seed","snapshot","metric","semantic_model","saved_query","function"]'
 
 
-class DocsError(Exception):
+class DocsError(TractError):
     """The docs cannot be made; the message says why."""
 
 

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ml.errors import TractError
+
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 LOCATION = "orchestration.definitions"
 POLL_SECONDS = 1.0  # each look takes the webserver 0.1 s of a core that the run needs
 REPOSITORY = "__repository__"
 
 
-class WebserverError(Exception):
+class WebserverError(TractError):
     """Dagster does not answer, or refuses; the message says what."""
 
 

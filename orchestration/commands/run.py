@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from ml import lake
+from ml.errors import TractError
 from ml.records import versions as registry
 from ml.reports import card
 from orchestration import stack
@@ -21,7 +22,7 @@ SAYING = (f"consume_{EXPOSURE}", f"{EXPOSURE}__model_card")  # steps whose log i
 CONSUMER_PATIENCE = 120.0  # seconds for the daemon to start a run, which takes about 5, while none is under way
 
 
-class RunError(Exception):
+class RunError(TractError):
     """The pipeline did not come to its end; the message says where it stopped."""
 
 

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ml.errors import TractError
+
 # Everything but the extensions is for its owner alone: credentials, data, and logs that may quote statements.
 PRIVATE = ("secrets", "run", "logs", "tmp", "s3")
 
 
-class StackError(Exception):
+class StackError(TractError):
     """Something the user can act on, said in one sentence."""
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.stack import layout, secrets
+from ml.lake.sql import text
+from orchestration.stack import layout
 from orchestration.stack.secrets import S3, Postgres
 
 # The settings, with what holds where nothing is said; None means that it must be said.
@@ -89,7 +90,7 @@ def check(directory: Path, extensions: Path) -> None:
             connection.execute("attach 'ducklake:tract' as lake")
             # Attaching asks Postgres alone.
             [(path,)] = connection.execute("select data_path from ducklake_settings('lake')").fetchall()
-            connection.execute(f"select count(*) from glob({secrets.text(path + '*')})")
+            connection.execute(f"select count(*) from glob({text(path + '*')})")
     except duckdb.Error as error:
         reason = " ".join(str(error).split())
         raise layout.StackError(f"The lake cannot be opened: {reason}") from error

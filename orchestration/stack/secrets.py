@@ -8,6 +8,8 @@ from pathlib import Path
 
 import duckdb
 
+from ml.lake.sql import text
+
 
 @dataclass(frozen=True)
 class S3:
@@ -77,11 +79,6 @@ def _statements(s3: S3, postgres: Postgres) -> dict[str, str]:
                 metadata_parameters map {{'TYPE': 'postgres', 'SECRET': 'tract_catalog'}}
             )""",
     }
-
-
-def text(value: str) -> str:
-    """A value as a literal of SQL."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _file(directory: Path, name: str) -> Path:

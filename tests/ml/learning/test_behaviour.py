@@ -11,8 +11,8 @@ from ml.learning.candidates import Fitted
 from ml.learning.training_set import TrainingSet
 from ml.recipes import neighbours
 from ml.spec import CandidateSpec
+from tests.ml.learning.test_candidates import EIGHT, housing
 from tests.ml.rows import published, silent
-from tests.ml.test_candidates import EIGHT, housing
 
 DEGREES_IN_10_M = 10 / 111_195
 

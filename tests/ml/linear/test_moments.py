@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ml.linear.moments import Array, Moments, UnusableRowsError, complement, gather, literal, total
+from ml.lake.sql import literal
+from ml.linear.moments import Array, Moments, UnusableRowsError, complement, gather, total
 
 COLUMNS = ["a", "b c", 'd"e', "y"]
 SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)

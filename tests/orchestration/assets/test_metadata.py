@@ -12,7 +12,7 @@ from ml.reports.facts import Facts
 from ml.reports.pictures import Picture
 from orchestration.assets import metadata
 from orchestration.assets.dbt import built_by
-from tests.orchestration.test_model_card import EXPOSURE
+from tests.orchestration.assets.test_model import EXPOSURE
 
 FEATURES = dg.AssetKey(["features", "points"])
 NOTHING = pd.DataFrame()
