@@ -1,6 +1,6 @@
 -- The tables that ml writes and dbt reads: append-only, never updated in place, so that two exposures never
 -- conflict. One statement a table; dbt's on-run-start runs them before the first model of any build.
--- Their columns are described in dbt_project/models/ml_sources.yml.
+-- Their columns are described in dbt_project/tract/models/ml_sources.yml.
 
 create schema if not exists lake.ops;
 create schema if not exists lake.ml;

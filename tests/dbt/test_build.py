@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from dbt_project.housing.source import COLUMNS
 from ml import publishing as publications
-from ml.california_housing import COLUMNS
 from ml.records import tables
 from tests.dbt.conftest import (
     PUBLISHED,

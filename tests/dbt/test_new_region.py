@@ -18,7 +18,7 @@ from tests.dbt.conftest import PUBLISHED, Home, Told, about_publishing, lake_of
 
 pytestmark = pytest.mark.xdist_group("dbt new region")
 TABLE = "features.housing_features_with_surroundings"
-FOLDER = ROOT / "dbt_project" / "models" / "features" / "new_region"
+FOLDER = ROOT / "dbt_project" / "housing" / "models" / "features" / "new_region"
 
 
 @pytest.fixture(scope="module")

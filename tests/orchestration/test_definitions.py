@@ -203,7 +203,7 @@ def test_a_spec_that_does_not_fit_is_said_at_loading(
     with pytest.raises(spec.SpecError) as error:
         runpy.run_path(str(ROOT / "orchestration" / "definitions.py"))
     missing, unknown = str(error.value).splitlines()
-    where = "Exposure housing_value (dbt_project/models/exposures.yml)"
+    where = "Exposure housing_value (dbt_project/housing/models/exposures.yml)"
     assert missing == f"{where}: meta.ml.target is missing (column to be predicted)."
     assert unknown.startswith(f"{where}: meta.ml.targt is not known. Allowed: key, target, group, ")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml import california_housing
-from ml.california_housing import COLUMNS, SourceError
+from dbt_project.housing import source as california_housing
+from dbt_project.housing.source import COLUMNS, SourceError
 
 NINE = f"It must have the nine columns of scikit-learn's loader: {', '.join(COLUMNS)}."
 

@@ -113,7 +113,8 @@ def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, str | None]]:
 
 def wrong_source(_: None) -> str | None:
     """What is wrong with the data to be landed, in a sentence."""
-    from ml import california_housing  # with scikit-learn, 2 s: only the model that needs it asks
+    # with scikit-learn, 2 s: only the model that needs it asks
+    from dbt_project.housing import source as california_housing
 
     try:
         with duckdb.connect(config=lake.config()) as con:

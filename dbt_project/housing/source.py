@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.datasets import fetch_california_housing
 
 from ml import lake
+from ml.errors import TractError
 from ml.lake.sql import is_numeric
 
 COLUMNS = (
@@ -28,7 +29,7 @@ COLUMNS = (
     "MedHouseVal",
 )
 # The raw data of StatLib, carried because scikit-learn's download host is often refused.
-CARRIED = Path(__file__).resolve().parents[1] / "dbt_project" / "data" / "california_housing.csv.gz"
+CARRIED = Path(__file__).with_name("data") / "california_housing.csv.gz"
 CARRIED_SHA256 = "16158d38f01c45fc546909f9cb670511f696c70763da86559c29b5d41e1c22ce"
 # Where scikit-learn looks before it downloads, and the order of columns that it expects there.
 CACHE = "cal_housing_py3.pkz"
@@ -45,7 +46,7 @@ CACHE_COLUMNS = [
 ]
 
 
-class SourceError(Exception):
+class SourceError(TractError):
     """The data to land is not what the loader gives; the message names the place and the column."""
 
 

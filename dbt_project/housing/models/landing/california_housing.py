@@ -1,4 +1,4 @@
-from ml import california_housing
+from dbt_project.housing import source as california_housing
 
 
 def model(dbt, session):
