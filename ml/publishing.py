@@ -4,12 +4,11 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from ml.lake import first_line
+from ml.lake import first_line, project
 from ml.lake.locks import this_process
 from ml.lake.sql import text
 from ml.spec import Exposure
@@ -169,12 +168,11 @@ def insert_sql(invocation_id: str, relation: str, snapshot: str) -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that this code runs from, with `+` when files differ from it; None outside git."""
-    place = Path(__file__).parent
+    """The commit of the dbt project that is meant, with `+` when files differ from it; None outside git."""
     try:
         told = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
-            cwd=place,
+            cwd=project(),
             capture_output=True,
             text=True,
             check=True,

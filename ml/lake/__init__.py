@@ -23,10 +23,16 @@ class LakeUnavailableError(TractError):
     """The lake cannot be entered; the message says which part is missing and what starts it."""
 
 
+def project() -> Path:
+    """The dbt project that is meant: `DBT_PROJECT_DIR`, dbt's own setting, or the checkout that this code is in."""
+    configured = os.environ.get("DBT_PROJECT_DIR")
+    return Path(configured).resolve() if configured else Path(__file__).resolve().parents[2]
+
+
 def home() -> Path:
-    """Where the secrets, the extensions and spilled data are: `TRACT_HOME`, or `.lake` in the checkout."""
+    """Where the secrets, the extensions and spilled data are: `TRACT_HOME`, or `.lake` in the project."""
     configured = os.environ.get("TRACT_HOME")
-    return Path(configured).resolve() if configured else Path(__file__).resolve().parents[2] / ".lake"
+    return Path(configured).resolve() if configured else project() / ".lake"
 
 
 def config() -> dict[str, str | bool | int | float | list[str]]:
@@ -158,7 +164,7 @@ def root(con: duckdb.DuckDBPyConnection) -> str:
 def store() -> "fs.FileSystem":
     """Everything below `root` as a pyarrow file system, by the same secret: for what reads parquet without DuckDB.
 
-    Paths in it are such as `exports/housing_valuations.parquet`.
+    Paths in it are such as `exports/orders.parquet`.
 
     Raises:
         LakeUnavailableError: There is no secret for S3.
