@@ -1,7 +1,9 @@
 """dbt-duckdb's hook: enters the lake by its one door, queues builds, and gives macros the decisions of `ml`."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import click
@@ -13,7 +15,7 @@ from dbt.adapters.events.logging import AdapterLogger
 from dbt.flags import get_flags
 from dbt_common.exceptions import DbtRuntimeError
 
-from ml import lake, spec
+from ml import errors, lake, spec
 from ml import publishing as publications
 from ml.lake import locks as catalog
 from ml.records import tables
@@ -43,6 +45,10 @@ class Plugin(BasePlugin):
         """
         if self.failed:
             raise self.failed
+        # dbt knows which project is meant, by --project-dir or its place: the lake and the recorded commit follow it
+        os.environ["DBT_PROJECT_DIR"] = project = str(get_flags().PROJECT_DIR)
+        if project not in sys.path:
+            sys.path.append(project)  # Python models and checks may import what lies in the project
         try:
             lake.check()
             con = catalog.connect(catalog.this_process())
@@ -111,21 +117,30 @@ def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, str | None]]:
     return steps
 
 
-def wrong_source(_: None) -> str | None:
-    """What is wrong with the data to be landed, in a sentence."""
-    # with scikit-learn, 2 s: only the model that needs it asks
-    from dbt_project.housing import source as california_housing
+def wrong(function: str) -> str | None:
+    """What a function of the project finds wrong, in a sentence: of data to be landed, before they are.
 
+    Args:
+        function: Its dotted path. It takes a DuckDB connection with the lake's settings, and raises a `TractError`.
+    """
+    module, _, name = function.rpartition(".")
+    try:
+        check = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        return (
+            f"tract.check: {function} cannot be imported: {lake.first_line(error)}. It must be "
+            "package.module.function, of a package that is installed here or lies in the project."
+        )
     try:
         with duckdb.connect(config=lake.config()) as con:
             lake.load_extensions(con, ("httpfs",))
-            california_housing.check(con)
-    except california_housing.SourceError as error:
+            check(con)
+    except errors.TractError as error:
         return str(error)
     return None
 
 
 ANSWERS: dict[str, Callable[[Any], Any]] = {
     function.__name__: function
-    for function in (wrong_exposures, tables.option_statements, table_statements, publication_steps, wrong_source)
+    for function in (wrong_exposures, tables.option_statements, table_statements, publication_steps, wrong)
 }

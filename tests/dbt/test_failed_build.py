@@ -62,7 +62,7 @@ def test_a_retry_builds_and_does_not_publish(retried: Told) -> None:
 
 
 def test_a_failed_test_is_named_in_the_last_lines_with_what_it_found(out_of_range: Told) -> None:
-    name = "between_housing_features_latitude__43__32"
+    name = "tract_between_housing_features_latitude__43__32"
     assert out_of_range.returncode == 1
     assert about_publishing(out_of_range) == [
         NOT_PUBLISHED + f"its test {name} failed: Got 1 result, configured to fail if != 0."

@@ -31,18 +31,26 @@
 {#- A spec that does not fit its table ends the run before the first model is built. -#}
 {% macro check_exposures() -%}
     {%- if execute -%}
-        {%- set wrong = ask_ml('wrong_exposures', ml_manifest()) -%}
+        {%- set wrong = tract.ask_ml('wrong_exposures', tract.ml_manifest()) -%}
         {%- if wrong -%} {{- exceptions.raise_compiler_error(wrong | join('\n')) -}} {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
 
-{#- Data that does not fit ends its model with a sentence; inside the Python model it would be a traceback. -#}
-{% macro check_source() -%}
+{#- Data that do not fit end their model with a sentence; inside a Python model it would be a traceback. As a pre-hook:
+    `{{ tract.check('package.module.function') }}`, of a function that takes a DuckDB connection with the lake's settings
+    and raises an `ml.errors.TractError`. -#}
+{% macro check(function) -%}
     {%- if execute -%}
-        {%- set wrong = ask_ml('wrong_source', none) -%}
+        {%- set wrong = tract.ask_ml('wrong', function) -%}
         {%- if wrong -%} {{- exceptions.raise_compiler_error(wrong) -}} {%- endif -%}
     {%- endif -%}
+{%- endmacro %}
+
+
+{#- The snapshot of each model's commit carries the invocation and the model: publish() finds it by them. -#}
+{% macro sign() -%}
+    call lake.set_commit_message('dbt', '{{ invocation_id }}', extra_info => '{{ this.schema }}.{{ this.identifier }}')
 {%- endmacro %}
 
 
@@ -50,8 +58,8 @@
 {% macro make_tables() -%}
     {%- if execute -%}
         {%- set present = run_query("select option_name from ducklake_options('lake')").columns[0].values() | list -%}
-        {%- for statement in ask_ml('option_statements', present) -%} {%- do run_query(statement) -%} {%- endfor -%}
-        {%- for statement in ask_ml('table_statements', ml_manifest()) -%} {%- do run_query(statement) -%} {%- endfor -%}
+        {%- for statement in tract.ask_ml('option_statements', present) -%} {%- do run_query(statement) -%} {%- endfor -%}
+        {%- for statement in tract.ask_ml('table_statements', tract.ml_manifest()) -%} {%- do run_query(statement) -%} {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -77,7 +85,7 @@
             {%- endif -%}
         {%- endfor -%}
         {%- set partial = '--empty' if flags.EMPTY else '--sample' if flags.SAMPLE else '' -%}
-        {%- set plan = ask_ml('publication_steps', {
+        {%- set plan = tract.ask_ml('publication_steps', {
             'invocation': {
                 'invocation_id': invocation_id,
                 'partial': partial,
@@ -85,7 +93,7 @@
                 'tests': tests,
                 'parents': parents,
             },
-            'manifest': ml_manifest(),
+            'manifest': tract.ml_manifest(),
         }) -%}
         {%- for step in plan -%}
             {%- set snapshot = run_query(step.snapshot_sql).rows[0][0] if step.snapshot_sql else '' -%}

@@ -1,4 +1,4 @@
-{%- set features = feature_columns('housing_features') -%}
+{%- set features = tract.feature_columns('housing_features') -%}
 
 with
 

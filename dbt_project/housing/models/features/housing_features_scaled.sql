@@ -1,6 +1,6 @@
 {{ config(materialized='view') }}
 
-{%- set features = feature_columns('housing_features') -%}
+{%- set features = tract.feature_columns('housing_features') -%}
 
 with
 

@@ -1,6 +1,6 @@
-from dbt_project.housing import source as california_housing
+from importlib import import_module
 
 
 def model(dbt, session):
     dbt.config(materialized="table")
-    return california_housing.load(session)
+    return import_module(dbt.config.meta_get("source")).load(session)

@@ -6,50 +6,9 @@ housing_features as (
 
 ),
 
-promotions as (
-
-    select * from {{ source('ml', 'promotions') }}
-
-),
-
-consumptions as (
-
-    select * from {{ source('ops', 'consumptions') }}
-
-),
-
-predictions as (
-
-    select * from {{ source('ml', 'predictions') }}
-
-),
-
-champion as (
-
-    select max_by(version_id, promotion) as version_id
-    from promotions
-    where exposure = 'housing_value'
-
-),
-
-newest as (
-
-    -- rows that came back are predicted under the publication that they had first
-    select max_by(coalesce(predicted_publication_id, publication_id), consumed_at) as publication_id
-    from consumptions
-    where
-        exposure = 'housing_value'
-        and judged_as is not null
-
-),
-
 valuations as (
 
-    select predictions.*
-    from predictions
-    inner join champion on predictions.version_id = champion.version_id
-    inner join newest on predictions.publication_id = newest.publication_id
-    where predictions.exposure = 'housing_value'
+    select * from {{ tract.predictions('housing_value') }}
 
 ),
 
