@@ -2,10 +2,13 @@
 
 import hashlib
 import platform
+import subprocess
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+# Modules that specs and files of earlier releases name, and where they are now.
+MOVED = {"ml.neighbours": "ml.recipes.neighbours", "ml.averaged": "ml.recipes.averaged"}
 LIBRARIES = ("duckdb", "joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
 
 
@@ -21,3 +24,19 @@ def code_version() -> str:
     for library in LIBRARIES:
         digest.update(f"{library}=={version(library)}\n".encode())
     return digest.hexdigest()
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that this code runs from, with `+` when files differ from it; None outside git."""
+    place = Path(__file__).parent
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return told.stdout.strip()

@@ -51,7 +51,12 @@
     {%- if execute -%}
         {%- set present = run_query("select option_name from ducklake_options('lake')").columns[0].values() | list -%}
         {%- for statement in ask_ml('option_statements', present) -%} {%- do run_query(statement) -%} {%- endfor -%}
-        {%- for statement in ask_ml('table_statements', ml_manifest()) -%} {%- do run_query(statement) -%} {%- endfor -%}
+        {%- set ledger = ask_ml('ledger_sql', none) -%}
+        {%- set tables = run_query(ledger.present).columns[0].values() | list -%}
+        {%- set applied = run_query(ledger.applied).columns[0].values()[0] | int if ledger.ledger in tables else 0 -%}
+        {%- for statement in ask_ml('table_statements', {
+            'present': tables, 'applied': applied, 'manifest': ml_manifest()
+        }) -%} {%- do run_query(statement) -%} {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
-from ml import spec
 from ml.errors import TractError
+from ml.exposures import read_exposures
 from orchestration.assets.translator import ML_SOURCES
 from orchestration.project import ROOT
 
@@ -31,7 +31,7 @@ class DocsError(TractError):
 
 def writers(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
     """Unique id of each table of `ml` and `ops` → the unique ids of the nodes that write it."""
-    exposures = spec.exposures(manifest)
+    exposures = read_exposures(manifest)
     ids = {node["name"]: unique_id for unique_id, node in manifest["exposures"].items()}
     written: dict[str, list[str]] = {}
     for unique_id, source in manifest["sources"].items():

@@ -10,8 +10,7 @@ from rich.table import Table
 
 from ml import lake
 from ml.errors import TractError
-from ml.records import versions as registry
-from ml.reports import card
+from ml.records import champions, findings
 from orchestration import stack
 from orchestration.attempts import TRIES
 from orchestration.commands import graphql as webserver
@@ -150,7 +149,7 @@ def show(console: Console, address: str, publication: str, outcome: str) -> None
         root = lake.root(con)
         if outcome == "unchanged":
             console.print(f"\nNothing new to learn from: {_reason(con, publication)}.")
-        champion = registry.champion(con, EXPOSURE)
+        champion = champions.champion(con, EXPOSURE)
         if champion is None:
             raise RunError(f"No version of {EXPOSURE} passed the gate: {_reason(con, publication)}.")
         console.print(
@@ -159,7 +158,7 @@ def show(console: Console, address: str, publication: str, outcome: str) -> None
         console.print(_metrics(con, champion.version_id))
         console.print("[bold]Five predictions[/] of lake.marts.housing_valuations:")
         console.print(_predictions(con))
-        model_card = card.last(con, EXPOSURE, champion.version_id)
+        model_card = findings.last_card(con, EXPOSURE, champion.version_id)
     console.print(
         f"[bold]Where[/]   tables    lake.features, lake.ml, lake.ops, lake.marts (parquet below {root}/lake/)\n"
         f"        model     {champion.artifact.uri}\n"

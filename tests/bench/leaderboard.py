@@ -23,10 +23,11 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ml import lake
+from ml.exposures import Exposure, exposures
 from ml.learning import candidates, training_set, trials
 from ml.learning.training_set import TrainingSet
-from ml.records import publications as ledger
-from ml.spec import CandidateSpec, Exposure, exposures
+from ml.records import publications
+from ml.spec import CandidateSpec
 from orchestration.project import manifest
 from tests.bench.machine import facts, measured
 
@@ -80,7 +81,7 @@ def published(relation: str) -> TrainingSet:
         newest = con.execute(
             "select max_by(publication_id, snapshot_id) from lake.ops.publications where relation = ?", [relation]
         ).fetchall()[0][0]
-        publication = ledger.publication(con, newest) if newest else None
+        publication = publications.publication(con, newest) if newest else None
         if publication is None:
             raise SystemExit(f"{relation} was never published: `make run` first, with HOUSING_NEW_REGION=true.")
         return training_set.read(con, exposure, publication, lambda sentence: None)

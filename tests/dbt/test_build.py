@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ml import publishing as publications
 from ml.california_housing import COLUMNS
-from ml.records import tables
+from ml.records import publications, tables
 from tests.dbt.conftest import (
     PUBLISHED,
     exports,

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ml import california_housing, consumption, spec
+from ml import california_housing, consumption
+from ml.exposures import read_exposures
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Home, Told, build, lake_of, said
 
@@ -17,7 +18,7 @@ def publish_and_consume(home: Path, rows: pd.DataFrame, source: Path) -> consump
     rows.to_parquet(source, index=False)
     told = build(home, "--select", "+housing_features", HOUSING_SOURCE=str(source)).told
     assert told.returncode == 0, told.stdout
-    (exposure,) = spec.exposures(json.loads((home / "target" / "manifest.json").read_text()))
+    (exposure,) = read_exposures(json.loads((home / "target" / "manifest.json").read_text()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_HOME", str(home))
         made = consumption.consume(exposure, say=lambda sentence: None)

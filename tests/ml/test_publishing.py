@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml import publishing as publications
+from ml import publishing
+from ml.exposures import Exposure
 from ml.publishing import Decision, Invocation, decide, sentence
-from ml.spec import Exposure
+from ml.records import publications
 
 POINTS = "model.tract.points"
 RAW = "model.tract.raw"
@@ -53,8 +54,8 @@ def with_results(*, without: tuple[str, ...] = (), **results: tuple[str, str]) -
 
 
 def test_the_tests_on_a_table_are_those_that_can_fail_because_of_it() -> None:
-    assert publications.tests_on(POINTS, BUILD) == BLOCKING
-    assert publications.tests_on(MART, BUILD) == ["test.tract.mart_against_points", "test.tract.on_mart"]
+    assert publishing.tests_on(POINTS, BUILD) == BLOCKING
+    assert publishing.tests_on(MART, BUILD) == ["test.tract.mart_against_points", "test.tract.on_mart"]
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,9 @@ housing_features as (
 
 ),
 
-promotions as (
+standing_predictions as (
 
-    select * from {{ source('ml', 'promotions') }}
-
-),
-
-consumptions as (
-
-    select * from {{ source('ops', 'consumptions') }}
+    select * from {{ source('ml', 'standing_predictions') }}
 
 ),
 
@@ -24,31 +18,15 @@ predictions as (
 
 ),
 
-champion as (
-
-    select max_by(version_id, promotion) as version_id
-    from promotions
-    where exposure = 'housing_value'
-
-),
-
-newest as (
-
-    -- rows that came back are predicted under the publication that they had first
-    select max_by(coalesce(predicted_publication_id, publication_id), consumed_at) as publication_id
-    from consumptions
-    where
-        exposure = 'housing_value'
-        and judged_as is not null
-
-),
-
 valuations as (
 
     select predictions.*
     from predictions
-    inner join champion on predictions.version_id = champion.version_id
-    inner join newest on predictions.publication_id = newest.publication_id
+    inner join standing_predictions
+        on
+            predictions.exposure = standing_predictions.exposure
+            and predictions.version_id = standing_predictions.version_id
+            and predictions.publication_id = standing_predictions.predicted_publication_id
     where predictions.exposure = 'housing_value'
 
 ),

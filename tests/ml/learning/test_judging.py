@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
+from ml.exposures import Exposure
 from ml.learning import candidates, gate, judging
 from ml.learning.intervals import Spread
 from ml.learning.judging import Judgement
 from ml.learning.training_set import RowsError, TrainingSet
-from ml.spec import CandidateSpec, Exposure
+from ml.spec import CandidateSpec
 from tests.ml.conftest import POINTS
 from tests.ml.rows import candidate, frame, silent, trained_on
 

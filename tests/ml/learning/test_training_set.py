@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.exposures import Exposure
 from ml.learning import folds, training_set
 from ml.learning.training_set import RowsError, TrainingSet
 from ml.linear.moments import Moments
-from ml.spec import Exposure
 from tests.ml.conftest import POINTS
 from tests.ml.rows import frame, published, silent, trained_on
 

@@ -42,7 +42,7 @@ def boosting(space: dict[str, Any], **budget: Any) -> CandidateSpec:
 def slow(space: dict[str, Any], parameters: dict[str, Any], **budget: Any) -> CandidateSpec:
     return CandidateSpec(
         name="slow",
-        estimator="tests.ml.test_trials.Slow",
+        estimator="tests.ml.learning.test_trials.Slow",
         parameters=parameters,
         search=SearchSpec(space=space, **budget),
     )

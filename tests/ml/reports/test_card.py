@@ -10,12 +10,13 @@ import duckdb
 import pytest
 
 from ml import consumption, promotion
+from ml.exposures import Exposure
 from ml.lake.artifacts import ArtifactError
-from ml.records import versions as registry
+from ml.records import versions
 from ml.reports import card
 from ml.reports import facts as version_facts
 from ml.reports.card import CardError
-from ml.spec import CandidateSpec, Exposure
+from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -80,9 +81,9 @@ def test_what_decides_more_is_more_important_and_dependence_is_the_models_line(
     assert held is not None
     assert set(found["heldout_rows"]) == {held[0]}
     curve = con.sql("from lake.ml.partial_dependence where feature = 'a' order by grid_point").df()
-    registered = registry.version(con, "points", version)
+    registered = versions.version(con, "points", version)
     assert registered is not None
-    pipeline = registry.load(con, registered)
+    pipeline = versions.load(con, registered)
     slope = pipeline[-1].coef_[0] / pipeline[0].scale_[0]
     steps = curve["mean_prediction"].diff()[1:] / curve["feature_value"].diff()[1:]
     assert steps.to_numpy() == pytest.approx(slope, rel=1e-9)
@@ -127,13 +128,13 @@ def test_a_map_is_drawn_only_where_the_exposure_names_its_columns(
 ) -> None:
     publish(0.1)
     version = consume(exposure)
-    mapped = replace(exposure, spec=exposure.spec.model_copy(update={"map": ("a", "b")}))
+    mapped = replace(exposure, spec=exposure.spec.model_copy(update={"map_columns": ("a", "b")}))
     facts = version_facts.read(con, mapped, version)
     rows = version_facts.heldout(con, facts)
     assert list(rows.columns) == ["actual", "predicted", "lower", "upper", "a", "b"]
     assert len(rows) == 400  # the split that the gate judges by, not both
     assert "residual_map" in [picture.name for picture in card.draw(facts, rows)]
-    gone = replace(exposure, spec=exposure.spec.model_copy(update={"map": ("a", "gone")}))
+    gone = replace(exposure, spec=exposure.spec.model_copy(update={"map_columns": ("a", "gone")}))
     facts = version_facts.read(con, gone, version)
     rows = version_facts.heldout(con, facts)
     assert list(rows.columns) == ["actual", "predicted", "lower", "upper"]
@@ -150,7 +151,7 @@ def test_what_others_wrote_is_text_and_never_markup(
         owner=f"{evil} & Sons",
         relation_description=evil,
         column_descriptions={"a": evil},
-        spec=exposure.spec.model_copy(update={"limits": evil, "unit": evil, "slices": {"b": f"'{evil[:8]}'"}}),
+        spec=exposure.spec.model_copy(update={"limitations": evil, "unit": evil, "slices": {"b": f"'{evil[:8]}'"}}),
     )
     publish(0.1)
     consume(said)

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from ml import consumption, serving
+from ml.exposures import Exposure
 from ml.serving import ServingError
-from ml.spec import CandidateSpec, Exposure
+from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
