@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from ml import lake
-from ml.code import code_version
 from ml.exposures import Exposure
 from ml.lake import locks
 from ml.lake.artifacts import ArtifactError
@@ -136,7 +135,7 @@ def _waiting(con: duckdb.DuckDBPyConnection, exposure: Exposure, say: Say) -> Wa
         return None
     *older, publication = pending
     say(f"{exposure.name}: {publication.publication_id}, {publication.row_count:,} rows.")
-    input_hash = publication.input_hash(exposure, code_version())
+    input_hash = publication.input_hash(exposure)
     standing = champions.standing(con, exposure, publication)
     if standing.champion and standing.outdated:
         say(f"The champion {standing.champion.version_id} {standing.outdated}: it competes no more.")

@@ -92,6 +92,11 @@ class Exposure:
         """The table of held-out predictions that goes with the table of predictions."""
         return f"heldout_{self.spec.predictions}"
 
+    @property
+    def estimators(self) -> tuple[str, ...]:
+        """The dotted paths of the estimators that may compete, less ridge, which is the warehouse's own."""
+        return tuple(path for recipe in self.spec.recipes if (path := recipe.path))
+
     def digest(self) -> str:
         """sha256 of everything that decides what is learned: the spec, the table and its contract."""
         said = {

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ml.code import code_version
 from ml.errors import TractError
 from ml.exposures import Exposure
+from ml.identity import code_version
 from ml.lake.sql import quoted
 from ml.learning.competition import learn
 from ml.progress import Say, Stopwatch
@@ -71,7 +71,7 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
         publication = publications.publication(con, publication_id)
         if publication is None:
             raise ReplayError(f"There is no publication {publication_id}: lake.ops.publications has those that are.")
-        input_hash = publication.input_hash(exposure, code_version())
+        input_hash = publication.input_hash(exposure)
         consumption = consumptions.of(con, exposure.name, publication_id)
         if consumption is None or consumption["version_id"] is None:
             raise ReplayError(
@@ -97,7 +97,7 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
 def _why_other(con: duckdb.DuckDBPyConnection, exposure: Exposure, recorded: str) -> str:
     version = versions.row(con, exposure.name, recorded)
     code, commit = version["code"], version["git_commit"]
-    if code != code_version():
+    if code != code_version(exposure.estimators):
         where = f" (git commit {commit})" if commit else ""
         return f"Version {recorded} was made by other code{where}: check that commit out, install its lock, and replay."
     return f"Version {recorded} was made with another spec or contract than exposure {exposure.name} has today."

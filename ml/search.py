@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from ml import lake
-from ml.code import code_version
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
@@ -101,7 +100,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
 
 def _input_hash(publication: Publication, exposure: Exposure, found: tuple[CandidateSpec, ...]) -> str:
     """As `Publication.input_hash`, and what was found: rows, spec and code alone do not say it."""
-    inputs = [publication.input_hash(exposure, code_version()), *(json.dumps(recipe.found) for recipe in found)]
+    inputs = [publication.input_hash(exposure), *(json.dumps(recipe.found) for recipe in found)]
     return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
 
 

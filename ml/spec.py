@@ -81,6 +81,11 @@ class CandidateSpec(BaseModel):
         return self
 
     @property
+    def path(self) -> str | None:
+        """The estimator's dotted path; None for ridge, which is fitted from the warehouse's sums."""
+        return self.estimator or ESTIMATORS.get(self.name)
+
+    @property
     def chosen(self) -> dict[str, Any]:
         """What the estimator is called with: the parameters, less those that a search found better ones for."""
         return {**self.parameters, **self.found}

@@ -20,7 +20,7 @@ from ml.progress import Stopwatch
 from ml.records.champions import Champion
 from ml.records.publications import Publication
 from ml.records.versions import Version, version_id
-from ml.spec import ESTIMATORS, MEAN, CandidateSpec
+from ml.spec import MEAN, CandidateSpec
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,9 @@ def compete(
     asked = {recipe.name: recipe for recipe in recipes}
     defender = _defender(asked, champion)
     if defender and champion:
-        path = champion.recipe.estimator or ESTIMATORS.get(champion.recipe.name)
-        asked.setdefault(defender, champion.recipe.model_copy(update={"name": defender, "estimator": path}))
+        asked.setdefault(
+            defender, champion.recipe.model_copy(update={"name": defender, "estimator": champion.recipe.path})
+        )
     competing = {}
     for name, said in asked.items():
         try:

@@ -8,6 +8,7 @@ import duckdb
 
 from ml.code import git_commit
 from ml.exposures import Exposure
+from ml.identity import code_version
 from ml.lake import sql
 from ml.lake.locks import this_process
 from ml.lake.sql import text
@@ -33,9 +34,9 @@ class Publication:
         """The published rows as a table expression, however the table has changed since."""
         return table_at(self.relation, self.snapshot_id)
 
-    def input_hash(self, exposure: Exposure, code: str) -> str:
+    def input_hash(self, exposure: Exposure) -> str:
         """What makes judging it again pointless: the same rows, the same spec, the same code."""
-        said = "\n".join([self.fingerprint, self.duckdb_version, exposure.digest(), code])
+        said = "\n".join([self.fingerprint, self.duckdb_version, exposure.digest(), code_version(exposure.estimators)])
         return hashlib.sha256(said.encode()).hexdigest()
 
 

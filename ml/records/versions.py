@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml.code import code_version, git_commit
+from ml.code import git_commit
 from ml.exposures import Exposure
+from ml.identity import code_version
 from ml.lake import artifacts
 from ml.lake.artifacts import Artifact
 from ml.lake.sql import quoted
@@ -199,7 +200,7 @@ def record(
         "row_count": publication.row_count,
         "invocation_id": publication.invocation_id,
         "spec": exposure.spec.model_dump_json(),
-        "code": code_version(),
+        "code": code_version(exposure.estimators),
         "git_commit": git_commit(),
         "features": list(version.features),
         "parameters": json.dumps(version.parameters),

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml import lake
-from ml.code import code_version
+from ml import identity, lake
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
@@ -100,7 +99,7 @@ def explain(exposure: Exposure, *, say: Say = print) -> tuple[Card, ...]:
             from ml.reports import facts as version_facts
 
             facts = version_facts.read(con, exposure, version.version_id)
-            source_hash = hashlib.sha256(f"{facts.digest()} {_source()} {code_version()}".encode()).hexdigest()
+            source_hash = hashlib.sha256(f"{facts.digest()} {_source()} {_drawing()}".encode()).hexdigest()
             standing = findings.last_card(con, exposure.name, version.version_id)
             if standing and standing[0] == source_hash:
                 cards.append(Card(version.version_id, standing[1], standing[2]))
@@ -262,6 +261,12 @@ def _rows(metrics: "pd.DataFrame", split: str) -> int:
 def _source() -> str:
     """The template's text."""
     return files("ml.reports").joinpath("card.html.jinja").read_text()
+
+
+@cache
+def _drawing() -> str:
+    """sha256 over what draws and writes a card."""
+    return identity.modules(identity.HERE, ["reports"])
 
 
 @cache

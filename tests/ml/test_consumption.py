@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -15,6 +16,7 @@ from ml.consumption import Consumption
 from ml.exposures import Exposure
 from ml.lake import artifacts, locks
 from ml.records import champions, versions
+from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
 
 
@@ -277,3 +279,24 @@ def test_a_lock_lost_before_the_commit_prevents_it(
         consumption.consume(exposure, say=end_the_lock)
     assert [count(con, t) for t in ("ops.consumptions", "ml.model_versions", "ml.predictions")] == [0, 0, 0]
     assert consume(exposure).outcome == "trained"
+
+
+def test_an_estimator_of_one_s_own_that_was_edited_is_learned_anew(
+    exposure: Exposure, publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "tract_own_forest.py"
+    source.write_text("from sklearn.tree import DecisionTreeRegressor as Forest\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    candidates = (CandidateSpec(name="forest", estimator="tract_own_forest.Forest"),)
+    own = replace(exposure, spec=exposure.spec.model_copy(update={"candidates": candidates}))
+    outcomes = []
+    for text in ("", "# a comment\n", "DEPTH = 3\n"):
+        source.write_text(source.read_text() + text)
+        publish()
+        consumed = consumption.consume(own, say=lambda sentence: None)
+        assert consumed is not None
+        outcomes.append((consumed.outcome, consumed.version_id))
+    (first, version), *others = outcomes
+    assert (first, others[0]) == ("trained", ("unchanged", version))
+    assert others[1][0] == "refreshed"
+    assert others[1][1] != version
