@@ -19,6 +19,7 @@ install: .venv/installed  ## Make .venv and install what the lock names
 	@echo "Installing into .venv: 0.7 GB, some minutes the first time; pip is told to be quiet"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/dbt --quiet deps
 	@touch $@
 
 run: install  ## Everything, from nothing to predictions: stack, producer, event, consumer
@@ -53,8 +54,8 @@ status: install  ## Show what runs, what was published and learned, who serves, 
 shell: install  ## A Python prompt with the lake attached as `con`
 	@$(BIN)/python -i -c "from ml import lake; con = lake.connect(); print(con.sql('show all tables').select('schema, name'))"
 
-card: install  ## Save the champion's model card as card.html (EXPOSURE=… for another model's)
-	@$(BIN)/python -m ml.reports.card $(or $(EXPOSURE),housing_value) card.html
+card: install  ## Save the champion's model card as card.html (EXPOSURE=… where there are several models)
+	@$(BIN)/python -m orchestration.commands.card card.html $(EXPOSURE)
 
 docs: up  ## Write dbt's docs of the lake as one file, and say where it is
 	@$(BIN)/python -m orchestration.commands.docs
@@ -83,20 +84,24 @@ bench: install  ### Measure learning against scikit-learn, the recipe we start f
 
 # BUDGET=60 searches less; the whole takes half an hour
 leaderboard: install .venv/leaderboard  ### Measure how accurate the specs' recipes are, beside CatBoost and ridge (`make run` first)
-	@HOUSING_NEW_REGION=true $(BIN)/python -m tests.bench.leaderboard $(if $(BUDGET),--seconds $(BUDGET))
+	@$(BIN)/python -m tests.bench.leaderboard $(if $(BUDGET),--seconds $(BUDGET))
 
 .venv/leaderboard: requirements-leaderboard.lock .venv/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-leaderboard.lock
 	@touch $@
 
-# Nothing need run: SQL is compiled against the target `lint` of profiles.yml, an empty lake in memory.
+# Nothing need run: SQL is compiled against the target `lint` of profiles.yml, an empty lake in memory. The package
+# dbt_project/tract is checked as the dbt project that it is by itself too.
 lint: install  ### Check style, types, SQL, and that dbt's models and macros are described
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@HOUSING_NEW_REGION=true $(BIN)/sqlfluff lint --disable-progress-bar dbt_project
-	@HOUSING_NEW_REGION=true $(BIN)/dbt --quiet --warn-error parse --target-path target/lint
+	@$(BIN)/sqlfluff lint --disable-progress-bar $(filter-out %/tract/ %/__pycache__/,$(wildcard dbt_project/*/))
+	@DBT_PROJECT_DIR=dbt_project/tract $(BIN)/sqlfluff lint --disable-progress-bar dbt_project/tract
+	@$(BIN)/dbt --quiet --warn-error parse --target lint --target-path target/lint
 	@$(BIN)/dbt-score lint --manifest target/lint/manifest.json --fail-project-under 9.0
+	@$(BIN)/dbt --quiet --warn-error parse --project-dir dbt_project/tract --profiles-dir . --target lint --target-path $(CURDIR)/target/lint-tract
+	@$(BIN)/dbt-score lint --manifest target/lint-tract/manifest.json --fail-project-under 9.0
 
 hooks: install  ### Run ruff, mypy and sqlfluff before each commit
 	@$(BIN)/pre-commit install

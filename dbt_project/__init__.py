@@ -1,1 +1,1 @@
-"""The producer's room: dbt's models, macros and tests, and the plugin that connects them to `ml`."""
+"""dbt's side: `tract`, the package that any project uses, and `housing`, the example that uses it."""

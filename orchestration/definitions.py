@@ -10,7 +10,6 @@ from orchestration.assets import dbt as dbt_models
 from orchestration.assets import mlflow as tracking
 from orchestration.assets import model as learning
 from orchestration.assets.translator import Translator
-from orchestration.project import ROOT
 from orchestration.project import manifest as read_manifest
 from orchestration.sensor import follow_publications
 
@@ -67,5 +66,5 @@ definitions = dg.Definitions(
     ],
     # dbt has threads of its own, and learning has joblib: a process a step would only add 3 s to each.
     executor=dg.in_process_executor,
-    resources={"dbt": dbt_models.Dbt(project_dir=str(ROOT))},
+    resources={"dbt": dbt_models.Dbt()},
 )

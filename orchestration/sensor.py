@@ -16,10 +16,9 @@ from ml.records import migrations, publications
 from ml.records.publications import Publication
 from orchestration.assets.dbt import built_by
 from orchestration.assets.model import job_name
-from orchestration.attempts import GiveUp, Run, Start, decide
+from orchestration.attempts import EXPOSURE, PUBLICATION, TRY, GiveUp, Run, Start, decide
 from orchestration.door import Door
 
-EXPOSURE, PUBLICATION, TRY = "tract/exposure", "tract/publication", "tract/try"
 # The daemon looks at its sensors every 5 s anyway; an idle tick costs one small query.
 INTERVAL_SECONDS = 2
 # Of an exposure's newest runs, enough to hold every try of its newest publication.

@@ -14,6 +14,7 @@ from uuid import uuid4
 import psycopg2
 import pytest
 
+from orchestration import project as dbt_project
 from orchestration import stack
 from orchestration.stack import postgres, s3, secrets
 
@@ -26,11 +27,12 @@ Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
 def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("TRACT_") and name != STACK]:
         del os.environ[name]  # nobody's own lake is touched
-    for name in ("HOUSING_SOURCE", "HOUSING_NEW_REGION", "MLFLOW_TRACKING_URI"):
+    for name in ("HOUSING_SOURCE", "HOUSING_NEW_REGION", "MLFLOW_TRACKING_URI", "DBT_PROJECT_DIR", "DBT_PROFILES_DIR"):
         os.environ.pop(name, None)
     os.environ["HOUSING_CANDIDATES"] = "ridge"  # learns in a second; the other has tests of its own
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
     if not hasattr(config, "workerinput"):
+        dbt_project.install_packages()
         os.environ[STACK] = tempfile.mkdtemp(prefix="tract-tests-")
         os.environ["SCIKIT_LEARN_DATA"] = f"{os.environ[STACK]}/scikit_learn_data"
     os.environ["TRACT_HOME"] = str(Path(os.environ[STACK]) / "nobody")  # of a test that asks for no home

@@ -108,7 +108,7 @@ class Warehouse:
     def land(self, seed: int, rows: int = 400, noise: bool = False) -> Path:
         """A file of real block groups, others for each seed; with noise their values are nobody's."""
         path = self.landed / f"{seed}-{rows}-{noise}.parquet"
-        source = ROOT / "dbt_project" / "data" / "california_housing.csv.gz"
+        source = ROOT / "dbt_project" / "housing" / "data" / "california_housing.csv.gz"
         value = (
             f"0.15 + 4.85 * (hash(longitude, latitude, {seed}) % 1000) / 1000" if noise else "median_house_value / 1e5"
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from ml.code import project
 from ml.errors import TractError
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ class LakeUnavailableError(TractError):
 
 
 def home() -> Path:
-    """Where the secrets, the extensions and spilled data are: `TRACT_HOME`, or `.lake` in the checkout."""
+    """Where the secrets, the extensions and spilled data are: `TRACT_HOME`, or `.lake` in the project."""
     configured = os.environ.get("TRACT_HOME")
-    return Path(configured).resolve() if configured else Path(__file__).resolve().parents[2] / ".lake"
+    return Path(configured).resolve() if configured else project() / ".lake"
 
 
 def config() -> dict[str, str | bool | int | float | list[str]]:
@@ -158,7 +159,7 @@ def root(con: duckdb.DuckDBPyConnection) -> str:
 def store() -> "fs.FileSystem":
     """Everything below `root` as a pyarrow file system, by the same secret: for what reads parquet without DuckDB.
 
-    Paths in it are such as `exports/housing_valuations.parquet`.
+    Paths in it are such as `exports/orders.parquet`.
 
     Raises:
         LakeUnavailableError: There is no secret for S3.

@@ -73,6 +73,14 @@ def publication(con: duckdb.DuckDBPyConnection, publication_id: str) -> Publicat
     return Publication(*row) if row else None
 
 
+def built_by(con: duckdb.DuckDBPyConnection, builder: str) -> list[Publication]:
+    """What somebody's builds published, by relation."""
+    rows = con.execute(
+        f"select {COLUMNS} from lake.ops.publications where built_by = ? order by relation, snapshot_id", [builder]
+    ).fetchall()
+    return [Publication(*row) for row in rows]
+
+
 def last_published(con: duckdb.DuckDBPyConnection, relation: str) -> datetime | None:
     """When a table's newest publication was made; None before its first."""
     row = con.execute("select max(published_at) from lake.ops.publications where relation = ?", [relation]).fetchone()

@@ -1,6 +1,7 @@
 -- The tables that ml writes and dbt reads: append-only, never updated in place, so that two exposures never
 -- conflict. One statement a table; dbt's on-run-start runs them before the first model of any build.
--- A lake that has them already is changed by a step in migrations.py.
+-- A lake that has them already is changed by a step in migrations.py. Their columns are described in
+-- dbt_project/tract/models/ml_sources.yml.
 
 create schema if not exists lake.ops;
 create schema if not exists lake.ml;

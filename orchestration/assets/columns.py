@@ -3,7 +3,7 @@
 dagster-dbt's own `fetch_column_metadata` waits for the end of dbt, since it takes DuckDB for a file that one process
 can open, and makes a dbt adapter of its own first, 3 s. Here the lake says what columns there are, while dbt goes on;
 what each is made from is dagster-dbt's reading of the compiled SQL, by sqlglot: 1.0 s of a core for all models up to
-the features, half of it for the 14 columns of `housing_features_scaled`.
+the example's features, half of it for a table of 14 columns that are made from each other.
 """
 
 from collections.abc import Iterable, Mapping

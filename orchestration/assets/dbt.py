@@ -19,7 +19,7 @@ from sqlglot.errors import SqlglotError
 from ml import lake
 from orchestration.assets import columns
 from orchestration.assets.translator import ML_SOURCES, Translator
-from orchestration.project import ROOT, TARGET
+from orchestration.project import PROFILES, ROOT, TARGET
 
 # Everything that reads the tables of ml and ops, their own tests with it: the consumer's part of the project.
 AFTER_LEARNING = " ".join(f"source:{source}+" for source in ML_SOURCES)
@@ -28,7 +28,7 @@ AFTER_LEARNING = " ".join(f"source:{source}+" for source in ML_SOURCES)
 # Of a failed build's nodes, how many are named, and the length of what is told of each.
 SHOWN, LENGTH = 3, 400
 
-project = DbtProject(project_dir=ROOT, target_path=TARGET)
+project = DbtProject(project_dir=ROOT, profiles_dir=PROFILES, target_path=TARGET)
 
 
 class Dbt(DbtCliResource):
@@ -36,7 +36,8 @@ class Dbt(DbtCliResource):
 
     def __init__(self, **settings: Any) -> None:
         # this environment's dbt: PATH may hold none when the environment is not activated, or another
-        super().__init__(**{"dbt_executable": str(Path(sys.executable).with_name("dbt")), **settings})
+        dbt = str(Path(sys.executable).with_name("dbt"))
+        super().__init__(**{"dbt_executable": dbt, "project_dir": str(ROOT), "profiles_dir": str(PROFILES), **settings})
 
     @cached_property
     def _cli_version(self) -> Version:

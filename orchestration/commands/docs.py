@@ -16,7 +16,7 @@ from rich.console import Console
 from ml.errors import TractError
 from ml.exposures import read_exposures
 from orchestration.assets.translator import ML_SOURCES
-from orchestration.project import ROOT
+from orchestration.project import ROOT, THERE, ParseError, install_packages
 
 TARGET = ROOT / "target"
 FILE = TARGET / "docs.html"
@@ -76,7 +76,11 @@ def page(index: str, manifest: Mapping[str, Any], catalog: Mapping[str, Any]) ->
 def main() -> int:
     """Generate the docs of the lake as it is now, and say where they are; dbt's exit code when it fails."""
     dbt = Path(sys.executable).with_name("dbt")
-    command = [str(dbt), "--quiet", "--warn-error", "docs", "generate", "--target-path", str(TARGET)]
+    command = [str(dbt), "--quiet", "--warn-error", "docs", "generate", *THERE, "--target-path", str(TARGET)]
+    try:
+        install_packages()
+    except ParseError as error:
+        return _refused(error)
     told = subprocess.run(command, cwd=ROOT, check=False)
     if told.returncode:
         return told.returncode
@@ -84,11 +88,15 @@ def main() -> int:
     try:
         FILE.write_text(page(index, json.loads(manifest), json.loads(catalog)))
     except DocsError as error:
-        Console(stderr=True, highlight=False).print(str(error), style="red", markup=False, soft_wrap=True)
-        return 1
+        return _refused(error)
     said = f"The docs are one file, to open in a browser or to send to someone: {FILE.as_uri()}"
     Console(highlight=False).print(said, markup=False, soft_wrap=True)
     return 0
+
+
+def _refused(error: TractError) -> int:
+    Console(stderr=True, highlight=False).print(str(error), style="red", markup=False, soft_wrap=True)
+    return 1
 
 
 if __name__ == "__main__":

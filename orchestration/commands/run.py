@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import duckdb
 from rich.console import Console
@@ -10,14 +12,13 @@ from rich.table import Table
 
 from ml import lake
 from ml.errors import TractError
-from ml.records import champions, findings
-from orchestration import stack
-from orchestration.attempts import TRIES
+from ml.exposures import Exposure
+from ml.records import champions, consumptions, findings, predictions, publications, versions
+from ml.records.versions import Version
+from orchestration import project, stack
+from orchestration.attempts import EXPOSURE, PUBLICATION, TRIES, TRY
 from orchestration.commands import graphql as webserver
-from orchestration.stack import layout
 
-EXPOSURE = "housing_value"
-SAYING = (f"consume_{EXPOSURE}", f"{EXPOSURE}__model_card")  # steps whose log is shown
 CONSUMER_PATIENCE = 120.0  # seconds for the daemon to start a run, which takes about 5, while none is under way
 
 
@@ -36,51 +37,60 @@ def main() -> int:
         address = stack.ui(home)
         for row in stack.status(home):
             console.print(f"   {row.name:<9} {row.state:<9} {row.address}")
-        publication = build(console, address)
-        outcome = learn(console, address, publication)
-        show(console, address, publication, outcome)
-    except (RunError, layout.StackError, lake.LakeUnavailableError, webserver.WebserverError) as error:
+        exposures = project.exposures()
+        published = build(console, address)
+        outcomes = {}
+        for exposure in exposures:
+            if exposure.relation in published:
+                outcomes[exposure.name] = learn(console, address, exposure, published[exposure.relation])
+        if not outcomes:
+            raise RunError(f"No exposure of {project.ROOT} learns from {', '.join(published)}.")
+        for exposure in exposures:
+            if exposure.name in outcomes:
+                show(console, exposure, published[exposure.relation], outcomes[exposure.name])
+        where(console, address)
+    except TractError as error:
         Console(stderr=True, highlight=False).print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
     return 0
 
 
-def build(console: Console, address: str) -> str:
-    """Run the producer's job; the publication that it made."""
+def build(console: Console, address: str) -> dict[str, str]:
+    """Run the producer's job; the publications that it made, by the table that each is of."""
     console.print("[bold]2. The producer[/]: dbt builds and tests, as the Dagster job build_features")
     run_id = webserver.launch(address, "build_features")
     _watch(console, address, run_id)
     with lake.connect() as con:
-        row = con.execute(
-            "select publication_id, row_count from lake.ops.publications where built_by = ?",
-            [f"dagster run {run_id}"],
-        ).fetchone()
-    if row is None:
+        made = publications.built_by(con, f"dagster run {run_id}")
+    if not made:
         raise RunError(f"The build published nothing. Its log says why: {address}/runs/{run_id}")
-    console.print(f"   published [bold]{row[0]}[/]: {row[1]:,} rows, built and tested")
-    return str(row[0])
+    for publication in made:
+        console.print(
+            f"   published [bold]{publication.publication_id}[/]: {publication.row_count:,} rows, built and tested"
+        )
+    return {publication.relation: publication.publication_id for publication in made}
 
 
-def learn(console: Console, address: str, publication: str) -> str:
-    """Watch the run that the publication starts; the outcome of its consumption."""
-    console.print("[bold]3. The consumer[/]: started by the publication")
+def learn(console: Console, address: str, exposure: Exposure, publication: str) -> str:
+    """Watch the run that the publication starts for an exposure; the outcome of its consumption."""
+    console.print(f"[bold]3. The consumer[/] {exposure.name}: started by the publication")
     deadline = time.monotonic() + CONSUMER_PATIENCE
-    tags = {"tract/exposure": EXPOSURE, "tract/publication": publication}
+    tags = {EXPOSURE: exposure.name, PUBLICATION: publication}
     for number in range(1, TRIES + 1):
         with console.status("waiting for the sensor follow_publications"):
-            while not (run_id := webserver.run_with(address, {**tags, "tract/try": str(number)})):
-                if outcome := _outcome(publication):  # superseded, without a run of its own
+            while not (run_id := webserver.run_with(address, {**tags, TRY: str(number)})):
+                if outcome := _outcome(exposure, publication):  # superseded, without a run of its own
                     return outcome
-                before = webserver.run_with(address, {"tract/exposure": EXPOSURE})
+                before = webserver.run_with(address, {EXPOSURE: exposure.name})
                 if before and webserver.status(address, before) not in webserver.ENDED:
                     deadline = time.monotonic() + CONSUMER_PATIENCE  # an older publication's run goes first
                 elif time.monotonic() > deadline:
                     raise RunError(f"The sensor started no run for {publication}: {address}/automation says why.")
                 time.sleep(webserver.POLL_SECONDS)
         # consumed is consumed, also where a later step of the run failed, and said so
-        succeeded = _watch(console, address, run_id, fail=number == TRIES)
-        if outcome := _outcome(publication):
+        succeeded = _watch(console, address, run_id, saying=_saying(exposure), fail=number == TRIES)
+        if outcome := _outcome(exposure, publication):
             return outcome
         if succeeded:
             break
@@ -88,16 +98,18 @@ def learn(console: Console, address: str, publication: str) -> str:
     raise RunError(f"{publication} is not consumed: {address}/runs/{run_id}")
 
 
-def _outcome(publication: str) -> str | None:
+def _outcome(exposure: Exposure, publication: str) -> str | None:
     with lake.connect() as con:
-        row = con.execute(
-            "select outcome from lake.ops.consumptions where exposure = ? and publication_id = ?",
-            [EXPOSURE, publication],
-        ).fetchone()
-    return str(row[0]) if row else None
+        consumption = consumptions.of(con, exposure.name, publication)
+    return str(consumption["outcome"]) if consumption else None
 
 
-def _watch(console: Console, address: str, run_id: str, fail: bool = True) -> bool:
+def _saying(exposure: Exposure) -> Sequence[str]:
+    """The steps whose log is shown."""
+    return (f"consume_{exposure.name}", f"{exposure.name}__model_card")
+
+
+def _watch(console: Console, address: str, run_id: str, *, saying: Sequence[str] = (), fail: bool = True) -> bool:
     """Show a run's events until it ends; whether it succeeded."""
     started = time.monotonic()
     errors, passed = [], 0
@@ -125,7 +137,7 @@ def _watch(console: Console, address: str, run_id: str, fail: bool = True) -> bo
                     bar.console.print(f"   [red]✗[/] {event.subject}: {event.message}", soft_wrap=True)
             elif event.kind == "ExecutionStepFailureEvent":
                 errors.append(event.message.strip())
-            elif event.kind == "LogMessageEvent" and event.step in SAYING:
+            elif event.kind == "LogMessageEvent" and event.step in saying:
                 bar.console.print(f"     {event.message}", soft_wrap=True)
         succeeded = webserver.status(address, run_id) == "SUCCESS"
         if succeeded:
@@ -143,81 +155,87 @@ def _watch(console: Console, address: str, run_id: str, fail: bool = True) -> bo
     return False
 
 
-def show(console: Console, address: str, publication: str, outcome: str) -> None:
-    """The version, its metrics beside the mean's, five predictions, and where everything is."""
+def show(console: Console, exposure: Exposure, publication: str, outcome: str) -> None:
+    """An exposure's champion, its metrics beside the mean's, five predictions, and where it is."""
+    with lake.connect() as con:
+        if outcome == "unchanged":
+            console.print(f"\n{exposure.name}: nothing new to learn from: {_reason(con, exposure, publication)}.")
+        champion = champions.champion(con, exposure.name)
+        if champion is None:
+            raise RunError(f"No version of {exposure.name} passed the gate: {_reason(con, exposure, publication)}.")
+        unit = f" in {exposure.spec.unit}" if exposure.spec.unit else ""
+        console.print(
+            f"\n[bold]{exposure.name}: champion {champion.version_id}[/] ({champion.candidate}), "
+            f"held-out errors{unit}:",
+            soft_wrap=True,
+        )
+        console.print(_metrics(con, exposure, champion))
+        console.print(f"[bold]Five predictions[/] of lake.ml.{exposure.spec.predictions}, beside {exposure.relation}:")
+        console.print(_predictions(con, exposure))
+        model_card = findings.last_card(con, exposure.name, champion.version_id)
+    console.print(
+        f"        model     {champion.artifact.uri}\n"
+        f"        card      {model_card[1] if model_card else 'none yet'} (make card saves it here)",
+        soft_wrap=True,
+    )
+
+
+def where(console: Console, address: str) -> None:
+    """Where everything is, and what to do next."""
     with lake.connect() as con:
         root = lake.root(con)
-        if outcome == "unchanged":
-            console.print(f"\nNothing new to learn from: {_reason(con, publication)}.")
-        champion = champions.champion(con, EXPOSURE)
-        if champion is None:
-            raise RunError(f"No version of {EXPOSURE} passed the gate: {_reason(con, publication)}.")
-        console.print(
-            f"\n[bold]Champion {champion.version_id}[/] ({champion.candidate}), held-out errors in 1990 dollars:"
-        )
-        console.print(_metrics(con, champion.version_id))
-        console.print("[bold]Five predictions[/] of lake.marts.housing_valuations:")
-        console.print(_predictions(con))
-        model_card = findings.last_card(con, EXPOSURE, champion.version_id)
     console.print(
-        f"[bold]Where[/]   tables    lake.features, lake.ml, lake.ops, lake.marts (parquet below {root}/lake/)\n"
-        f"        model     {champion.artifact.uri}\n"
-        f"        card      {model_card[1] if model_card else 'none yet'} (make card saves it here)\n"
-        f"        exports   {root}/exports/housing_valuations.parquet, california_housing.parquet\n"
+        f"[bold]Where[/]   tables    the schemas of the lake (parquet below {root}/lake/)\n"
+        f"        exports   {root}/exports/\n"
         f"        UI        {address}\n"
         "[bold]Next[/]    make ui       the asset graph, runs and checks in a browser\n"
         "        make shell    a Python prompt with the lake in it\n"
-        "        make down     stop the servers; the data stays in .lake/\n"
+        f"        make down     stop the servers; the data stays in {lake.home()}\n"
         "        source .venv/bin/activate && dbt build    from a shell: the consumer starts just the same",
         soft_wrap=True,
     )
 
 
-def _reason(con: duckdb.DuckDBPyConnection, publication: str) -> str:
-    row = con.execute(
-        "select reason from lake.ops.consumptions where exposure = ? and publication_id = ?", [EXPOSURE, publication]
-    ).fetchone()
-    return str(row[0]) if row else "it is not consumed"
+def _reason(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: str) -> str:
+    consumption = consumptions.of(con, exposure.name, publication)
+    return str(consumption["reason"]) if consumption else "it is not consumed"
 
 
-def _metrics(con: duckdb.DuckDBPyConnection, version: str) -> Table:
-    table = Table("split", "candidate", box=None, padding=(0, 2), pad_edge=False)
-    rows = con.execute(
-        """
-        select split, candidate, map_from_entries(list((metric, value))) as metrics
-        from lake.ml.model_metrics
-        where exposure = ? and version_id = ? and slice = 'all'
-        group by split, candidate
-        order by split desc, metrics['rmse']
-        """,
-        [EXPOSURE, version],
-    ).fetchall()
+def _metrics(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> Table:
+    shown = Table("split", "candidate", box=None, padding=(0, 2), pad_edge=False)
     names = ("rmse", "mae", "median_absolute_error", "p90_absolute_error", "r2")
     for name in names:
-        table.add_column(name.replace("_absolute_error", " error"), justify="right")
-    for split, candidate, values in rows:
-        told = [f"{values[name]:.3f}" if name == "r2" else f"{values[name]:,.0f}" for name in names]
-        table.add_row(split, candidate, *told)
-    return table
+        shown.add_column(name.replace("_absolute_error", " error"), justify="right")
+    metrics = versions.metrics(con, exposure.name, version.version_id)
+    wide = metrics[metrics["slice"] == "all"].pivot_table(
+        index=["split", "candidate"], columns="metric", values="value"
+    )
+    ordered = wide.reset_index().sort_values(["split", "rmse"], ascending=[False, True])
+    for row in ordered.to_dict("records"):
+        shown.add_row(row["split"], row["candidate"], *_numbers(row, names))
+    return shown
 
 
-def _predictions(con: duckdb.DuckDBPyConnection) -> Table:
-    table = Table("block_group_id", box=None, padding=(0, 2), pad_edge=False)
-    for name in ("census", "predicted", "lower", "upper"):
-        table.add_column(name, justify="right")
-    rows = con.execute(
-        """
-        select
-            block_group_id, median_house_value, predicted_value, predicted_value_lower, predicted_value_upper
-        from lake.marts.housing_valuations
-        where version_id is not null
-        order by block_group_id
-        limit 5
-        """
-    ).fetchall()
-    for key, *dollars in rows:
-        table.add_row(key, *(f"{value:,.0f}" for value in dollars))
-    return table
+def _numbers(values: Mapping[Hashable, Any], names: Sequence[str]) -> list[str]:
+    return [f"{values[name]:.3f}" if name == "r2" else _number(values[name]) for name in names]
+
+
+def _predictions(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Table:
+    """Of the newest predictions, the first keys: what was published, and what was predicted."""
+    spec = exposure.spec
+    shown = Table(spec.key, box=None, padding=(0, 2), pad_edge=False)
+    for name in (spec.target, "prediction", "lower", "upper"):
+        shown.add_column(name, justify="right")
+    newest = champions.newest_predicted(con, exposure)
+    assert newest is not None, f"{exposure.name} has a champion, and consumed nothing"
+    for key, *values in predictions.standing(con, exposure, newest, rows=5).itertuples(index=False):
+        shown.add_row(str(key), *map(_number, values))
+    return shown
+
+
+def _number(value: float) -> str:
+    """Whole from a thousand on, with separators; of small ones four digits say something."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 if __name__ == "__main__":

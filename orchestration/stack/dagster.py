@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from orchestration.project import ROOT
+from orchestration import project
 from orchestration.stack import databases, layout, ports, processes
 
 NAME = "dagster"
@@ -31,7 +31,7 @@ def environment(home: Path) -> dict[str, str]:
         options="-c synchronous_commit=off",
     )
     return {
-        **os.environ,
+        **project.environment(),
         "TRACT_HOME": str(home),
         "DAGSTER_HOME": str(home / "dagster"),
         "TRACT_DAGSTER_URL": url,
@@ -68,7 +68,7 @@ def start(home: Path) -> str:
 def _launch(home: Path) -> None:
     directory = home / "dagster"
     directory.mkdir(mode=0o700, exist_ok=True)
-    shutil.copyfile(ROOT / "orchestration" / "dagster.yaml", directory / "dagster.yaml")
+    shutil.copyfile(Path(__file__).parents[1] / "dagster.yaml", directory / "dagster.yaml")
     layout.write(_file(home), {"port": next(p for p in range(FIRST_PORT, FIRST_PORT + 100) if ports.usable(p))})
     dagster = Path(sys.executable).with_name("dagster")
     processes.start(
@@ -76,7 +76,7 @@ def _launch(home: Path) -> None:
         NAME,
         [dagster, "dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(_port(home))],
         env=environment(home),
-        cwd=ROOT,
+        cwd=project.ROOT,  # Dagster imports what lies there: estimators of the project's own
     )
 
 

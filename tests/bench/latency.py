@@ -15,7 +15,8 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
-from ml import california_housing, lake
+from dbt_project.housing import source as california_housing
+from ml import lake
 from orchestration.sensor import PUBLICATION
 from orchestration.stack import dagster
 

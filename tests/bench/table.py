@@ -4,7 +4,7 @@ from pathlib import Path
 
 import duckdb
 
-from ml import california_housing
+from dbt_project.housing import source as california_housing
 
 # Each number of each copy is off by up to a hundredth; whole numbers and places by as much as keeps them plausible.
 NOISE = 0.01

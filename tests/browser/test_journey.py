@@ -120,6 +120,7 @@ def test_a_failed_build_says_first_what_failed(ui: "Ui", learned: str, warehouse
     sentence.wait_for()
     ui.shoot("failed_build")
     assert (
-        "between_housing_features_population__1: Got 400 results, configured to fail if != 0" in sentence.inner_text()
+        "tract_between_housing_features_population__1: Got 400 results, configured to fail if != 0"
+        in sentence.inner_text()
     )
     assert warehouse.count("ops.publications") == 1

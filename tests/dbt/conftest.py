@@ -189,8 +189,10 @@ def project(tmp_path: Path) -> Path:
     """A copy of the dbt project, to be changed."""
     copy = tmp_path / "project"
     shutil.copytree(ROOT / "dbt_project", copy / "dbt_project")
-    for name in ("dbt_project.yml", "profiles.yml"):
+    for name in ("dbt_project.yml", "profiles.yml", "packages.yml", "package-lock.yml"):
         shutil.copy(ROOT / name, copy)
+    (copy / "dbt_packages").mkdir()
+    (copy / "dbt_packages" / "tract").symlink_to(copy / "dbt_project" / "tract")  # as `dbt deps` does, in no time
     return copy
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.california_housing import COLUMNS
+from dbt_project.housing.source import COLUMNS
 from ml.records import publications, tables
 from tests.dbt.conftest import (
     PUBLISHED,

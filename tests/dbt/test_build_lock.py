@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dbt_project import plugin
+from dbt_project.tract import plugin
 from ml.lake import locks
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Worked, said

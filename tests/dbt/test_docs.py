@@ -95,7 +95,7 @@ def test_the_grain_comes_first(generated: Docs) -> None:
 
 def test_exposures_macros_sources_and_named_tests_are_described(generated: Docs) -> None:
     manifest = generated.manifest
-    ours = [node for node in manifest["macros"].values() if node["package_name"] == "tract"]
+    ours = [node for node in manifest["macros"].values() if node["package_name"] in ("housing", "tract")]
     singular = [
         node for node in manifest["nodes"].values() if node["resource_type"] == "test" and "test_metadata" not in node
     ]
@@ -134,11 +134,11 @@ def test_lineage_goes_from_the_landed_data_through_the_exposure_to_the_marts(gen
     def above(unique_id: str) -> set[str]:
         return {unique_id}.union(*(above(parent) for parent in parents.get(unique_id, [])))
 
-    (on_the_way,) = parents["source.tract.ml.predictions"]
-    assert on_the_way == "exposure.tract.housing_value"
-    assert parents["source.tract.ops.publications"] == ["model.tract.housing_features"]
-    for mart in ("housing_valuations", "model_monitoring", "export_housing_valuations"):
-        assert {on_the_way, "model.tract.california_housing"} <= above(f"model.tract.{mart}")
+    (on_the_way,) = parents["source.housing.ml.predictions"]
+    assert on_the_way == "exposure.housing.housing_value"
+    assert parents["source.tract.ops.publications"] == ["model.housing.housing_features"]
+    for mart in ("housing.housing_valuations", "tract.model_monitoring", "housing.export_housing_valuations"):
+        assert {on_the_way, "model.housing.california_housing"} <= above(f"model.{mart}")
 
 
 def test_another_page_than_dbts_is_not_patched_in_silence(generated: Docs) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ml import california_housing, lake
+from dbt_project.housing import source as california_housing
+from ml import lake
 from tests.conftest import run_dbt
 from tests.dbt.conftest import NOT_PUBLISHED, Home, Told, about_publishing, lake_of, publications_of, said
 
@@ -61,13 +62,13 @@ def test_a_retry_builds_and_does_not_publish(retried: Told) -> None:
 
 
 def test_a_failed_test_is_named_in_the_last_lines_with_what_it_found(out_of_range: Told) -> None:
-    name = "between_housing_features_latitude__43__32"
+    name = "tract_between_housing_features_latitude__43__32"
     assert out_of_range.returncode == 1
     assert about_publishing(out_of_range) == [
         NOT_PUBLISHED + f"its test {name} failed: Got 1 result, configured to fail if != 0."
     ]
     last = [line for line in said(out_of_range) if line][-5:]
-    assert last[1] == f"Failure in test {name} (dbt_project/models/features/housing_features.yml)"
+    assert last[1] == f"Failure in test {name} (dbt_project/housing/models/features/housing_features.yml)"
     assert last[2] == "Got 1 result, configured to fail if != 0"
 
 

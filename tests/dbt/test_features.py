@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from ml import california_housing
+from dbt_project.housing import source as california_housing
 from tests.dbt.conftest import lake_of
 
 pytestmark = pytest.mark.xdist_group("dbt built")

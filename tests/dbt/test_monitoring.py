@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ml import california_housing, consumption
+from dbt_project.housing import source as california_housing
+from ml import consumption
 from ml.exposures import read_exposures
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Home, Told, build, lake_of, said

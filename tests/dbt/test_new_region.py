@@ -18,7 +18,7 @@ from tests.dbt.conftest import PUBLISHED, Home, Told, about_publishing, lake_of
 
 pytestmark = pytest.mark.xdist_group("dbt new region")
 TABLE = "features.housing_features_with_surroundings"
-FOLDER = ROOT / "dbt_project" / "models" / "features" / "new_region"
+FOLDER = ROOT / "dbt_project" / "housing" / "models" / "features" / "new_region"
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def test_it_asks_about_groups_that_were_not_seen(manifest: Mapping[str, Any]) ->
 
 
 def test_no_column_beside_the_target_is_made_of_it(manifest: Mapping[str, Any]) -> None:
-    (parent,) = manifest["nodes"]["model.tract.housing_surroundings"]["depends_on"]["nodes"]
-    assert parent == "model.tract.housing_features"
+    (parent,) = manifest["nodes"]["model.housing.housing_surroundings"]["depends_on"]["nodes"]
+    assert parent == "model.housing.housing_features"
     assert "median_house_value" not in (FOLDER / "housing_surroundings.py").read_text()
     assert "median_house_value" not in (FOLDER / "housing_coast.sql").read_text()
 

@@ -86,7 +86,7 @@ def test_an_empty_build_does_not_publish_and_leaves_the_exports_alone(worked: Wo
 
 
 def test_a_broken_contract_is_said(worked: Worked, project: Path) -> None:
-    model = project / "dbt_project/models/features/housing_features.sql"
+    model = project / "dbt_project/housing/models/features/housing_features.sql"
     replace_in(model, "        population,\n", "        cast(population as integer) as population,\n")
     told = run_dbt(worked.home, "build", "--select", "housing_features", project=project)
     assert told.returncode == 1
@@ -99,17 +99,19 @@ def test_a_broken_contract_is_said(worked: Worked, project: Path) -> None:
 
 def test_a_test_that_only_warns_does_not_block(worked: Worked, project: Path) -> None:
     warning = "{{ config(severity='warn') }}\nselect 1 as found from {{ ref('housing_features') }} limit 1\n"
-    (project / "dbt_project/tests/always_warns.sql").write_text(warning)
+    (project / "dbt_project/housing/tests/always_warns.sql").write_text(warning)
     told: Told = run_dbt(worked.home, "build", "--select", "housing_features", project=project)
     assert "WARN 1 always_warns" in told.stdout
     assert (told.returncode, about_publishing(told)) == (0, [PUBLISHED])
 
 
 def test_a_wrong_exposure_ends_the_build_before_its_first_model(worked: Worked, project: Path) -> None:
-    replace_in(project / "dbt_project/models/exposures.yml", "split: random", "splits: random")
+    replace_in(project / "dbt_project/housing/models/exposures.yml", "split: random", "splits: random")
     told = run_dbt(worked.home, "build", project=project)
     assert told.returncode == 2
-    sentence = "Exposure housing_value (dbt_project/models/exposures.yml): meta.ml.splits is not known. Allowed: key, "
+    sentence = (
+        "Exposure housing_value (dbt_project/housing/models/exposures.yml): meta.ml.splits is not known. Allowed: key, "
+    )
     assert sentence in told.stdout
     assert " START " not in told.stdout.replace("START hook", "")
     assert "Traceback" not in told.stdout + told.stderr

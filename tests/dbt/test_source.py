@@ -1,6 +1,6 @@
 """HOUSING_SOURCE: another place to land the same data from.
 
-What is wrong with a file is tested in tests/ml/test_california_housing.py; that dbt says it, in test_failed_build.py.
+What is wrong with a file is tested in tests/housing/test_source.py; that dbt says it, in test_failed_build.py.
 """
 
 from pathlib import Path
@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ml import california_housing, lake
+from dbt_project.housing import source as california_housing
+from ml import lake
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Home, lake_of
 

@@ -131,7 +131,7 @@ def test_every_test_of_a_learned_from_table_is_a_check_on_it(
     tests = {
         node["name"]
         for node in manifest["nodes"].values()
-        if node["resource_type"] == "test" and node.get("attached_node") == "model.tract.housing_features"
+        if node["resource_type"] == "test" and node.get("attached_node") == "model.housing.housing_features"
     }
     checks = repository.asset_graph.get(dg.AssetKey(["features", "housing_features"])).check_keys
     assert tests
@@ -159,13 +159,13 @@ def test_the_sensors_and_schedules_start_these_by_themselves(repository: dg.Repo
 def test_with_two_exposures_both_predictions_feed_what_reads_them(manifest: Mapping[str, Any]) -> None:
     (one,) = read_exposures(manifest)
     other = replace(one, name="other_value")
-    mart = Translator([one, other]).get_asset_spec(manifest, "model.tract.housing_valuations", None)
+    mart = Translator([one, other]).get_asset_spec(manifest, "model.housing.housing_valuations", None)
     assert {dep.asset_key for dep in mart.deps} == {
         dg.AssetKey(["features", "housing_features"]),
         predictions_key(one),
         predictions_key(other),
     }
-    features = Translator([one, other]).get_asset_spec(manifest, "model.tract.housing_features", None)
+    features = Translator([one, other]).get_asset_spec(manifest, "model.housing.housing_features", None)
     assert {dep.asset_key for dep in features.deps} == {dg.AssetKey(["staging", "stg_california_housing"])}
 
 
@@ -195,7 +195,7 @@ def test_a_spec_that_does_not_fit_is_said_at_loading(
     manifest: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = copy.deepcopy(dict(manifest))
-    exposure = wrong["exposures"]["exposure.tract.housing_value"]
+    exposure = wrong["exposures"]["exposure.housing.housing_value"]
     for meta in (exposure.get("meta", {}), exposure["config"]["meta"]):
         if "ml" in meta:
             meta["ml"]["targt"] = meta["ml"].pop("target")
@@ -203,7 +203,7 @@ def test_a_spec_that_does_not_fit_is_said_at_loading(
     with pytest.raises(SpecError) as error:
         runpy.run_path(str(ROOT / "orchestration" / "definitions.py"))
     missing, unknown = str(error.value).splitlines()
-    where = "Exposure housing_value (dbt_project/models/exposures.yml)"
+    where = "Exposure housing_value (dbt_project/housing/models/exposures.yml)"
     assert missing == f"{where}: meta.ml.target is missing (column to be predicted)."
     assert unknown.startswith(f"{where}: meta.ml.targt is not known. Allowed: key, target, group, ")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml import california_housing
+from dbt_project.housing import source as california_housing
 from ml.learning import candidates, judging, training_set
 from ml.learning.candidates import Fitted
 from ml.learning.training_set import TrainingSet

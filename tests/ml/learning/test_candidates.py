@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from ml import california_housing
+from dbt_project.housing import source as california_housing
 from ml.exposures import Exposure
 from ml.learning import candidates, training_set
 from ml.learning.candidates import EstimatorError, Fitted

@@ -27,7 +27,7 @@ from ml.linear.spectrum import Spectrum
 
 ALPHAS = np.logspace(-3, 1, 30)
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
-HOUSING = Path(__file__).parents[3] / "dbt_project" / "data" / "california_housing.csv.gz"
+HOUSING = Path(__file__).parents[3] / "dbt_project" / "housing" / "data" / "california_housing.csv.gz"
 tables: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "seed": st.integers(0, 10**6),
