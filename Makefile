@@ -81,10 +81,11 @@ leaderboard:  ### Measure how accurate the specs' recipes are, beside CatBoost a
 	@HOUSING_NEW_REGION=true $(BIN)/python -m tests.bench.leaderboard $(if $(BUDGET),--seconds $(BUDGET))
 
 # Nothing need run: SQL is compiled against the target `lint` of profiles.yml, an empty lake in memory.
-lint: dev  ### Check style, types, SQL, and that dbt's models and macros are described
+lint: dev  ### Check style, types, layers, SQL, and that dbt's models and macros are described
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@HOUSING_NEW_REGION=true $(BIN)/sqlfluff lint --disable-progress-bar dbt_project
 	@HOUSING_NEW_REGION=true $(BIN)/dbt --quiet --warn-error parse --target-path target/lint
 	@$(BIN)/dbt-score lint --manifest target/lint/manifest.json --fail-project-under 9.0
