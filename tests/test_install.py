@@ -118,8 +118,10 @@ def test_a_half_made_venv_and_a_moved_checkout_are_mended(root: Path, tmp_path: 
 def imported(root: Path, module: str) -> str:
     """The file of a module in the .venv of a checkout, empty when it is not there."""
     find = f"from importlib.util import find_spec; found = find_spec({module!r}); print(found.origin if found else '')"
-    command = [root / ".venv" / "bin" / "python", "-c", find]
-    return subprocess.check_output(command, cwd=root.parent, text=True).strip()
+    told = subprocess.run(
+        [root / ".venv" / "bin" / "python", "-c", find], cwd=root.parent, capture_output=True, text=True, check=True
+    )
+    return told.stdout.strip()
 
 
 def test_a_sound_venv_has_no_fault(root: Path) -> None:

@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +198,8 @@ def main() -> None:
     parser.add_argument("question", nargs="?", help="what one process answers, from its standard input")
     asked = parser.parse_args()
     if asked.question:
-        answer = {"fill in": fill_in, "new region": new_region}[asked.question]
-        print(json.dumps(answer(**json.load(sys.stdin))))
+        answers: dict[str, Callable[..., object]] = {"fill in": fill_in, "new region": new_region}
+        print(json.dumps(answers[asked.question](**json.load(sys.stdin))))
         return
     docs = Path(__file__).resolve().parents[2] / "docs"
     found: dict[str, dict[str, list[dict[str, Any]]]] = {"fill in": {}, "new region": {}}

@@ -57,8 +57,8 @@ def test_every_row_is_held_out_once_a_split_by_a_model_that_had_not_seen_it(name
     training = trained_on(rows, exposure)
     made = judging.judge(candidate(name, training), training)
     assert made.heldout.groupby("split")["id"].nunique().to_dict() == {"random": 200, "group": 200}
-    changed = rows.copy()
-    changed.loc[7, "y"] += 1e6  # its own target must not show in its own held-out prediction
+    # its own target must not show in its own held-out prediction
+    changed = rows.assign(y=rows["y"].where(rows.index != 7, rows["y"] + 1e6))
     training = trained_on(changed, exposure)
     again = judging.judge(candidate(name, training), training)
     own = [j.heldout[j.heldout["id"] == "k7"].set_index("split")["predicted"] for j in (made, again)]

@@ -133,5 +133,5 @@ def test_other_seeds_deal_the_rows_anew() -> None:
     for seed in (6, 7):  # their hashes differ in low bits alone
         exposure = replace(POINTS, spec=POINTS.spec.model_copy(update={"seed": seed}))
         deals.append(trained_on(frame(5000), exposure).fold("random"))
-    together = np.histogram2d(*deals, bins=5)[0] / 1000
+    together = np.histogram2d(deals[0], deals[1], bins=5)[0] / 1000
     assert together == pytest.approx(np.full((5, 5), 0.2), abs=0.06)
