@@ -56,6 +56,9 @@ docs: up  ## Write dbt's docs of the lake as one file, and say where it is
 test: dev  ### Run every test on a stack of its own; ml is to be covered to 90 %
 	@$(BIN)/python -m pytest --cov
 
+quick: dev  ### Run the tests that need no server, no dbt and few seconds: for while you work
+	@$(BIN)/python -m pytest --quick
+
 browser: dev  ### See Dagster's UI as a person does, in chromium; pictures of it go to .ci/artifacts
 	@$(BIN)/python -m pytest -m browser -n 0
 
@@ -107,4 +110,4 @@ lock: install  ### Resolve the locks anew from pyproject.toml (UPGRADE=--upgrade
 	@$(COMPILE) $(UPGRADE) --group install -o requirements/install.lock
 	@$(COMPILE) $(UPGRADE) --group mlflow-server --python-version 3.11 -o requirements/mlflow-server.lock
 
-.PHONY: help install dev mlflow-install run up ui mlflow down connect status shell card test browser pictures faults storm latency bench leaderboard lint hooks docs lock
+.PHONY: help install dev mlflow-install run up ui mlflow down connect status shell card test quick browser pictures faults storm latency bench leaderboard lint hooks docs lock

@@ -82,6 +82,7 @@ def finished(root: Path, **stamp: str) -> Checkout:
     return checkout
 
 
+@pytest.mark.slow
 def test_a_half_made_venv_and_a_moved_checkout_are_mended(root: Path, tmp_path: Path) -> None:
     locks = root / "requirements"
     (locks / "install.lock").write_text(wheel_of("uv", tmp_path) + wheel_of("setuptools", tmp_path))

@@ -159,6 +159,7 @@ def fingerprint(rows: list[tuple[Any, ...]], columns: dict[str, str] = COLUMNS, 
     return found
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(tables.flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))))
 def test_equal_rows_in_any_order_are_equal(both: tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]) -> None:
@@ -167,6 +168,7 @@ def test_equal_rows_in_any_order_are_equal(both: tuple[list[tuple[Any, ...]], li
     assert fingerprint(rows)[1] == len(rows)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(tables.filter(bool), st.data())
 def test_another_value_in_any_cell_is_seen(rows: list[tuple[Any, ...]], data: st.DataObject) -> None:
@@ -181,6 +183,7 @@ def test_another_value_in_any_cell_is_seen(rows: list[tuple[Any, ...]], data: st
     assert (fingerprint(changed) == fingerprint(rows)) == same
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(tables.filter(bool), st.data())
 def test_a_duplicate_and_a_missing_row_are_seen(rows: list[tuple[Any, ...]], data: st.DataObject) -> None:
@@ -190,6 +193,7 @@ def test_a_duplicate_and_a_missing_row_are_seen(rows: list[tuple[Any, ...]], dat
     assert len({fingerprint(rows), fingerprint([*rows, row]), fingerprint(fewer)}) == 3
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(cells, cells)
 def test_a_value_that_moves_to_another_row_is_seen(one: tuple[Any, ...], other: tuple[Any, ...]) -> None:

@@ -44,6 +44,7 @@ def otherwise(training: TrainingSet, split: str, number: int) -> pd.DataFrame:
     return ROWS.assign(y=ROWS["y"].where(~ROWS["id"].isin(keys), ROWS["y"] * -7 + 1000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 @pytest.mark.parametrize("split", ["random", "group"])
 def test_what_is_predicted_of_a_fold_does_not_change_with_its_targets(recipe: CandidateSpec, split: str) -> None:
