@@ -53,8 +53,9 @@ card: install  ## Save the champion's model card as card.html (EXPOSURE=… for 
 docs: up  ## Write dbt's docs of the lake as one file, and say where it is
 	@$(BIN)/python -m orchestration.commands.docs
 
+# PYTEST=--durations=40 shows more of the slowest
 test: dev  ### Run every test on a stack of its own; ml is to be covered to 90 %
-	@$(BIN)/python -m pytest --cov
+	@$(BIN)/python -m pytest --cov $(PYTEST)
 
 quick: dev  ### Run the tests that need no server, no dbt and few seconds: for while you work
 	@$(BIN)/python -m pytest --quick
