@@ -24,6 +24,26 @@ STACK = "TRACT_TEST_STACK"  # where xdist's workers find the stack that the firs
 Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+# A test that asks for one of these starts servers or dbt.
+STARTERS = {"servers", "parsed", "home", "repository", "manifest"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what is slow and what starts servers or dbt")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--quick"):
+        return
+    quick: list[pytest.Item] = []
+    rest: list[pytest.Item] = []
+    for item in items:
+        starts = STARTERS.intersection(getattr(item, "fixturenames", ()))
+        (rest if starts or item.get_closest_marker("slow") else quick).append(item)
+    items[:] = quick
+    config.hook.pytest_deselected(items=rest)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("TRACT_") and name != STACK]:
         del os.environ[name]  # nobody's own lake is touched

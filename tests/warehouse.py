@@ -19,8 +19,8 @@ import pytest
 from ml import lake
 from ml.lake import locks
 from ml.records import publications
+from orchestration.attempts import EXPOSURE, PUBLICATION
 from orchestration.commands import graphql as webserver
-from orchestration.sensor import EXPOSURE, PUBLICATION
 from orchestration.stack import dagster, layout, processes
 from tests.conftest import ROOT, new_database, new_lake
 

@@ -29,8 +29,8 @@ WRITING = ("build", "run", "seed", "snapshot", "retry", "clone", "run-operation"
 class TractError(DbtRuntimeError):
     """An error that a person mends: dbt prints the message alone."""
 
-    def __str__(self) -> str:
-        return str(self.msg)
+    def __str__(self, prefix: str = "") -> str:
+        return f"{prefix}{self.msg}"
 
 
 class Plugin(BasePlugin):

@@ -57,29 +57,37 @@ def version_id(input_hash: str, candidate: str) -> str:
 
 def version(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> Version | None:
     """A registered version, or None."""
-    row = con.execute(
-        """
-        select version_id, candidate, features, parameters, artifact_uri, artifact_sha256, scaler_uri, scaler_sha256
-        from lake.ml.model_versions
-        where exposure = ? and version_id = ?
-        """,
-        [exposure_name, version_id],
-    ).fetchone()
-    if row is None:
-        return None
+    found = _row(con, exposure_name, version_id)
+    return from_row(found) if found else None
+
+
+def from_row(row: Mapping[str, Any]) -> Version:
+    """A version of its row, as `row` gives it."""
     return Version(
-        row[0], row[1], tuple(row[2]), json.loads(row[3]), Artifact(row[4], row[5]), Artifact(row[6], row[7])
+        version_id=row["version_id"],
+        candidate=row["candidate"],
+        features=tuple(row["features"]),
+        parameters=row["parameters"],
+        artifact=Artifact(row["artifact_uri"], row["artifact_sha256"]),
+        scaler=Artifact(row["scaler_uri"], row["scaler_sha256"]),
     )
 
 
 def row(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> dict[str, Any]:
     """The whole row of a registered version, its spec and parameters as mappings."""
+    found = _row(con, exposure_name, version_id)
+    assert found is not None, f"no version {version_id} of {exposure_name}"
+    return found
+
+
+def _row(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> dict[str, Any] | None:
     relation = con.execute(
         "from lake.ml.model_versions where exposure = ? and version_id = ?", [exposure_name, version_id]
     )
     names = [column[0] for column in relation.description or []]
     values = relation.fetchone()
-    assert values is not None, f"no version {version_id} of {exposure_name}"
+    if values is None:
+        return None
     found = dict(zip(names, values, strict=True))
     return {**found, **{name: json.loads(found[name]) for name in ("spec", "parameters")}}
 

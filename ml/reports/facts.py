@@ -19,7 +19,6 @@ class Facts:
 
     Attributes:
         version: Its row of ml.model_versions, `spec` and `parameters` as mappings.
-        made: The same, as far as it is needed to serve.
         publication: The row of ops.publications that it learned from.
         consumption: The row of ops.consumptions that made it, whose reason is the gate's; None if a search found it.
         promotions: Of this version, in order: by whom, why, from when, until when another followed.
@@ -30,7 +29,6 @@ class Facts:
 
     exposure: Exposure
     version: dict[str, Any]
-    made: Version
     publication: dict[str, Any]
     consumption: dict[str, Any] | None
     promotions: tuple[dict[str, Any], ...]
@@ -43,6 +41,11 @@ class Facts:
     def version_id(self) -> str:
         """The version's name."""
         return str(self.version["version_id"])
+
+    @property
+    def made(self) -> Version:
+        """The version, as far as it is needed to serve."""
+        return versions.from_row(self.version)
 
     @property
     def candidate(self) -> str:
@@ -94,15 +97,13 @@ class Facts:
 def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str) -> Facts:
     """The facts of a registered version."""
     version = versions.row(con, exposure.name, version_id)
-    made = versions.version(con, exposure.name, version_id)
     publication_id = version["publication_id"]
     publication = publications.publication(con, publication_id)
-    assert made is not None and publication is not None, f"{version_id} learned from no publication"
+    assert publication is not None, f"{version_id} learned from no publication"
     consumption = consumptions.of(con, exposure.name, publication_id)
     return Facts(
         exposure=exposure,
         version=version,
-        made=made,
         publication=asdict(publication),
         consumption=consumption if consumption and consumption["version_id"] == version_id else None,
         promotions=findings.promotions(con, exposure.name, version_id),

@@ -157,7 +157,7 @@ class Build:
 
 
 def build(home: Path, *arguments: str, **settings: str) -> Build:
-    told = run_dbt(home, "build", *arguments, **settings)
+    told = run_dbt(home, "build", *arguments, project=ROOT, **settings)
     return Build(told, invocation_of(home), exports(home), publications_of(home))
 
 

@@ -45,7 +45,7 @@ def generated(worked: Worked, tmp_path_factory: pytest.TempPathFactory) -> Docs:
 def described(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Unique id → node of every model and source."""
     models = {key: node for key, node in manifest["nodes"].items() if node["resource_type"] == "model"}
-    return models | manifest["sources"]
+    return {**models, **manifest["sources"]}
 
 
 def test_docs_are_generated_without_a_warning_and_without_waiting(generated: Docs) -> None:

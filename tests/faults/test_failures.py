@@ -5,7 +5,7 @@ import pytest
 
 from ml.lake import artifacts
 from ml.records import champions
-from orchestration.sensor import TRY
+from orchestration.attempts import TRY
 from tests.warehouse import NAME, Warehouse
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]

@@ -10,7 +10,7 @@ from ml.exposures import SpecError, read_exposures
 ALLOWED = "Columns of features.points: id, a, b, cell, y."
 
 
-def manifest(ml: object = None, /, *more: dict[str, Any], columns: dict[str, str] | None = None) -> dict[str, Any]:
+def manifest(ml: Any = None, /, *more: dict[str, Any], columns: dict[str, str] | None = None) -> dict[str, Any]:
     """dbt's manifest with an exposure `points` on a model `points`, and others as given."""
     columns = columns or {"id": "varchar", "a": "double", "b": "double", "cell": "varchar", "y": "double"}
     exposures = [

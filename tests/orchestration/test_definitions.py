@@ -208,6 +208,7 @@ def test_a_spec_that_does_not_fit_is_said_at_loading(
     assert unknown.startswith(f"{where}: meta.ml.targt is not known. Allowed: key, target, group, ")
 
 
+@pytest.mark.slow
 def test_dagster_finds_nothing_to_complain_of(tmp_path: Path) -> None:
     told = subprocess.run(
         [str(Path(sys.executable).with_name("dagster")), "definitions", "validate", "-m", "orchestration.definitions"],

@@ -26,8 +26,12 @@ def test_a_second_one_waits_and_says_for_whom_and_since_when(holder: None) -> No
     said: list[str] = []
     waits, has = threading.Event(), threading.Event()
 
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        waits.set()
+
     def second() -> None:
-        with locks.lock("build", say=lambda sentence: (said.append(sentence), waits.set())):
+        with locks.lock("build", say=say):
             has.set()
 
     with locks.lock("build"):

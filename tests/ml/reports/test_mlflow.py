@@ -138,8 +138,8 @@ def test_a_version_is_logged_once_with_the_lakes_numbers(
     drawn = ["predicted_against_actual", "error_by_slice", "coverage"]  # there is no card, so nothing was explained
     assert {artifact.path for artifact in artifacts} == {f"pictures/{name}.png" for name in drawn}
     for picture in card.pictures_of(con, exposure, version_id):
-        path = Path(client.download_artifacts(run.info.run_id, f"pictures/{picture.name}.png"))
-        assert path.read_bytes() == picture.png
+        fetched = client.download_artifacts(run.info.run_id, f"pictures/{picture.name}.png")
+        assert Path(fetched).read_bytes() == picture.png
 
     said.clear()
     again = tracking.mirror(exposure, say=said.append)
