@@ -20,38 +20,38 @@ dev:  ### Install what tests and lint need too; the targets below do it by thems
 	@$(INSTALL) dev
 
 run: install  ## Everything, from nothing to predictions: stack, producer, event, consumer
-	@$(BIN)/python -m orchestration.commands.run
+	@$(BIN)/tract run
 
 up: install  ## Start S3 and Postgres
-	@$(BIN)/python -m orchestration.stack up
+	@$(BIN)/tract up
 
 ui: install  ## Start Dagster too, and say where its UI is
-	@$(BIN)/python -m orchestration.stack ui
+	@$(BIN)/tract ui
 
 mlflow: mlflow-install  ## Start MLflow too, and log every version there from then on
-	@$(BIN)/python -m orchestration.stack mlflow
+	@$(BIN)/tract mlflow
 
 # The client beside us, the server apart in .venv/mlflow.
 mlflow-install:
 	@$(INSTALL) mlflow
 
 down: install  ## Stop what was started here; the data stays in .lake/
-	@$(BIN)/python -m orchestration.stack down
+	@$(BIN)/tract down
 
 connect: install  ## Use the S3 and Postgres that TRACT_S3_* and TRACT_POSTGRES_* name (README has the table)
-	@$(BIN)/python -m orchestration.stack connect
+	@$(BIN)/tract connect
 
 status: install  ## Show what runs, what was published and learned, who serves, drift and sizes
-	@$(BIN)/python -m orchestration.commands.status
+	@$(BIN)/tract status
 
 shell: install  ## A Python prompt with the lake attached as `con`
 	@$(BIN)/python -i -c "from ml import lake; con = lake.connect(); print(con.sql('show all tables').select('schema, name'))"
 
 card: install  ## Save the champion's model card as card.html (EXPOSURE=… where there are several models)
-	@$(BIN)/python -m orchestration.commands.card card.html $(EXPOSURE)
+	@$(BIN)/tract card $(EXPOSURE)
 
 docs: up  ## Write dbt's docs of the lake as one file, and say where it is
-	@$(BIN)/python -m orchestration.commands.docs
+	@$(BIN)/tract docs
 
 # PYTEST=--durations=40 shows more of the slowest
 test: dev  ### Run every test on a stack of its own; ml is to be covered to 90 %

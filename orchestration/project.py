@@ -92,7 +92,7 @@ def exposure(name: str) -> Exposure:
     if name in found:
         return found[name]
     what = f"{name} is no exposure of the project {ROOT}" if name else f"The project {ROOT} has not one exposure alone"
-    raise ExposureError(f"{what}. Of type ml there are: {', '.join(found) or 'none'}. Say EXPOSURE=… of one.")
+    raise ExposureError(f"{what}. Of type ml there are: {', '.join(found) or 'none'}. Name one.")
 
 
 def environment() -> dict[str, str]:

@@ -1,20 +1,17 @@
 """The model card: one HTML file per version that tells a person what it is, how good, for what, and how to repeat it.
 
-After Mitchell et al., Model Cards for Model Reporting, 2019. `python -m ml.reports.card EXPOSURE FILE` saves the
-champion's.
+After Mitchell et al., Model Cards for Model Reporting, 2019. `tract card` saves the champion's.
 """
 
 import base64
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -282,25 +279,3 @@ def _template() -> "Template":
 
 def _when(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Save the champion's card to a file; 1 with one sentence when there is none."""
-    if len(arguments) != 2:
-        sys.stderr.write("Say which model, and where to: python -m ml.reports.card <exposure> <file.html>\n")
-        return 2
-    from ml.lake.artifacts import ArtifactError
-
-    exposure_name, path = arguments[0], Path(arguments[1])
-    try:
-        with lake.connect() as con:
-            path.write_bytes(saved(con, exposure_name))
-    except (CardError, ArtifactError, lake.LakeUnavailableError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(f"Wrote {path.resolve()}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,5 @@
-"""`make run`: build the features as a Dagster job, and watch what the publication of them starts."""
+"""`tract run`: build the features as a Dagster job, and watch what the publication of them starts."""
 
-import sys
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -26,34 +25,34 @@ class RunError(TractError):
     """The pipeline did not come to its end; the message says where it stopped."""
 
 
-def main() -> int:
-    """Run everything; 0 when predictions are there, 1 with one sentence when not."""
+def main() -> None:
+    """Run everything, and show what came of it.
+
+    Raises:
+        RunError: It did not come to its end.
+        TractError: As those whom it calls.
+    """
     console = Console(highlight=False)
     started = time.monotonic()
-    try:
-        home = lake.home()
-        console.print("[bold]1. The stack[/]")
-        stack.up(home)
-        address = stack.ui(home)
-        for row in stack.status(home):
-            console.print(f"   {row.name:<9} {row.state:<9} {row.address}")
-        exposures = project.exposures()
-        published = build(console, address)
-        outcomes = {}
-        for exposure in exposures:
-            if exposure.relation in published:
-                outcomes[exposure.name] = learn(console, address, exposure, published[exposure.relation])
-        if not outcomes:
-            raise RunError(f"No exposure of {project.ROOT} learns from {', '.join(published)}.")
-        for exposure in exposures:
-            if exposure.name in outcomes:
-                show(console, exposure, published[exposure.relation], outcomes[exposure.name])
-        where(console, address)
-    except TractError as error:
-        Console(stderr=True, highlight=False).print(str(error), style="red", markup=False, soft_wrap=True)
-        return 1
+    home = lake.home()
+    console.print("[bold]1. The stack[/]")
+    stack.up(home)
+    address = stack.ui(home)
+    for row in stack.status(home):
+        console.print(f"   {row.name:<9} {row.state:<9} {row.address}")
+    exposures = project.exposures()
+    published = build(console, address)
+    outcomes = {}
+    for exposure in exposures:
+        if exposure.relation in published:
+            outcomes[exposure.name] = learn(console, address, exposure, published[exposure.relation])
+    if not outcomes:
+        raise RunError(f"No exposure of {project.ROOT} learns from {', '.join(published)}.")
+    for exposure in exposures:
+        if exposure.name in outcomes:
+            show(console, exposure, published[exposure.relation], outcomes[exposure.name])
+    where(console, address)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
-    return 0
 
 
 def build(console: Console, address: str) -> dict[str, str]:
@@ -175,7 +174,7 @@ def show(console: Console, exposure: Exposure, publication: str, outcome: str) -
         model_card = findings.last_card(con, exposure.name, champion.version_id)
     console.print(
         f"        model     {champion.artifact.uri}\n"
-        f"        card      {model_card[1] if model_card else 'none yet'} (make card saves it here)",
+        f"        card      {model_card[1] if model_card else 'none yet'} (tract card saves it here)",
         soft_wrap=True,
     )
 
@@ -188,9 +187,9 @@ def where(console: Console, address: str) -> None:
         f"[bold]Where[/]   tables    the schemas of the lake (parquet below {root}/lake/)\n"
         f"        exports   {root}/exports/\n"
         f"        UI        {address}\n"
-        "[bold]Next[/]    make ui       the asset graph, runs and checks in a browser\n"
-        "        make shell    a Python prompt with the lake in it\n"
-        f"        make down     stop the servers; the data stays in {lake.home()}\n"
+        "[bold]Next[/]    tract ui      the asset graph, runs and checks in a browser\n"
+        "        tract status  what was published and learned, and who serves\n"
+        f"        tract down    stop the servers; the data stays in {lake.home()}\n"
         "        source .venv/bin/activate && dbt build    from a shell: the consumer starts just the same",
         soft_wrap=True,
     )
@@ -236,7 +235,3 @@ def _predictions(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Table:
 def _number(value: float) -> str:
     """Whole from a thousand on, with separators; of small ones four digits say something."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""`make status`: what runs where, what was published and what came of it, who serves, drift, sizes."""
+"""`tract status`: what runs where, what was published and what came of it, who serves, drift, sizes."""
 
 import sys
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml import lake
-from ml.errors import TractError
 from ml.lake import locks
 from ml.records import migrations, overview
 from orchestration import stack
@@ -21,28 +20,24 @@ LAST = 5  # publications that are shown
 WIDTH = 160
 
 
-def main() -> int:
-    """Show all of it; 1 and a sentence when the lake is not up, after what runs."""
-    console = _console(sys.stdout)
-    try:
-        dagster = services(console)
-        lake.check()
-        with lake.connect() as con:
-            if not overview.has_tables(con):
-                console.print("\nThe lake has no tables yet, or not all of them: `dbt build` makes and publishes them.")
-                return 0
-            migrations.require(con)
-            publications(console, con, dagster)
-            champions(console, con)
-            sizes(console, con)
-    except TractError as error:
-        _console(sys.stderr).print(str(error), style="red", markup=False, soft_wrap=True)
-        return 1
-    return 0
+def main() -> None:
+    """Show all of it.
 
-
-def _console(stream: Any) -> Console:
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else WIDTH)
+    Raises:
+        LakeUnavailableError: The lake is not up; what runs was shown.
+        LakeVersionError: The lake is of another release.
+    """
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    dagster = services(console)
+    lake.check()
+    with lake.connect() as con:
+        if not overview.has_tables(con):
+            console.print("\nThe lake has no tables yet, or not all of them: `dbt build` makes and publishes them.")
+            return
+        migrations.require(con)
+        publications(console, con, dagster)
+        champions(console, con)
+        sizes(console, con)
 
 
 def services(console: Console) -> bool:
@@ -212,7 +207,3 @@ def _bytes(size: int) -> str:
         if size >= length:
             return f"{size / length:.1f} {unit}"
     return f"{size} B"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
