@@ -51,11 +51,11 @@ def manifest() -> Mapping[str, Any]:
     Raises:
         ParseError: dbt does not parse it.
     """
+    install_packages()
     path = TARGET / "manifest.json"
     TARGET.mkdir(parents=True, exist_ok=True)
     with (TARGET / "parse.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # webserver, daemon and runs may load at once
-        install_packages()
         settings, parsed_with = json.dumps(_settings(), sort_keys=True), TARGET / "settings.json"
         if (
             not path.exists()
@@ -104,8 +104,13 @@ def install_packages() -> None:
     """Install the project's dbt packages, if ours is not among them: `dbt deps`, which for a local package is a link.
 
     Raises:
-        ParseError: dbt cannot.
+        ParseError: There is no project, or dbt cannot.
     """
+    if not (ROOT / "dbt_project.yml").exists():
+        raise ParseError(
+            f"{ROOT} has no dbt_project.yml. DBT_PROJECT_DIR must name the directory of a dbt project; without it, the "
+            "project is the checkout that Tract runs from."
+        )
     if (ROOT / "packages.yml").exists() and not (ROOT / "dbt_packages" / "tract").exists():
         _dbt("deps", *THERE)
 

@@ -169,7 +169,10 @@ def show(console: Console, exposure: Exposure, publication: str, outcome: str) -
             soft_wrap=True,
         )
         console.print(_metrics(con, exposure, champion))
-        console.print(f"[bold]Five predictions[/] of lake.ml.{exposure.spec.predictions}, beside {exposure.relation}:")
+        console.print(
+            f"[bold]Five predictions[/] of lake.ml.{exposure.spec.predictions}, beside {exposure.relation}:",
+            soft_wrap=True,
+        )
         console.print(_predictions(con, exposure))
         model_card = findings.last_card(con, exposure.name, champion.version_id)
     console.print(
