@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -17,6 +16,7 @@ import pytest
 from orchestration import project as dbt_project
 from orchestration import stack
 from orchestration.stack import postgres, s3, secrets
+from tests import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 STACK = "TRACT_TEST_STACK"  # where xdist's workers find the stack that the first process started
@@ -108,21 +108,14 @@ def home(servers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def run_dbt(home: Path, *arguments: str, project: Path = ROOT, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run dbt as a shell would, from the root of the project, against the lake of a home."""
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *arguments],
-        cwd=project,
-        env={
-            **os.environ,
-            "TRACT_HOME": str(home),
-            "DBT_TARGET_PATH": str(home / "target"),
-            "DBT_LOG_PATH": str(home / "logs"),
-            **settings,
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    environment = {
+        **os.environ,
+        "TRACT_HOME": str(home),
+        "DBT_TARGET_PATH": str(home / "target"),
+        "DBT_LOG_PATH": str(home / "logs"),
+        **settings,
+    }
+    return forked.dbt(["--no-use-colors", *arguments], project, environment, seconds=300)
 
 
 @pytest.fixture(scope="session")
