@@ -1,4 +1,4 @@
-# `make` alone lists the targets. Everything is installed into .venv from requirements.lock.
+# `make` alone lists the targets. Everything is installed into .venv from the locks in requirements/.
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
@@ -10,92 +10,87 @@ help:  ## List the targets
 	@echo 'To work on it:'
 	@grep -hE '^[a-z-]+:.*### ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*### /  make \1\t/' | expand -t 20
 
-install: .venv/installed  ## Make .venv and install what the lock names
+# Says by itself whether there is anything to do: locks change, and checkouts are moved.
+INSTALL := $(PYTHON) requirements/install.py
 
-.venv/installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
-	  || { echo "Tract needs Python 3.11 to 3.13, and $(PYTHON) is `$(PYTHON) --version 2>&1`: say make PYTHON=python3.12"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "Installing into .venv: 0.7 GB, some minutes the first time; pip is told to be quiet"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/dbt --quiet deps
-	@touch $@
+install:  ## Make .venv, or mend it, and install what it needs to run
+	@$(INSTALL)
+
+dev:  ### Install what tests and lint need too; the targets below do it by themselves
+	@$(INSTALL) dev
 
 run: install  ## Everything, from nothing to predictions: stack, producer, event, consumer
-	@$(BIN)/python -m orchestration.commands.run
+	@$(BIN)/tract run
 
 up: install  ## Start S3 and Postgres
-	@$(BIN)/python -m orchestration.stack up
+	@$(BIN)/tract up
 
 ui: install  ## Start Dagster too, and say where its UI is
-	@$(BIN)/python -m orchestration.stack ui
+	@$(BIN)/tract ui
 
-mlflow: install .venv/mlflow/installed  ## Start MLflow too, and log every version there from then on
-	@$(BIN)/python -m orchestration.stack mlflow
+mlflow: mlflow-install  ## Start MLflow too, and log every version there from then on
+	@$(BIN)/tract mlflow
 
-# The client beside us, the server apart: it wants an older pyarrow.
-.venv/mlflow/installed: requirements-mlflow.lock requirements-mlflow-server.lock .venv/installed
-	@echo "Installing MLflow's client into .venv, its server into .venv/mlflow"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mlflow.lock
-	@test -x .venv/mlflow/bin/python || $(BIN)/python -m venv .venv/mlflow
-	@.venv/mlflow/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mlflow-server.lock
-	@touch $@
+# The client beside us, the server apart in .venv/mlflow.
+mlflow-install:
+	@$(INSTALL) mlflow
 
 down: install  ## Stop what was started here; the data stays in .lake/
-	@$(BIN)/python -m orchestration.stack down
+	@$(BIN)/tract down
 
 connect: install  ## Use the S3 and Postgres that TRACT_S3_* and TRACT_POSTGRES_* name (README has the table)
-	@$(BIN)/python -m orchestration.stack connect
+	@$(BIN)/tract connect
 
 status: install  ## Show what runs, what was published and learned, who serves, drift and sizes
-	@$(BIN)/python -m orchestration.commands.status
+	@$(BIN)/tract status
 
 shell: install  ## A Python prompt with the lake attached as `con`
 	@$(BIN)/python -i -c "from ml import lake; con = lake.connect(); print(con.sql('show all tables').select('schema, name'))"
 
 card: install  ## Save the champion's model card as card.html (EXPOSURE=… where there are several models)
-	@$(BIN)/python -m orchestration.commands.card card.html $(EXPOSURE)
+	@$(BIN)/tract card $(EXPOSURE)
 
 docs: up  ## Write dbt's docs of the lake as one file, and say where it is
-	@$(BIN)/python -m orchestration.commands.docs
+	@$(BIN)/tract docs
 
-test: install  ### Run every test on a stack of its own; ml is to be covered to 90 %
-	@$(BIN)/python -m pytest --cov
+# PYTEST=--durations=40 shows more of the slowest
+test: dev  ### Run every test on a stack of its own; ml is to be covered to 90 %
+	@$(BIN)/python -m pytest --cov $(PYTEST)
 
-browser: install  ### See Dagster's UI as a person does, in chromium; pictures of it go to .ci/artifacts
+quick: dev  ### Run the tests that need no server, no dbt and few seconds: for while you work
+	@$(BIN)/python -m pytest --quick
+
+browser: dev  ### See Dagster's UI as a person does, in chromium; pictures of it go to .ci/artifacts
 	@$(BIN)/python -m pytest -m browser -n 0
 
-pictures: install  ### Make the README's pictures of Dagster's UI again, in chromium, on a stack of their own
+pictures: dev  ### Make the README's pictures of Dagster's UI again, in chromium, on a stack of their own
 	@$(BIN)/python -m tests.browser.pictures docs
 
-faults: install  ### Kill and break things one at a time, and see that nothing is lost (seven minutes)
+faults: dev  ### Kill and break things one at a time, and see that nothing is lost (seven minutes)
 	@$(BIN)/python -m pytest -m faults -n 0
 
-storm: install  ### Kill builds, runs and Dagster at random while two builders publish (ten minutes)
+storm: dev  ### Kill builds, runs and Dagster at random while two builders publish (ten minutes)
 	@$(BIN)/python -m pytest -m storm -n 0
 
-latency: install  ### Measure the way from a build to its predictions on the running stack, stage by stage
+latency: dev  ### Measure the way from a build to its predictions on the running stack, stage by stage
 	@$(BIN)/python -m tests.bench.latency
 
 # MILLIONS="1 10" measures less; the whole takes an hour and 30 GB of disk
-bench: install  ### Measure learning against scikit-learn, the recipe we start from and a bare copy
+bench: dev  ### Measure learning against scikit-learn, the recipe we start from and a bare copy
 	@$(BIN)/python -m tests.bench.learning $(if $(MILLIONS),--millions $(MILLIONS))
 
 # BUDGET=60 searches less; the whole takes half an hour
-leaderboard: install .venv/leaderboard  ### Measure how accurate the specs' recipes are, beside CatBoost and ridge (`make run` first)
+leaderboard:  ### Measure how accurate the specs' recipes are, beside CatBoost and ridge (`make run` first)
+	@$(INSTALL) dev leaderboard
 	@$(BIN)/python -m tests.bench.leaderboard $(if $(BUDGET),--seconds $(BUDGET))
-
-.venv/leaderboard: requirements-leaderboard.lock .venv/installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-leaderboard.lock
-	@touch $@
 
 # Nothing need run: SQL is compiled against the target `lint` of profiles.yml, an empty lake in memory. The package
 # dbt_project/tract is checked as the dbt project that it is by itself too.
-lint: install  ### Check style, types, SQL, and that dbt's models and macros are described
+lint: dev  ### Check style, types, layers, SQL, and that dbt's models and macros are described
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/sqlfluff lint --disable-progress-bar $(filter-out %/tract/ %/__pycache__/,$(wildcard dbt_project/*/))
 	@DBT_PROJECT_DIR=dbt_project/tract $(BIN)/sqlfluff lint --disable-progress-bar dbt_project/tract
 	@$(BIN)/dbt --quiet --warn-error parse --target lint --target-path target/lint
@@ -103,15 +98,21 @@ lint: install  ### Check style, types, SQL, and that dbt's models and macros are
 	@$(BIN)/dbt --quiet --warn-error parse --project-dir dbt_project/tract --profiles-dir . --target lint --target-path $(CURDIR)/target/lint-tract
 	@$(BIN)/dbt-score lint --manifest target/lint-tract/manifest.json --fail-project-under 9.0
 
-hooks: install  ### Run ruff, mypy and sqlfluff before each commit
+hooks: dev  ### Run ruff, mypy and sqlfluff before each commit
 	@$(BIN)/pre-commit install
 
-# pip with hashes wants extras to be named where they are pinned, so they are not stripped.
-lock: install  ### Resolve the four locks anew from pyproject.toml
-	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra dev pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra mlflow -c requirements.lock pyproject.toml -o requirements-mlflow.lock
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --extra leaderboard -c requirements.lock pyproject.toml -o requirements-leaderboard.lock
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 --group mlflow-server -o requirements-mlflow-server.lock
+# All that meets in one .venv is resolved at once; a lock says what it adds to run.lock. The versions that the locks name
+# are kept: UPGRADE=--upgrade takes the newest instead.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --no-annotate --no-header
+lock: install  ### Resolve the locks anew from pyproject.toml (UPGRADE=--upgrade for the newest versions)
+	@cd requirements && cat run.lock dev.lock mlflow.lock leaderboard.lock > ../.venv/all.lock
+	@$(COMPILE) $(UPGRADE) --all-extras pyproject.toml -o .venv/all.lock
+	@$(COMPILE) -c .venv/all.lock pyproject.toml -o requirements/run.lock
+	@for extra in dev mlflow leaderboard; do \
+	  $(COMPILE) -c .venv/all.lock --extra $$extra pyproject.toml -o requirements/$$extra.lock \
+	    $$(sed -nE 's/^([a-z0-9._-]+).*==.*/--no-emit-package \1/p' requirements/run.lock) || exit 1; \
+	done
+	@$(COMPILE) $(UPGRADE) --group install -o requirements/install.lock
+	@$(COMPILE) $(UPGRADE) --group mlflow-server --python-version 3.11 -o requirements/mlflow-server.lock
 
-.PHONY: help install run up ui mlflow down connect status shell card test browser pictures faults storm latency bench leaderboard lint hooks docs lock
+.PHONY: help install dev mlflow-install run up ui mlflow down connect status shell card test quick browser pictures faults storm latency bench leaderboard lint hooks docs lock

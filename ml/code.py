@@ -1,23 +1,29 @@
-"""Which code learns: a hash of ml's source and of the versions of the libraries that decide its numbers."""
+"""Which dbt project is meant and at which commit it is, and what of this code has moved."""
 
-import hashlib
-import platform
-from functools import cache
-from importlib.metadata import version
+import os
+import subprocess
 from pathlib import Path
 
-LIBRARIES = ("duckdb", "joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
+# Modules that specs and files of earlier releases name, and where they are now.
+MOVED = {"ml.neighbours": "ml.recipes.neighbours", "ml.averaged": "ml.recipes.averaged"}
 
 
-@cache
-def code_version() -> str:
-    """sha256 over ml's files by name and content, Python's minor version and the libraries' versions."""
-    digest = hashlib.sha256()
-    room = Path(__file__).parent
-    for path in sorted(room.rglob("*")):
-        if path.suffix in (".py", ".sql"):
-            digest.update(f"{path.relative_to(room)}\n".encode() + path.read_bytes() + b"\n")
-    digest.update(".".join(platform.python_version_tuple()[:2]).encode())
-    for library in LIBRARIES:
-        digest.update(f"{library}=={version(library)}\n".encode())
-    return digest.hexdigest()
+def project() -> Path:
+    """The dbt project that is meant: `DBT_PROJECT_DIR`, dbt's own setting, or the checkout that this code is in."""
+    configured = os.environ.get("DBT_PROJECT_DIR")
+    return Path(configured).resolve() if configured else Path(__file__).resolve().parents[1]
+
+
+def git_commit() -> str | None:
+    """The commit of the dbt project that is meant, with `+` when files differ from it; None outside git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            cwd=project(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()

@@ -1,22 +1,24 @@
 """What a publication starts: learn, judge, promote, score, all of it in one commit, once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from ml import lake
-from ml.code import code_version
-from ml.lake import locks as catalog
+from ml.exposures import Exposure
+from ml.lake import locks
 from ml.lake.artifacts import ArtifactError
 from ml.monitoring import live_error
+from ml.monitoring.live_error import LiveError
 from ml.progress import Say, Stopwatch
-from ml.records import publications as ledger
-from ml.records import versions as registry
+from ml.records import champions, consumptions, findings, migrations, predictions, publications, versions
+from ml.records.champions import Standing
+from ml.records.consumptions import Judged
 from ml.records.publications import Publication
 from ml.records.versions import Version
-from ml.spec import MEAN, Exposure
+from ml.spec import MEAN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +52,46 @@ class Consumption:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """What a consumption finds: the publication that waits, and what stands when it comes.
+
+    Attributes:
+        older: Publications that waited too, and are superseded.
+        input_hash: Of the rows, the spec and the code.
+        judged: An earlier consumption of the same; None where they are new.
+    """
+
+    publication: Publication
+    older: tuple[Publication, ...]
+    input_hash: str
+    judged: Judged | None
+    standing: Standing
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What comes out of it, all of it decided, nothing written.
+
+    Attributes:
+        champion: The version that serves from now on.
+        learned: What was learned from new rows; None where they are unchanged.
+        estimator: What predicts the rows; None where that is done already, or the champion cannot.
+        predicted_as: The publication under which the champion's predictions of these rows stand already.
+        drift: Of each column from what the champion learned from; None where it is not measured.
+    """
+
+    name: str
+    reason: str
+    version_id: str
+    champion: Version | None
+    learned: "Learned | None"
+    estimator: Any
+    predicted_as: str | None
+    drift: "pd.DataFrame | None"
+    live_errors: tuple[LiveError, ...]
+
+
 def consume(exposure: Exposure, *, run_id: str | None = None, say: Say = print) -> Consumption | None:
     """Consume the newest publication of the exposure's table that was not consumed yet; None if there is none.
 
@@ -57,121 +99,143 @@ def consume(exposure: Exposure, *, run_id: str | None = None, say: Say = print) 
 
     Raises:
         LakeUnavailableError: The lake is not up.
+        LakeVersionError: The lake is of a later release; nothing was written.
         LockLostError: Postgres ended the lock's connection before the commit; nothing was written.
         RowsError, EstimatorError, ParityError, ArtifactError: The publication cannot be consumed; nothing was written.
     """
-    with catalog.lock(catalog.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
-        waiting = ledger.pending(con, exposure)
-        if not waiting:
+    with locks.lock(locks.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
+        migrations.migrate(con, [exposure], say)
+        watch = Stopwatch(say)
+        waiting = _waiting(con, exposure, say)
+        if waiting is None:
             say(f"{exposure.name}: every publication of {exposure.relation} is consumed.")
             return None
-        return _consume(con, exposure, waiting[-1], waiting[:-1], run_id, confirm, Stopwatch(say))
-
-
-def _consume(
-    con: duckdb.DuckDBPyConnection,
-    exposure: Exposure,
-    publication: Publication,
-    older: list[Publication],
-    run_id: str | None,
-    confirm: Callable[[], None],
-    watch: Stopwatch,
-) -> Consumption:
-    watch.say(f"{exposure.name}: {publication.publication_id}, {publication.row_count:,} rows.")
-    judged_as = publication.judged_as(exposure, code_version())
-    judged = ledger.judged(con, exposure, judged_as)
-    serving = registry.champion(con, exposure.name)
-    outdated = registry.outdated(con, exposure, serving, publication) if serving else None
-    if serving and outdated:
-        watch.say(f"The champion {serving.version_id} {outdated}: it competes no more.")
-    learned: Learned | None = None
-    if judged:
-        outcome, version_id = "unchanged", judged.version_id
-        reason = f"the same rows, spec and code as {judged.publication_id}"
-        champion = serving
-    else:
-        _say_why_anew(con, exposure, publication, watch.say)
-        from ml.learning.competition import (
-            learn,  # scikit-learn takes 2 s to import, which unchanged rows do not wait for
-        )
-
-        watch.lap("import")
-        defending = registry.defending(con, exposure, serving, publication)
-        learned = learn(con, exposure, publication, judged_as, defending, watch)
-        version_id, verdict = learned.version.version_id, learned.verdict
-        outcome = "refreshed" if learned.refreshed else "trained"
-        reason = verdict.reason if verdict.promoted else f"not promoted, {verdict.reason}"
-        champion = learned.version if verdict.promoted else serving
-    moved = None
-    if learned and serving and not outdated:
-        try:
-            moved = _drift(con, exposure, publication, serving)
-            watch.lap("drift", _most_moved(moved))
-        except ArtifactError as error:  # a champion that cannot be read shall not keep its follower out
-            watch.lap("drift", f"drift is not measured: {error}")
-    errors = live_error.measure(con, exposure, publication)
-    watch.lap("live error", "; ".join(_turned_out(found) for found in errors))
-    predicted_as = ledger.predicted_as(con, exposure, judged_as, champion.version_id) if champion else None
-    estimator = None
-    if champion and champion == serving and outdated:
-        reason += f"; nothing is predicted, as the champion {champion.version_id} {outdated}"
-    elif champion and not predicted_as:
-        estimator = learned.estimator if learned and champion == learned.version else registry.load(con, champion)
-    watch.lap("decide", f"{outcome}: {reason}")
-
-    rows = 0
-    with lake.transaction(con, "ml", f"{exposure.name} {publication.publication_id} {outcome}", confirm):
-        registry.record_live_errors(con, exposure, publication, errors)
-        if learned:
-            registry.record(con, exposure, publication, learned.version, learned.judgements)
-            if moved is not None:
-                registry.record_drift(con, exposure, publication, moved)
-            if learned.verdict.promoted:
-                registry.promote(con, exposure, learned.version, "gate", learned.verdict.reason)
-        if champion and estimator is not None:
-            from ml.serving import scoring
-
-            rows = scoring.score(con, exposure, publication, champion, estimator, watch.say)
-            predicted_as = publication.publication_id
-        for superseded in older:
-            ledger.record(
-                con,
-                exposure,
-                superseded,
-                "superseded",
-                f"{publication.publication_id} is newer",
-                run_id=run_id,
-            )
-        ledger.record(
-            con,
-            exposure,
-            publication,
-            outcome,
-            reason,
-            judged_as=judged_as,
-            version_id=version_id,
-            predicted_as=predicted_as,
-            run_id=run_id,
-        )
-    watch.lap("commit", f"committed with {rows:,} predictions")
-    split = exposure.spec.split
+        outcome = _outcome(con, exposure, waiting, watch)
+        predicted_rows = _commit(con, exposure, waiting, outcome, run_id, confirm, watch)
+    learned, split = outcome.learned, exposure.spec.split
     return Consumption(
         exposure=exposure.name,
-        publication=publication,
-        outcome=outcome,
-        reason=reason,
-        version_id=version_id,
-        champion_id=champion.version_id if champion else None,
-        predicted_rows=rows,
-        superseded=tuple(p.publication_id for p in older),
+        publication=waiting.publication,
+        outcome=outcome.name,
+        reason=outcome.reason,
+        version_id=outcome.version_id,
+        champion_id=outcome.champion.version_id if outcome.champion else None,
+        predicted_rows=predicted_rows,
+        superseded=tuple(publication.publication_id for publication in waiting.older),
         metrics=learned.judgement.values(split) if learned else {},
         baseline=learned.judgement.values(split, MEAN) if learned else {},
         seconds=watch.seconds,
     )
 
 
+def _waiting(con: duckdb.DuckDBPyConnection, exposure: Exposure, say: Say) -> Waiting | None:
+    """What stands: the newest publication that waits, and the champion as it is when that comes."""
+    pending = publications.pending(con, exposure)
+    if not pending:
+        return None
+    *older, publication = pending
+    say(f"{exposure.name}: {publication.publication_id}, {publication.row_count:,} rows.")
+    input_hash = publication.input_hash(exposure)
+    standing = champions.standing(con, exposure, publication)
+    if standing.champion and standing.outdated:
+        say(f"The champion {standing.champion.version_id} {standing.outdated}: it competes no more.")
+    judged = consumptions.judged(con, exposure, input_hash)
+    if not judged:
+        _say_why_anew(con, exposure, publication, say)
+    return Waiting(publication, tuple(older), input_hash, judged, standing)
+
+
+def _outcome(con: duckdb.DuckDBPyConnection, exposure: Exposure, waiting: Waiting, watch: Stopwatch) -> Outcome:
+    """What comes out: nothing new where the rows were judged before, otherwise a version and the gate's verdict."""
+    publication, standing = waiting.publication, waiting.standing
+    learned, drift = None, None
+    if waiting.judged:
+        name, version_id, champion = "unchanged", waiting.judged.version_id, standing.champion
+        reason = f"the same rows, spec and code as {waiting.judged.publication_id}"
+    else:
+        from ml.learning.competition import learn  # scikit-learn takes 2 s to import: unchanged rows do not wait for it
+
+        watch.lap("import")
+        learned = learn(con, exposure, publication, waiting.input_hash, standing.defender, watch)
+        name, version_id = "refreshed" if learned.refreshed else "trained", learned.version.version_id
+        champion = learned.version if learned.verdict.promoted else standing.champion
+        reason = learned.verdict.reason if learned.verdict.promoted else f"not promoted, {learned.verdict.reason}"
+        drift = _drift(con, exposure, publication, standing, watch)
+    live_errors = live_error.measure(con, exposure, publication)
+    watch.lap("live error", "; ".join(_turned_out(error) for error in live_errors))
+    predicted_as, estimator = None, None
+    if champion:
+        predicted_as = predictions.predicted_as(con, exposure, waiting.input_hash, champion.version_id)
+    if champion and champion == standing.champion and standing.outdated:
+        reason += f"; nothing is predicted, as the champion {champion.version_id} {standing.outdated}"
+    elif champion and not predicted_as:
+        is_new = learned is not None and champion == learned.version
+        estimator = learned.estimator if learned and is_new else versions.load(con, champion)
+    watch.lap("decide", f"{name}: {reason}")
+    return Outcome(name, reason, version_id, champion, learned, estimator, predicted_as, drift, tuple(live_errors))
+
+
+def _commit(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    waiting: Waiting,
+    outcome: Outcome,
+    run_id: str | None,
+    confirm: Callable[[], None],
+    watch: Stopwatch,
+) -> int:
+    """The commit: version, metrics, promotion, predictions and consumption as one snapshot; the rows predicted."""
+    publication, learned, predicted_as = waiting.publication, outcome.learned, outcome.predicted_as
+    rows = 0
+    with lake.transaction(con, "ml", f"{exposure.name} {publication.publication_id} {outcome.name}", confirm):
+        findings.record_live_errors(con, exposure, publication, [asdict(error) for error in outcome.live_errors])
+        if learned:
+            metrics, heldout = learned.metrics, learned.judgement.heldout
+            versions.record(con, exposure, publication, learned.version, metrics, heldout)
+            if learned.verdict.promoted:
+                champions.promote(con, exposure, learned.version, "gate", learned.verdict.reason)
+        if outcome.drift is not None:
+            findings.record_drift(con, exposure, publication, outcome.drift)
+        if outcome.champion and outcome.estimator is not None:
+            from ml.serving import scoring
+
+            rows = scoring.score(con, exposure, publication, outcome.champion, outcome.estimator, watch.say)
+            predicted_as = publication.publication_id
+        for older in waiting.older:
+            reason = f"{publication.publication_id} is newer"
+            consumptions.record(con, exposure, older, "superseded", reason, run_id=run_id)
+        consumptions.record(
+            con,
+            exposure,
+            publication,
+            outcome.name,
+            outcome.reason,
+            input_hash=waiting.input_hash,
+            version_id=outcome.version_id,
+            predicted_as=predicted_as,
+            run_id=run_id,
+        )
+    watch.lap("commit", f"committed with {rows:,} predictions")
+    return rows
+
+
+def give_up(exposure: Exposure, publication_id: str, reason: str) -> None:
+    """Record a publication as failed, and leave it to a person; nothing where it was consumed meanwhile.
+
+    Raises:
+        LakeVersionError: The lake is of a later release; nothing was written.
+        LockTimeoutError: Somebody consumes or searches for the exposure; ask again.
+    """
+    with locks.lock(locks.consuming(exposure.name), timeout=1) as confirm, lake.connect() as con:
+        migrations.require(con)
+        for publication in publications.pending(con, exposure):
+            if publication.publication_id == publication_id:
+                with lake.transaction(con, "ml", f"{exposure.name} {publication_id} failed", confirm):
+                    consumptions.record(con, exposure, publication, "failed", reason)
+
+
 def _say_why_anew(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> None:
-    last = ledger.last_duckdb_version(con, exposure)
+    last = consumptions.last_duckdb_version(con, exposure)
     if last and last != publication.duckdb_version:
         say(
             f"Fingerprints before were made by DuckDB {last}, this one by {publication.duckdb_version}, whose hashes "
@@ -180,20 +244,28 @@ def _say_why_anew(con: duckdb.DuckDBPyConnection, exposure: Exposure, publicatio
 
 
 def _drift(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, serving: Version
-) -> "pd.DataFrame":
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, standing: Standing, watch: Stopwatch
+) -> "pd.DataFrame | None":
+    """How far the rows have moved from those that the champion learned from; None where it cannot be asked."""
+    champion = standing.champion
+    if champion is None or standing.outdated:
+        return None
     from ml.monitoring import drift
 
-    learned_from, _ = registry.origin(con, exposure.name, serving.version_id)
-    baseline = ledger.publication(con, learned_from)
-    assert baseline is not None, f"{serving.version_id} learned from no publication"
-    return drift.measure(con, exposure, publication, baseline, serving, registry.load(con, serving))
+    baseline, _ = versions.origin(con, exposure.name, champion.version_id)
+    try:
+        moved = drift.measure(con, exposure, publication, baseline, champion, versions.load(con, champion))
+    except ArtifactError as error:  # a champion that cannot be read keeps no follower out
+        watch.lap("drift", f"drift is not measured: {error}")
+        return None
+    watch.lap("drift", _most_moved(moved))
+    return moved
 
 
-def _turned_out(found: live_error.LiveError) -> str:
+def _turned_out(error: LiveError) -> str:
     return (
-        f"{found.row_count:,} true values that {found.version_id} had not seen: RMSE {found.rmse:,.0f}, "
-        f"{found.coverage:.1%} in its intervals"
+        f"{error.row_count:,} true values that {error.version_id} had not seen: RMSE {error.rmse:,.0f}, "
+        f"{error.coverage:.1%} in its intervals"
     )
 
 

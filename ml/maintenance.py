@@ -14,8 +14,9 @@ import duckdb
 from pyarrow import fs
 
 from ml import lake
-from ml.lake import locks as catalog
+from ml.lake import locks
 from ml.progress import Say
+from ml.records import consumptions, migrations, versions
 
 KEEP_DAYS = 30
 GRACE = timedelta(days=1)
@@ -42,9 +43,9 @@ def maintain(*, keep: timedelta = timedelta(days=KEEP_DAYS), grace: timedelta = 
     Raises:
         LakeUnavailableError: The lake is not up.
     """
-    with catalog.lock("maintenance", say=say), lake.connect() as con:
+    with locks.lock("maintenance", say=say), migrations.entered() as con:
         now = datetime.now(UTC)
-        pinned = pinned_snapshots(con)
+        pinned = consumptions.pinned_snapshots(con)
         old = _snapshots_before(con, now - keep)
         expired = [snapshot for snapshot in old if snapshot not in pinned]
         if expired:
@@ -59,31 +60,6 @@ def maintain(*, keep: timedelta = timedelta(days=KEEP_DAYS), grace: timedelta = 
         artifacts = _remove_artifacts(con, now - grace)
         say(f"removed {artifacts} artifacts that no version names")
         return Maintenance(len(expired), len(old) - len(expired), len(merged), len(unused) + len(orphaned), artifacts)
-
-
-def pinned_snapshots(con: duckdb.DuckDBPyConnection) -> set[int]:
-    """The snapshots that must stay: learned from by a registered version, published and the newest of their table, or
-    predicted as the newest that an exposure consumed, which a promotion predicts again.
-
-    The newest publication of a table is the one that waits, if one waits; older ones are superseded unread.
-    """
-    rows = con.execute(
-        """
-        select snapshot_id from lake.ml.model_versions
-        union
-        select max(snapshot_id) from lake.ops.publications group by relation
-        union
-        select publications.snapshot_id
-        from (
-            select max_by(coalesce(predicted_publication_id, publication_id), consumed_at) as publication_id
-            from lake.ops.consumptions
-            where judged_as is not null
-            group by exposure
-        )
-        join lake.ops.publications as publications using (publication_id)
-        """
-    ).fetchall()
-    return {int(row[0]) for row in rows}
 
 
 def _snapshots_before(con: duckdb.DuckDBPyConnection, moment: datetime) -> list[int]:
@@ -101,11 +77,7 @@ def _snapshots_before(con: duckdb.DuckDBPyConnection, moment: datetime) -> list[
 
 def _remove_artifacts(con: duckdb.DuckDBPyConnection, moment: datetime) -> int:
     """Remove artifacts written before a moment that no version names; how many."""
-    named = {
-        str(uri).rsplit("/", 1)[1]
-        for row in con.execute("select artifact_uri, scaler_uri from lake.ml.model_versions").fetchall()
-        for uri in row
-    }
+    named = {uri.rsplit("/", 1)[1] for uri in versions.artifact_uris(con)}
     store = lake.store()  # SQL cannot delete
     removed = 0
     for path in _written_before(store, "artifacts", moment):

@@ -8,13 +8,12 @@ import duckdb
 
 from ml import lake
 from ml.errors import TractError
-from ml.lake import locks as catalog
+from ml.exposures import Exposure
+from ml.lake import locks
 from ml.progress import Say
-from ml.records import publications as ledger
-from ml.records import versions as registry
+from ml.records import champions, migrations, predictions, versions
 from ml.records.publications import Publication
 from ml.records.versions import Version
-from ml.spec import Exposure
 
 
 class PromotionError(TractError):
@@ -55,19 +54,20 @@ def _promote(
     exposure: Exposure, choose: Callable[[duckdb.DuckDBPyConnection], str], by: str, reason: str, say: Say
 ) -> Promotion:
     """Promote the version that is chosen under the lock, so that nobody changes the champion in between."""
-    with catalog.lock(catalog.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
-        champion = registry.champion(con, exposure.name)
+    with locks.lock(locks.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
+        migrations.migrate(con, [exposure], say)
+        champion = champions.champion(con, exposure.name)
         version_id = choose(con)
-        version = registry.version(con, exposure.name, version_id)
+        version = versions.version(con, exposure.name, version_id)
         if version is None:
             raise PromotionError(
                 f"Exposure {exposure.name} has no version {version_id}. It has {_listed(con, exposure)}."
             )
         if champion == version:
             raise PromotionError(f"Version {version_id} of {exposure.name} is the champion already.")
-        estimator = registry.load(con, version)
-        publication = ledger.newest_consumed(con, exposure)
-        if publication and (why := registry.outdated(con, exposure, version, publication)):
+        estimator = versions.load(con, version)
+        publication = champions.newest_predicted(con, exposure)
+        if publication and (why := champions.outdated(con, exposure, version, publication)):
             raise PromotionError(f"Version {version_id} of {exposure.name} {why}. Promote one that can predict it.")
         with lake.transaction(con, by, f"{exposure.name} promote {version_id}", confirm):
             rows = serve(con, exposure, publication, version, estimator, by=by, reason=reason, say=say)
@@ -92,8 +92,8 @@ def serve(
     Returns:
         The rows that were predicted.
     """
-    registry.promote(con, exposure, version, by, reason)
-    if publication is None or ledger.is_predicted(con, exposure, publication.publication_id, version.version_id):
+    champions.promote(con, exposure, version, by, reason)
+    if publication is None or version.version_id in predictions.versions_of(con, exposure, publication.publication_id):
         return 0
     from ml.serving import scoring  # scikit-learn takes 2 s to import
 
@@ -111,27 +111,15 @@ def rollback(exposure: Exposure, *, by: str, reason: str, say: Say = print) -> P
 
 
 def _before(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str:
-    row = con.execute(
-        """
-        select max_by(version_id, promotion)
-        from lake.ml.promotions
-        where exposure = $exposure and version_id <> (
-            select max_by(version_id, promotion) from lake.ml.promotions where exposure = $exposure
-        )
-        """,
-        {"exposure": exposure.name},
-    ).fetchone()
-    if row is None or row[0] is None:
+    before = champions.champion_before(con, exposure.name)
+    if before is None:
         raise PromotionError(
             f"Exposure {exposure.name} has no champion before this one to go back to. Name a version to "
             f"promote: {_listed(con, exposure)}."
         )
-    return str(row[0])
+    return before
 
 
 def _listed(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str:
-    rows = con.execute(
-        "select version_id from lake.ml.model_versions where exposure = ? order by trained_at desc limit 10",
-        [exposure.name],
-    ).fetchall()
-    return ", ".join(row[0] for row in rows) or "none yet"
+    newest = versions.version_ids(con, exposure.name)[:-11:-1]
+    return ", ".join(newest) or "none yet"

@@ -1,17 +1,12 @@
 """The event: which tables a dbt invocation published, decided from its results, and the SQL that records it."""
 
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
-
-from ml.lake import first_line, project
-from ml.lake.locks import this_process
-from ml.lake.sql import text
-from ml.spec import Exposure
+from ml.exposures import Exposure
+from ml.lake import first_line
 
 PASSED = ("pass", "warn")  # a test of error severity below its `error_if` ends as `warn` and does not block
 
@@ -122,61 +117,3 @@ def sentence(decision: Decision) -> str:
     if decision.reason is None:
         return f"Published {decision.relation}@{{snapshot}}; `make status` says what comes of it."
     return f"Not published: {decision.relation}, because {decision.reason}."
-
-
-def snapshot_sql(invocation_id: str, relation: str) -> str:
-    """The query for the snapshot in which this invocation committed the table (the post-hook's tag)."""
-    return f"""
-        select max(snapshot_id) from ducklake_snapshots('lake')
-        where author = 'dbt' and commit_message = {text(invocation_id)} and commit_extra_info = {text(relation)}
-    """
-
-
-def fingerprint_sql(table: str) -> str:
-    """One row (fingerprint, row_count) for a table expression such as `lake.s.t as published at (version => 7)`.
-
-    The table must be named `published` in it. Equal for equal rows in any order and columns of equal names and
-    types in the same order; one scan. The sum cannot overflow: 2^64 hashes of 64 bits fit a hugeint's 127 bits
-    only up to 2^63 rows, which is enough.
-    """
-    return f"""
-        with rows_ as (
-            select count(*) as row_count, coalesce(sum(hash(published)::hugeint), 0) as row_hash
-            from {table}
-        ),
-        columns_ as (
-            select md5(string_agg(column_name || ' ' || column_type, ',')) as schema_hash
-            from (describe select * from {table})
-        )
-        select schema_hash || '-' || row_count || '-' || row_hash as fingerprint, row_count
-        from rows_, columns_
-    """
-
-
-def insert_sql(invocation_id: str, relation: str, snapshot: str) -> str:
-    """The statement that publishes a relation at a snapshot."""
-    schema, table = relation.split(".")
-    at = f'lake."{schema}"."{table}" as published at (version => {snapshot})'
-    return f"""
-        insert into lake.ops.publications
-        select
-            {text(relation)} || '@' || {snapshot}, {text(relation)}, {snapshot}, fingerprint,
-            {text(duckdb.__version__)}, row_count, {text(invocation_id)}, {text(this_process())},
-            {text(git_commit())}, now()
-        from ({fingerprint_sql(at)})
-    """
-
-
-def git_commit() -> str | None:
-    """The commit of the dbt project that is meant, with `+` when files differ from it; None outside git."""
-    try:
-        told = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
-            cwd=project(),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return told.stdout.strip()

@@ -7,16 +7,15 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ml import lake
-from ml.code import code_version
 from ml.errors import TractError
+from ml.exposures import Exposure
+from ml.identity import code_version
+from ml.lake.sql import quoted
 from ml.learning.competition import learn
 from ml.progress import Say, Stopwatch
-from ml.records import publications as ledger
-from ml.records import versions as registry
+from ml.records import champions, consumptions, migrations, predictions, publications, versions
 from ml.records.publications import Publication
 from ml.serving import scoring
-from ml.spec import Exposure
 
 # Numbers computed on several threads repeat to this relative difference; on one thread, bit for bit.
 TOLERANCE = 1e-12
@@ -67,74 +66,41 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
         ReplayError: The publication was not learned from, or by another spec or code than today's.
         LakeUnavailableError: The lake is not up.
     """
-    with threadpool_limits(limits=1), lake.connect() as con:
+    with threadpool_limits(limits=1), migrations.entered() as con:
         con.execute("set threads = 1")
-        publication = ledger.publication(con, publication_id)
+        publication = publications.publication(con, publication_id)
         if publication is None:
             raise ReplayError(f"There is no publication {publication_id}: lake.ops.publications has those that are.")
-        judged_as = publication.judged_as(exposure, code_version())
-        recorded, recorded_as = _recorded(con, exposure, publication)
-        if recorded_as != judged_as:
+        input_hash = publication.input_hash(exposure)
+        consumption = consumptions.of(con, exposure.name, publication_id)
+        if consumption is None or consumption["version_id"] is None:
+            raise ReplayError(
+                f"{publication_id} has no version of {exposure.name} to repeat: it is "
+                f"{consumption['outcome'] if consumption else 'not consumed yet'}. "
+                "Name one that was trained, refreshed or unchanged."
+            )
+        recorded = consumption["version_id"]
+        if consumption["input_hash"] != input_hash:
             raise ReplayError(_why_other(con, exposure, recorded))
-        _, trained_at = registry.origin(con, exposure.name, recorded)
-        champion = registry.champion(con, exposure.name, before=trained_at)
-        defending = registry.defending(con, exposure, champion, publication)
-        learned = learn(con, exposure, publication, judged_as, defending, Stopwatch(say))
+        _, trained_at = versions.origin(con, exposure.name, recorded)
+        defender = champions.standing(con, exposure, publication, before=trained_at).defender
+        learned = learn(con, exposure, publication, input_hash, defender, Stopwatch(say))
         if learned.version.version_id != recorded:
             raise ReplayError(_why_other(con, exposure, recorded))
         with scoring.predicted(con, exposure, publication, learned.version, learned.estimator, say) as rows:
-            predicted = con.execute(f'from {rows} order by "{exposure.spec.key}"').df()
-        committed = _committed(con, exposure, publication, recorded)
-    difference = None if committed is None else _largest_difference(predicted, committed, exposure)
+            predicted = con.execute(f"from {rows} order by {quoted(exposure.spec.key)}").df()
+        committed = predictions.of_version(con, exposure, publication_id, recorded)
+    difference = None if committed.empty else _largest_difference(predicted, committed, exposure)
     return Replay(publication, recorded, predicted, difference)
 
 
-def _recorded(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication) -> tuple[str, str]:
-    """The version that came of a publication, and what it was judged as."""
-    row = con.execute(
-        """
-        select outcome, version_id, judged_as from lake.ops.consumptions where exposure = ? and publication_id = ?
-        """,
-        [exposure.name, publication.publication_id],
-    ).fetchone()
-    if row is None or row[1] is None:
-        outcome = row[0] if row else "not consumed yet"
-        raise ReplayError(
-            f"{publication.publication_id} has no version of {exposure.name} to repeat: it is {outcome}. "
-            "Name one that was trained, refreshed or unchanged."
-        )
-    return row[1], row[2]
-
-
 def _why_other(con: duckdb.DuckDBPyConnection, exposure: Exposure, recorded: str) -> str:
-    row = con.execute(
-        "select code, git_commit from lake.ml.model_versions where exposure = ? and version_id = ?",
-        [exposure.name, recorded],
-    ).fetchone()
-    assert row is not None, f"consumption without version {recorded}"
-    code, commit = row
-    if code != code_version():
+    version = versions.row(con, exposure.name, recorded)
+    code, commit = version["code"], version["git_commit"]
+    if code != code_version(exposure.estimators):
         where = f" (git commit {commit})" if commit else ""
         return f"Version {recorded} was made by other code{where}: check that commit out, install its lock, and replay."
     return f"Version {recorded} was made with another spec or contract than exposure {exposure.name} has today."
-
-
-def _committed(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, version_id: str
-) -> pd.DataFrame | None:
-    key = exposure.spec.key
-    frame = con.execute(
-        f"""
-        select "{key}", prediction, lower, upper
-        from lake.ml."{exposure.spec.predictions}"
-        where exposure = ? and version_id = ? and publication_id = (
-            select predicted_publication_id from lake.ops.consumptions where exposure = ? and publication_id = ?
-        )
-        order by "{key}"
-        """,
-        [exposure.name, version_id, exposure.name, publication.publication_id],
-    ).df()
-    return None if frame.empty else frame
 
 
 def _largest_difference(ours: pd.DataFrame, committed: pd.DataFrame, exposure: Exposure) -> float:

@@ -3,24 +3,21 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-import duckdb
 import numpy as np
+import pandas as pd
 
 from ml import lake
-from ml.code import code_version
 from ml.errors import TractError
-from ml.lake import locks as catalog
-from ml.learning import competition as learning
-from ml.learning import trials
+from ml.exposures import Exposure
+from ml.lake import locks
+from ml.learning import competition, trials
 from ml.learning.trials import Trial
 from ml.progress import Say, Stopwatch
 from ml.promotion import serve
-from ml.records import publications as ledger
-from ml.records import versions as registry
+from ml.records import champions, findings, migrations, versions
 from ml.records.publications import Publication
-from ml.spec import CandidateSpec, Exposure
+from ml.spec import CandidateSpec
 
 # Folds of the search are dealt by another seed than those by which its result is judged.
 ANOTHER = 1
@@ -65,15 +62,17 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
             f"Exposure {exposure.name}: no candidate in meta.ml.candidates has `search`. Give one a "
             "`search: {space: {parameter: [values] or {low: …, high: …}}, trials: …, seconds: …}`."
         )
-    with catalog.lock(catalog.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
-        publication, champion = ledger.newest_consumed(con, exposure), registry.champion(con, exposure.name)
-        if publication is None or champion is None:
+    with locks.lock(locks.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
+        migrations.migrate(con, [exposure], say)
+        publication = champions.newest_predicted(con, exposure)
+        standing = champions.standing(con, exposure, publication) if publication else None
+        if publication is None or standing is None or standing.champion is None:
             raise SearchError(
                 f"Exposure {exposure.name} has no champion to challenge yet: build {exposure.relation}, and let it be "
                 "consumed first."
             )
         watch, spec = Stopwatch(say), exposure.spec
-        training = learning.read(con, exposure, publication, watch)
+        training = competition.read(con, exposure, publication, watch)
         groups = training.blocks if spec.split == "group" else None
         target = np.asarray(training.target, np.float64)
         tried = {
@@ -82,16 +81,16 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
         }
         found = tuple(trials.best(recipe, tried[recipe.name]) for recipe in searched)
         watch.lap("search", "found " + "; ".join(f"{recipe.name}: {recipe.found}" for recipe in found))
-        judged_as = _judged_as(publication, exposure, found)
-        defending = registry.defending(con, exposure, champion, publication)
-        learned = learning.compete(con, training, found, judged_as, defending, watch)
+        input_hash = _input_hash(publication, exposure, found)
+        learned = competition.compete(con, training, found, input_hash, standing.defender, watch)
         wins = learned.verdict.promoted and not learned.refreshed
         with lake.transaction(con, by, f"{exposure.name} {publication.publication_id} searched", confirm):
-            _record(con, exposure, publication, tried)
+            findings.record_trials(con, exposure, publication, _rows(tried))
             if wins:
                 # after a rollback the same may be found again, and is there already
-                if registry.version(con, exposure.name, learned.version.version_id) is None:
-                    registry.record(con, exposure, publication, learned.version, learned.judgements)
+                if versions.version(con, exposure.name, learned.version.version_id) is None:
+                    metrics, heldout = learned.metrics, learned.judgement.heldout
+                    versions.record(con, exposure, publication, learned.version, metrics, heldout)
                 decision = learned.verdict.reason
                 serve(con, exposure, publication, learned.version, learned.estimator, by=by, reason=decision, say=say)
     reason = learned.verdict.reason if wins else f"the champion stays: {learned.verdict.reason}"
@@ -99,31 +98,25 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
     return Search(found, tried, learned.version.version_id if wins else None, reason)
 
 
-def _judged_as(publication: Publication, exposure: Exposure, found: tuple[CandidateSpec, ...]) -> str:
-    """As `Publication.judged_as`, and what was found: rows, spec and code alone do not say it."""
-    said = [publication.judged_as(exposure, code_version()), *(json.dumps(recipe.found) for recipe in found)]
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()
+def _input_hash(publication: Publication, exposure: Exposure, found: tuple[CandidateSpec, ...]) -> str:
+    """As `Publication.input_hash`, and what was found: rows, spec and code alone do not say it."""
+    inputs = [publication.input_hash(exposure), *(json.dumps(recipe.found) for recipe in found)]
+    return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
 
 
-def _record(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, tried: dict[str, list[Trial]]
-) -> None:
-    now = datetime.now(UTC)
-    con.executemany(
-        "insert into lake.ml.trials values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+def _rows(tried: dict[str, list[Trial]]) -> pd.DataFrame:
+    """As rows of ml.trials."""
+    return pd.DataFrame(
         [
-            [
-                exposure.name,
-                now,
-                publication.publication_id,
-                candidate,
-                trial.number,
-                json.dumps(trial.parameters),
-                trial.rmse,
-                trial.folds,
-                trial.seconds,
-            ]
+            {
+                "candidate": candidate,
+                "trial": trial.number,
+                "parameters": json.dumps(trial.parameters),
+                "rmse": trial.rmse,
+                "folds": trial.folds,
+                "seconds": trial.seconds,
+            }
             for candidate, done in tried.items()
             for trial in done
-        ],
+        ]
     )

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml.spec import exposures as read_exposures
+from ml.exposures import read_exposures
 from orchestration import freshness
 from orchestration import jobs as upkeep
 from orchestration.assets import columns

@@ -9,8 +9,8 @@ import dagster as dg
 import duckdb
 
 from ml import lake
-from ml.records import publications as ledger
-from ml.spec import Exposure
+from ml.exposures import Exposure
+from ml.records import publications
 from orchestration.door import Door
 
 INTERVAL_SECONDS = 60  # lateness is counted in hours
@@ -55,7 +55,7 @@ def asset_check(exposure: Exposure, features: dg.AssetKey) -> dg.AssetChecksDefi
     )
     def check() -> dg.AssetCheckResult:
         with lake.connect() as con:
-            finding = judge(exposure, ledger.last_published(con, exposure.relation), datetime.now(UTC))
+            finding = judge(exposure, publications.last_published(con, exposure.relation), datetime.now(UTC))
         if finding is None:
             return dg.AssetCheckResult(passed=False, description=f"{exposure.relation} was never published")
         return dg.AssetCheckResult(passed=finding.passed, description=finding.sentence)
@@ -94,7 +94,7 @@ def tick(
     told: dict[str, str] = json.loads(cursor) if cursor else {}
     events, said = [], []
     for exposure in exposures:
-        published_at = ledger.last_published(con, exposure.relation)
+        published_at = publications.last_published(con, exposure.relation)
         finding = judge(exposure, published_at, now)
         if finding is None:
             said.append(f"{exposure.relation} was never published.")

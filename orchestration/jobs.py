@@ -5,8 +5,8 @@ from datetime import timedelta
 import dagster as dg
 
 from ml import maintenance
+from ml.exposures import Exposure
 from ml.reports import mlflow as tracking
-from ml.spec import Exposure
 from orchestration.errors import told
 
 

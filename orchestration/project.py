@@ -15,11 +15,11 @@ from typing import Any
 
 import yaml
 
-from ml import lake, spec
+from ml import code, lake
 from ml.errors import TractError
-from ml.spec import Exposure
+from ml.exposures import Exposure, read_exposures
 
-ROOT = lake.project()
+ROOT = code.project()
 PROFILES = Path(os.environ.get("DBT_PROFILES_DIR") or ROOT).resolve()
 # As arguments of dbt.
 THERE = ("--project-dir", str(ROOT), "--profiles-dir", str(PROFILES))
@@ -76,7 +76,7 @@ def exposures() -> tuple[Exposure, ...]:
         ParseError: dbt does not parse the project.
         SpecError: An exposure does not fit its table.
     """
-    return spec.exposures(manifest())
+    return read_exposures(manifest())
 
 
 def exposure(name: str) -> Exposure:
@@ -92,7 +92,7 @@ def exposure(name: str) -> Exposure:
     if name in found:
         return found[name]
     what = f"{name} is no exposure of the project {ROOT}" if name else f"The project {ROOT} has not one exposure alone"
-    raise ExposureError(f"{what}. Of type ml there are: {', '.join(found) or 'none'}. Say EXPOSURE=… of one.")
+    raise ExposureError(f"{what}. Of type ml there are: {', '.join(found) or 'none'}. Name one.")
 
 
 def environment() -> dict[str, str]:

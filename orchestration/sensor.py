@@ -9,10 +9,11 @@ import duckdb
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from ml import lake
+from ml.consumption import give_up
+from ml.exposures import Exposure
 from ml.lake.locks import LockTimeoutError
-from ml.records import publications as ledger
+from ml.records import migrations, publications
 from ml.records.publications import Publication
-from ml.spec import Exposure
 from orchestration.assets.dbt import built_by
 from orchestration.assets.model import job_name
 from orchestration.attempts import EXPOSURE, PUBLICATION, TRY, GiveUp, Run, Start, decide
@@ -57,6 +58,7 @@ def _tick(
     exposures: Sequence[Exposure],
     features: Mapping[str, dg.AssetKey],
 ) -> dg.SensorResult:
+    migrations.require(con)
     row = con.execute("select id from lake.current_snapshot()").fetchone()
     assert row is not None
     snapshot = str(row[0])
@@ -65,7 +67,7 @@ def _tick(
     said, requests, settled = [], [], True
     events: dict[str, dg.AssetMaterialization] = {}  # by publication: two exposures may learn from one table
     for exposure in exposures:
-        waiting = ledger.pending(con, exposure)
+        waiting = publications.pending(con, exposure)
         news = [p for p in waiting if _is_news(context, features[p.relation], p)]
         events |= {p.publication_id: _event(features[p.relation], p) for p in news}
         if not waiting:
@@ -82,7 +84,7 @@ def _tick(
             requests.append(_request(exposure, newest, decision.number))
         elif isinstance(decision, GiveUp):
             try:
-                ledger.give_up(exposure, newest.publication_id, decision.reason)
+                give_up(exposure, newest.publication_id, decision.reason)
                 said.append(f"{exposure.name}: gives up {newest.publication_id}: {decision.reason}.")
             except LockTimeoutError as error:  # a tick that waited for a search would hold up every exposure
                 said.append(f"{exposure.name}: would give up {newest.publication_id}. {error}")

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -17,11 +16,32 @@ import pytest
 from orchestration import project as dbt_project
 from orchestration import stack
 from orchestration.stack import postgres, s3, secrets
+from tests import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 STACK = "TRACT_TEST_STACK"  # where xdist's workers find the stack that the first process started
 
 Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+# A test that asks for one of these starts servers or dbt.
+STARTERS = {"servers", "parsed", "home", "repository", "manifest"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what is slow and what starts servers or dbt")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--quick"):
+        return
+    quick: list[pytest.Item] = []
+    rest: list[pytest.Item] = []
+    for item in items:
+        starts = STARTERS.intersection(getattr(item, "fixturenames", ()))
+        (rest if starts or item.get_closest_marker("slow") else quick).append(item)
+    items[:] = quick
+    config.hook.pytest_deselected(items=rest)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -88,21 +108,14 @@ def home(servers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def run_dbt(home: Path, *arguments: str, project: Path = ROOT, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run dbt as a shell would, from the root of the project, against the lake of a home."""
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *arguments],
-        cwd=project,
-        env={
-            **os.environ,
-            "TRACT_HOME": str(home),
-            "DBT_TARGET_PATH": str(home / "target"),
-            "DBT_LOG_PATH": str(home / "logs"),
-            **settings,
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    environment = {
+        **os.environ,
+        "TRACT_HOME": str(home),
+        "DBT_TARGET_PATH": str(home / "target"),
+        "DBT_LOG_PATH": str(home / "logs"),
+        **settings,
+    }
+    return forked.dbt(["--no-use-colors", *arguments], project, environment, seconds=300)
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,10 @@ import psutil
 import pytest
 
 from ml import lake
-from ml import publishing as publications
-from ml.lake import locks as catalog
+from ml.lake import locks
+from ml.records import publications
+from orchestration.attempts import EXPOSURE, PUBLICATION
 from orchestration.commands import graphql as webserver
-from orchestration.sensor import EXPOSURE, PUBLICATION
 from orchestration.stack import dagster, layout, processes
 from tests.conftest import ROOT, new_database, new_lake
 
@@ -189,7 +189,7 @@ class Warehouse:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the exposure's lock: a run that is started meanwhile waits for it, before it has read anything."""
-        with catalog.lock(LOCK):
+        with locks.lock(LOCK):
             yield
 
     def waits(self, publication: str) -> dg.RunRecord | None:
@@ -199,9 +199,9 @@ class Warehouse:
 
     def lock_pids(self, *, granted: bool) -> list[int]:
         """The pids that hold or wait for the exposure's lock; they say so themselves, to whoever waits."""
-        number = catalog.lock_number(LOCK)
-        with closing(catalog.connect("a test")) as con:
-            names = catalog._ask(
+        number = locks.lock_number(LOCK)
+        with closing(locks.connect("a test")) as con:
+            names = locks._ask(
                 con,
                 """
                 select activity.application_name from pg_locks as locks

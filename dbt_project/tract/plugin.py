@@ -15,10 +15,10 @@ from dbt.adapters.events.logging import AdapterLogger
 from dbt.flags import get_flags
 from dbt_common.exceptions import DbtRuntimeError
 
-from ml import errors, lake, spec
-from ml import publishing as publications
-from ml.lake import locks as catalog
-from ml.records import tables
+from ml import errors, lake, publishing
+from ml.exposures import SpecError, read_exposures
+from ml.lake import locks
+from ml.records import migrations, publications, tables
 
 logger = AdapterLogger("Tract")
 
@@ -29,8 +29,8 @@ WRITING = ("build", "run", "seed", "snapshot", "retry", "clone", "run-operation"
 class TractError(DbtRuntimeError):
     """An error that a person mends: dbt prints the message alone."""
 
-    def __str__(self) -> str:
-        return str(self.msg)
+    def __str__(self, prefix: str = "") -> str:
+        return f"{prefix}{self.msg}"
 
 
 class Plugin(BasePlugin):
@@ -51,13 +51,13 @@ class Plugin(BasePlugin):
             sys.path.append(project)  # Python models and checks may import what lies in the project
         try:
             lake.check()
-            con = catalog.connect(catalog.this_process())
+            con = locks.connect(locks.this_process())
             if get_flags().WHICH in WRITING:
                 self.lock = con
-                catalog.acquire(con, "build", _lock_timeout(), logger.info)
+                locks.acquire(con, "build", _lock_timeout(), logger.info)
             else:
                 con.close()
-        except (lake.LakeUnavailableError, catalog.LockTimeoutError) as error:
+        except (lake.LakeUnavailableError, locks.LockTimeoutError) as error:
             self.failed = TractError(str(error))
             raise self.failed from None
         config.update(lake.config())
@@ -69,7 +69,10 @@ class Plugin(BasePlugin):
         DuckDB makes it import pandas, 1.7 s in each dbt run.
         """
         asked = target_config.config
-        asked["answer"] = ANSWERS[asked["question"]](asked["said"])
+        try:
+            asked["answer"] = ANSWERS[asked["question"]](asked["said"])
+        except errors.TractError as error:
+            raise TractError(str(error)) from None
 
 
 def _lock_timeout() -> float:
@@ -89,15 +92,24 @@ def _command() -> str:
 def wrong_exposures(manifest: Mapping[str, Any]) -> list[str]:
     """What is wrong with the exposures, a sentence each."""
     try:
-        spec.exposures(manifest)
-    except spec.SpecError as error:
+        read_exposures(manifest)
+    except SpecError as error:
         return str(error).splitlines()
     return []
 
 
-def table_statements(manifest: Mapping[str, Any]) -> list[str]:
-    """The statements that make the tables of `ops` and `ml`."""
-    return tables.statements(spec.exposures(manifest))
+def table_statements(lake: Mapping[str, Any]) -> list[str]:
+    """The statements that make the tables of `ops` and `ml`, or bring those of an earlier release up to date.
+
+    Args:
+        lake: `present`, the tables that are there, `applied`, the migrations, and the `manifest`.
+    """
+    return migrations.statements(lake["present"], lake["applied"], read_exposures(lake["manifest"]))
+
+
+def ledger_sql(_: None) -> dict[str, str]:
+    """The queries for what `table_statements` must know: the tables, and, where the ledger is there, the migrations."""
+    return {"present": migrations.PRESENT_SQL, "ledger": migrations.LEDGER, "applied": migrations.APPLIED_SQL}
 
 
 def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, str | None]]:
@@ -106,10 +118,10 @@ def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, str | None]]:
     A step has a `sentence` for the log and, to publish, `snapshot_sql` and an `insert_sql`; `{snapshot}` in them is
     where the number goes that `snapshot_sql` finds.
     """
-    invocation = publications.Invocation(command=_command(), **ended["invocation"])
+    invocation = publishing.Invocation(command=_command(), **ended["invocation"])
     steps: list[dict[str, str | None]] = []
-    for decision in publications.decide(invocation, spec.exposures(ended["manifest"])):
-        step: dict[str, str | None] = {"sentence": publications.sentence(decision), "snapshot_sql": None}
+    for decision in publishing.decide(invocation, read_exposures(ended["manifest"])):
+        step: dict[str, str | None] = {"sentence": publishing.sentence(decision), "snapshot_sql": None}
         if decision.reason is None:
             step["snapshot_sql"] = publications.snapshot_sql(invocation.invocation_id, decision.relation)
             step["insert_sql"] = publications.insert_sql(invocation.invocation_id, decision.relation, "{snapshot}")
@@ -142,5 +154,12 @@ def wrong(function: str) -> str | None:
 
 ANSWERS: dict[str, Callable[[Any], Any]] = {
     function.__name__: function
-    for function in (wrong_exposures, tables.option_statements, table_statements, publication_steps, wrong)
+    for function in (
+        wrong_exposures,
+        tables.option_statements,
+        ledger_sql,
+        table_statements,
+        publication_steps,
+        wrong,
+    )
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from ml.code import project
 from ml.errors import TractError
 
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ ATTACH = "attach if not exists 'ducklake:tract' as lake"
 
 class LakeUnavailableError(TractError):
     """The lake cannot be entered; the message says which part is missing and what starts it."""
-
-
-def project() -> Path:
-    """The dbt project that is meant: `DBT_PROJECT_DIR`, dbt's own setting, or the checkout that this code is in."""
-    configured = os.environ.get("DBT_PROJECT_DIR")
-    return Path(configured).resolve() if configured else Path(__file__).resolve().parents[2]
 
 
 def home() -> Path:

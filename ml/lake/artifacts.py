@@ -2,12 +2,15 @@
 
 import hashlib
 import io
+import sys
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import duckdb
 
 from ml import lake
+from ml.code import MOVED
 from ml.errors import TractError
 
 
@@ -67,6 +70,9 @@ def load(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> Any:
     content = read(con, artifact)
     import joblib
 
+    for module, moved in MOVED.items():
+        if module.encode() in content:  # a file of an earlier release
+            sys.modules.setdefault(module, import_module(moved))
     try:
         return joblib.load(io.BytesIO(content))
     except (ImportError, AttributeError) as error:

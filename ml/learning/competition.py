@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import pandas as pd
 
+from ml.exposures import Exposure
 from ml.lake import artifacts
 from ml.learning import candidates, gate, judging, training_set
 from ml.learning.candidates import EstimatorError, Fitted
@@ -15,10 +17,10 @@ from ml.learning.training_set import TrainingSet
 from ml.linear import predict_sql as linear_sql
 from ml.linear import ridge
 from ml.progress import Stopwatch
-from ml.records import versions as registry
+from ml.records.champions import Champion
 from ml.records.publications import Publication
-from ml.records.versions import Champion, Version
-from ml.spec import ESTIMATORS, CandidateSpec, Exposure
+from ml.records.versions import Version, version_id
+from ml.spec import MEAN, CandidateSpec
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,18 @@ class Learned:
         """Of the version's own recipe."""
         return self.judgements[self.version.candidate]
 
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Of all that competed, and once of the mean predictor, which is the same beside each."""
+        first, *others = [judgement.metrics for judgement in self.judgements.values()]
+        return pd.concat([first, *(other[other["candidate"] != MEAN] for other in others)], ignore_index=True)
+
 
 def learn(
     con: duckdb.DuckDBPyConnection,
     exposure: Exposure,
     publication: Publication,
-    judged_as: str,
+    input_hash: str,
     champion: Champion | None,
     watch: Stopwatch,
 ) -> Learned:
@@ -63,7 +71,7 @@ def learn(
     recipes = [
         champion.recipe if champion and recipe.covers(champion.recipe) else recipe for recipe in exposure.spec.recipes
     ]
-    return compete(con, training, recipes, judged_as, champion, watch)
+    return compete(con, training, recipes, input_hash, champion, watch)
 
 
 def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, watch: Stopwatch) -> TrainingSet:
@@ -83,7 +91,7 @@ def compete(
     con: duckdb.DuckDBPyConnection,
     training: TrainingSet,
     recipes: Sequence[CandidateSpec],
-    judged_as: str,
+    input_hash: str,
     champion: Champion | None,
     watch: Stopwatch,
 ) -> Learned:
@@ -97,8 +105,9 @@ def compete(
     asked = {recipe.name: recipe for recipe in recipes}
     defender = _defender(asked, champion)
     if defender and champion:
-        path = champion.recipe.estimator or ESTIMATORS.get(champion.recipe.name)
-        asked.setdefault(defender, champion.recipe.model_copy(update={"name": defender, "estimator": path}))
+        asked.setdefault(
+            defender, champion.recipe.model_copy(update={"name": defender, "estimator": champion.recipe.path})
+        )
     competing = {}
     for name, said in asked.items():
         try:
@@ -116,7 +125,7 @@ def compete(
     watch.lap("fit", f"fitted {chosen}: {', '.join(f'{name} {value}' for name, value in fitted.parameters.items())}")
     for note in fitted.notes:
         watch.say(note)
-    version = _saved(con, training, asked[chosen], fitted, judgements[chosen], judged_as)
+    version = _saved(con, training, asked[chosen], fitted, judgements[chosen], input_hash)
     watch.lap("save", f"saved version {version.version_id}")
     return Learned(version, fitted.estimator, judgements, verdict, chosen == defender)
 
@@ -154,12 +163,12 @@ def _saved(
     recipe: CandidateSpec,
     fitted: Fitted,
     judgement: Judgement,
-    judged_as: str,
+    input_hash: str,
 ) -> Version:
     features = training.exposure.features
     scaler = ridge.fit_moments(training.whole, 1.0, features)[0]
     return Version(
-        version_id=registry.version_id(judged_as, judgement.candidate),
+        version_id=version_id(input_hash, judgement.candidate),
         candidate=judgement.candidate,
         features=features,
         parameters={**fitted.parameters, "spread": judgement.spread.to_json(), "recipe": recipe.model_dump()},

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ml.spec import MEAN, Exposure
+from ml.exposures import Exposure
+from ml.spec import MEAN
 
 if TYPE_CHECKING:
     from ml.learning.judging import Judgement

@@ -83,7 +83,7 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
     for split, moments in training.moments.items():
         fold = training.fold(split)
         predicted = candidate.held_out(split)
-        half = intervals.held_out(training.features, predicted, actual, fold, spec.level)
+        half = intervals.held_out(training.features, predicted, actual, fold, spec.coverage)
         lower, upper = intervals.ends(predicted, half, spec.minimum)
         heldout.append(
             pd.DataFrame(
@@ -108,7 +108,7 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
             metrics.append((candidate.name, split, name, found))
         metrics.append((MEAN, split, ALL, measure(actual, mean)))
         if split == spec.split:
-            spread = intervals.fit(training.features, predicted, actual, fold, spec.level, spec.minimum)
+            spread = intervals.fit(training.features, predicted, actual, fold, spec.coverage, spec.minimum)
     return Judgement(candidate.name, pd.concat(heldout, ignore_index=True), _table(metrics), spread)
 
 

@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.errors import TractError
+from ml.exposures import Exposure
 from ml.lake import first_line
 from ml.lake.sql import doubles, quoted
 from ml.learning import folds
 from ml.linear.moments import Moments, UnusableRowsError, gather, total
 from ml.progress import Say, following
 from ml.records.publications import Publication
-from ml.spec import Exposure
 
 # Folds of the two splits, as columns beside the published ones.
 FOLD = {"random": "random fold", "group": "group fold"}

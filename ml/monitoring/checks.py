@@ -7,9 +7,10 @@ from typing import Literal
 import duckdb
 
 from ml import lake
+from ml.exposures import Exposure
 from ml.lake import artifacts
-from ml.records import versions as registry
-from ml.spec import MEAN, Exposure
+from ml.records import champions, predictions, versions
+from ml.spec import MEAN
 
 Function = Callable[[duckdb.DuckDBPyConnection, Exposure], tuple[bool, str]]
 
@@ -35,11 +36,11 @@ class Result:
 
 def better_than_mean(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[bool, str]:
     """The champion's held-out error is smaller than the mean predictor's."""
-    champion = registry.champion(con, exposure.name)
+    champion = champions.champion(con, exposure.name)
     if champion is None:
         return False, "there is no champion: no version passed the gate yet"
     ours, mean = (
-        registry.metric(con, exposure.name, champion, exposure.spec.split, "rmse", candidate)
+        versions.metric(con, exposure.name, champion, exposure.spec.split, "rmse", candidate)
         for candidate in (champion.candidate, MEAN)
     )
     if ours is None or mean is None:
@@ -49,7 +50,7 @@ def better_than_mean(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tupl
 
 def artifact_unchanged(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[bool, str]:
     """The champion's file on S3 has the recorded sha256."""
-    champion = registry.champion(con, exposure.name)
+    champion = champions.champion(con, exposure.name)
     if champion is None:
         return False, "there is no champion: no version passed the gate yet"
     try:
@@ -61,39 +62,11 @@ def artifact_unchanged(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tu
 
 def every_row_predicted(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[bool, str]:
     """The newest consumed publication has one finite prediction by the champion for each of its rows."""
-    row = con.execute(
-        f"""
-        with newest as (
-            select
-                max_by(consumptions.publication_id, publications.snapshot_id) as publication_id,
-                max_by(
-                    coalesce(consumptions.predicted_publication_id, consumptions.publication_id),
-                    publications.snapshot_id
-                ) as predicted_as,
-                max_by(publications.row_count, publications.snapshot_id) as row_count
-            from lake.ops.consumptions as consumptions
-            join lake.ops.publications as publications using (publication_id)
-            where consumptions.exposure = $exposure and consumptions.judged_as is not null
-        )
-        select
-            newest.publication_id, newest.row_count,
-            count(distinct predictions."{exposure.spec.key}") filter (where isfinite(predictions.prediction)),
-            count(predictions.prediction)
-        from newest
-        left join lake.ml."{exposure.spec.predictions}" as predictions
-            on predictions.publication_id = newest.predicted_as
-            and predictions.exposure = $exposure
-            and predictions.version_id = (
-                select max_by(version_id, promotion) from lake.ml.promotions where exposure = $exposure
-            )
-        group by all
-        """,
-        {"exposure": exposure.name},
-    ).fetchone()
-    if row is None or row[0] is None:
+    counted = predictions.count_standing(con, exposure)
+    if counted is None:
         return False, "no publication was consumed yet"
-    publication, rows, keys, predictions = row
-    return rows == keys == predictions, f"{publication}: {rows:,} rows, {predictions:,} predictions of {keys:,} keys"
+    publication_id, rows, keys, count = counted
+    return rows == keys == count, f"{publication_id}: {rows:,} rows, {count:,} predictions of {keys:,} keys"
 
 
 def _check(asset: Literal["model", "predictions"], function: Function) -> Check:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import ks_2samp
 
+from ml.exposures import Exposure
 from ml.lake.sql import doubles, quoted
 from ml.learning import folds
 from ml.learning.intervals import PREDICTION
 from ml.records.publications import Publication
 from ml.records.versions import Version
-from ml.spec import Exposure
 
 Vector = npt.NDArray[np.float64]
 

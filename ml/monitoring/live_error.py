@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import duckdb
 
+from ml.exposures import Exposure
 from ml.lake.sql import quoted
 from ml.learning import folds
-from ml.records import publications as ledger
+from ml.records import champions, predictions, versions
 from ml.records.publications import Publication
-from ml.spec import Exposure
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,13 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
     Returns:
         One for each version with such rows, by version_id; none where nothing stood, or no true value is new.
     """
-    stood = ledger.newest_consumed(con, exposure)
+    stood = champions.newest_predicted(con, exposure)
     if stood is None:
         return []
     spec = exposure.spec
     key, target = quoted(spec.key), quoted(spec.target)
-    learned_from = _learned_from(con, exposure, stood)
+    predicted_by = predictions.versions_of(con, exposure, stood.publication_id)
+    learned_from = versions.learned_from(con, exposure, predicted_by)
     if not learned_from:
         return []
     rows = max(publication.row_count, stood.row_count)
@@ -87,28 +88,3 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
         [exposure.name, stood.publication_id, list(learned_from)],
     ).fetchall()
     return [LiveError(version_id, stood.publication_id, *numbers) for version_id, *numbers in found]
-
-
-def _learned_from(con: duckdb.DuckDBPyConnection, exposure: Exposure, stood: Publication) -> dict[str, str]:
-    """By version that predicted a publication: the rows that it learned from. None that had another key or target."""
-    rows = con.execute(
-        f"""
-        select version_id, relation, snapshot_id
-        from lake.ml.model_versions
-        where
-            exposure = $exposure
-            and json_extract_string(spec, '$.key') = $key
-            and json_extract_string(spec, '$.target') = $target
-            and version_id in (
-                select version_id from lake.ml.{quoted(exposure.spec.predictions)}
-                where exposure = $exposure and publication_id = $publication
-            )
-        """,
-        {
-            "exposure": exposure.name,
-            "key": exposure.spec.key,
-            "target": exposure.spec.target,
-            "publication": stood.publication_id,
-        },
-    ).fetchall()
-    return {version_id: ledger.table_at(relation, snapshot_id) for version_id, relation, snapshot_id in rows}

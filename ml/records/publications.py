@@ -1,4 +1,4 @@
-"""What was published and not yet consumed, and what came of it: ops.publications and ops.consumptions."""
+"""Publications: ops.publications, a row per tested build of a learned-from table, and the SQL that adds it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,9 +6,12 @@ from datetime import datetime
 
 import duckdb
 
-from ml import lake
-from ml.lake import locks as catalog
-from ml.spec import Exposure
+from ml.code import git_commit
+from ml.exposures import Exposure
+from ml.identity import code_version
+from ml.lake import sql
+from ml.lake.locks import this_process
+from ml.lake.sql import text
 
 
 @dataclass(frozen=True)
@@ -31,24 +34,15 @@ class Publication:
         """The published rows as a table expression, however the table has changed since."""
         return table_at(self.relation, self.snapshot_id)
 
-    def judged_as(self, exposure: Exposure, code: str) -> str:
+    def input_hash(self, exposure: Exposure) -> str:
         """What makes judging it again pointless: the same rows, the same spec, the same code."""
-        said = "\n".join([self.fingerprint, self.duckdb_version, exposure.digest(), code])
+        said = "\n".join([self.fingerprint, self.duckdb_version, exposure.digest(), code_version(exposure.estimators)])
         return hashlib.sha256(said.encode()).hexdigest()
 
 
 def table_at(relation: str, snapshot_id: int) -> str:
     """A table of the lake as it was in a snapshot, as a table expression."""
-    schema, name = relation.split(".")
-    return f'lake."{schema}"."{name}" at (version => {snapshot_id})'
-
-
-@dataclass(frozen=True)
-class Judged:
-    """An earlier consumption of the same rows, spec and code."""
-
-    version_id: str
-    publication_id: str
+    return f"{sql.table(relation)} at (version => {snapshot_id})"
 
 
 COLUMNS = ", ".join(Publication.__dataclass_fields__)
@@ -79,112 +73,64 @@ def publication(con: duckdb.DuckDBPyConnection, publication_id: str) -> Publicat
     return Publication(*row) if row else None
 
 
+def built_by(con: duckdb.DuckDBPyConnection, builder: str) -> list[Publication]:
+    """What somebody's builds published, by relation."""
+    rows = con.execute(
+        f"select {COLUMNS} from lake.ops.publications where built_by = ? order by relation, snapshot_id", [builder]
+    ).fetchall()
+    return [Publication(*row) for row in rows]
+
+
 def last_published(con: duckdb.DuckDBPyConnection, relation: str) -> datetime | None:
     """When a table's newest publication was made; None before its first."""
     row = con.execute("select max(published_at) from lake.ops.publications where relation = ?", [relation]).fetchone()
     return row[0] if row else None
 
 
-def judged(con: duckdb.DuckDBPyConnection, exposure: Exposure, judged_as: str) -> Judged | None:
-    """The version that the same rows, spec and code gave before, or None."""
-    row = con.execute(
-        """
-        select version_id, publication_id
-        from lake.ops.consumptions
-        where exposure = ? and judged_as = ? and version_id is not null
-        order by consumed_at
-        limit 1
-        """,
-        [exposure.name, judged_as],
-    ).fetchone()
-    return Judged(*row) if row else None
-
-
-def predicted_as(con: duckdb.DuckDBPyConnection, exposure: Exposure, judged_as: str, version_id: str) -> str | None:
-    """The publication under which this version's predictions for the same rows stand, or None."""
-    row = con.execute(
-        f"""
-        select consumptions.predicted_publication_id
-        from lake.ops.consumptions as consumptions
-        where consumptions.exposure = $exposure and consumptions.judged_as = $judged_as and exists (
-            from lake.ml."{exposure.spec.predictions}" as predictions
-            where predictions.exposure = $exposure and predictions.version_id = $version_id
-              and predictions.publication_id = consumptions.predicted_publication_id
-        )
-        limit 1
-        """,
-        {"exposure": exposure.name, "judged_as": judged_as, "version_id": version_id},
-    ).fetchone()
-    return str(row[0]) if row else None
-
-
-def newest_consumed(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Publication | None:
-    """The publication under which the newest judged rows are predicted, or would be; None before the first."""
-    row = con.execute(
-        """
-        select max_by(coalesce(predicted_publication_id, publication_id), consumed_at)
-        from lake.ops.consumptions
-        where exposure = ? and judged_as is not null
-        """,
-        [exposure.name],
-    ).fetchone()
-    return publication(con, row[0]) if row and row[0] else None
-
-
-def is_predicted(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication_id: str, version_id: str) -> bool:
-    """Whether a version's predictions of a publication are there."""
-    row = con.execute(
-        f"""
-        select 1 from lake.ml."{exposure.spec.predictions}"
-        where exposure = ? and publication_id = ? and version_id = ?
-        limit 1
-        """,
-        [exposure.name, publication_id, version_id],
-    ).fetchone()
-    return row is not None
-
-
-def last_duckdb_version(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str | None:
-    """The version of DuckDB that fingerprinted the exposure's newest consumed publication."""
-    row = con.execute(
-        """
-        select max_by(publications.duckdb_version, publications.snapshot_id)
-        from lake.ops.consumptions as consumptions
-        join lake.ops.publications as publications using (publication_id)
-        where consumptions.exposure = ? and consumptions.judged_as is not null
-        """,
-        [exposure.name],
-    ).fetchone()
-    return row[0] if row else None
-
-
-def record(
-    con: duckdb.DuckDBPyConnection,
-    exposure: Exposure,
-    publication: Publication,
-    outcome: str,
-    reason: str,
-    *,
-    judged_as: str | None = None,
-    version_id: str | None = None,
-    predicted_as: str | None = None,
-    run_id: str | None = None,
-) -> None:
-    """Write the one row that says what came of a publication; the caller holds the exposure's lock."""
-    con.execute(
-        "insert into lake.ops.consumptions values (?, ?, ?, ?, ?, ?, ?, ?, now())",
-        [exposure.name, publication.publication_id, outcome, reason, judged_as, version_id, predicted_as, run_id],
-    )
-
-
-def give_up(exposure: Exposure, publication_id: str, reason: str) -> None:
-    """Record a publication as failed, and leave it to a person; nothing where it was consumed meanwhile.
-
-    Raises:
-        LockTimeoutError: Somebody consumes or searches for the exposure; ask again.
+def snapshot_sql(invocation_id: str, relation: str) -> str:
+    """The query for the snapshot in which this invocation committed the table (the post-hook's tag)."""
+    return f"""
+        select max(snapshot_id) from ducklake_snapshots('lake')
+        where author = 'dbt' and commit_message = {text(invocation_id)} and commit_extra_info = {text(relation)}
     """
-    with catalog.lock(catalog.consuming(exposure.name), timeout=1) as confirm, lake.connect() as con:
-        for publication in pending(con, exposure):
-            if publication.publication_id == publication_id:
-                with lake.transaction(con, "ml", f"{exposure.name} {publication_id} failed", confirm):
-                    record(con, exposure, publication, "failed", reason)
+
+
+def fingerprint_sql(table: str) -> str:
+    """One row (fingerprint, row_count) for a table expression such as `lake.s.t as published at (version => 7)`.
+
+    The table must be named `published` in it. Equal for equal rows in any order and columns of equal names and
+    types in the same order; one scan. The sum cannot overflow: 2^64 hashes of 64 bits fit a hugeint's 127 bits
+    only up to 2^63 rows, which is enough.
+    """
+    return f"""
+        with rows_ as (
+            select count(*) as row_count, coalesce(sum(hash(published)::hugeint), 0) as row_hash
+            from {table}
+        ),
+        columns_ as (
+            select md5(string_agg(column_name || ' ' || column_type, ',')) as schema_hash
+            from (describe select * from {table})
+        )
+        select schema_hash || '-' || row_count || '-' || row_hash as fingerprint, row_count
+        from rows_, columns_
+    """
+
+
+def insert_sql(invocation_id: str, relation: str, snapshot: str) -> str:
+    """The statement that publishes a relation at a snapshot."""
+    published = f"{sql.table(relation)} as published at (version => {snapshot})"
+    return f"""
+        insert into lake.ops.publications by name
+        select
+            {text(relation)} || '@' || {snapshot} as publication_id,
+            {text(relation)} as relation,
+            {snapshot} as snapshot_id,
+            fingerprint,
+            {text(duckdb.__version__)} as duckdb_version,
+            row_count,
+            {text(invocation_id)} as invocation_id,
+            {text(this_process())} as built_by,
+            {text(git_commit())} as git_commit,
+            now() as published_at
+        from ({fingerprint_sql(published)})
+    """

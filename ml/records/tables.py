@@ -1,11 +1,17 @@
-"""The DDL of the tables that ml writes, and how the lake stores every table."""
+"""The tables and views that ml writes, how the lake stores every table, and how a row is added: by name."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml.spec import Exposure
+from ml.exposures import HELDOUT, PREDICTIONS, Exposure
+from ml.lake import sql
+from ml.lake.sql import quoted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # DuckLake's options, for every client. All rows are parquet: by default ten rows of an insert may stay in the catalog.
 # Doubles packed by parquet's second version, then zstd's quickest level: 10 million rows of features are 0.71 GB, and
@@ -27,41 +33,46 @@ def option_statements(present: Collection[str] = ()) -> list[str]:
 
 
 def statements(exposures: Iterable[Exposure]) -> list[str]:
-    """Idempotent statements that make the tables: those of `tables.sql`, then the exposures' predictions.
+    """Idempotent statements that make the tables and views: those of `tables.sql`, then the exposures' predictions.
 
     A table of predictions carries the key's own name and type, so that it joins to the features as it is.
     """
     fixed = files("ml.records").joinpath("tables.sql").read_text()
     made = [statement.query for statement in duckdb.extract_statements(fixed)]
     for exposure in exposures:
-        key = f'"{exposure.spec.key}" {exposure.columns[exposure.spec.key]} not null'
-        made.append(
-            f"""create table if not exists lake.ml."{exposure.spec.predictions}" (
-    exposure varchar not null,
-    publication_id varchar not null,
-    {key},
-    prediction double not null,
-    lower double not null,
-    upper double not null,
-    version_id varchar not null,
-    predicted_at timestamptz not null
-)"""
-        )
-        made.append(
-            f"""create table if not exists lake.ml."{exposure.heldout}" (
-    exposure varchar not null,
-    version_id varchar not null,
-    candidate varchar not null,
-    split varchar not null,
-    fold integer not null,
-    {key},
-    actual double not null,
-    predicted double not null,
-    lower double,
-    upper double
-)"""
-        )
-        # of a lake from before intervals were held out
-        for end in ("lower", "upper"):
-            made.append(f'alter table lake.ml."{exposure.heldout}" add column if not exists {end} double')
+        key = {exposure.spec.key: f"{exposure.columns[exposure.spec.key]} not null"}
+        for name, columns in ((exposure.spec.predictions, PREDICTIONS), (exposure.heldout, HELDOUT)):
+            lines = [f"{quoted(column)} {ddl}" for column, ddl in (key | columns).items()]
+            made.append(f"create table if not exists lake.ml.{quoted(name)} ({', '.join(lines)})")
     return list(dict.fromkeys(made))
+
+
+def insert(con: duckdb.DuckDBPyConnection, table: str, row: Mapping[str, Any], moment: str) -> None:
+    """Add one row, by the names of its columns, inside the caller's transaction.
+
+    Args:
+        table: As `ops.consumptions`.
+        moment: The column that says when: now.
+    """
+    columns = ", ".join(f"${name} as {quoted(name)}" for name in row)
+    con.execute(f"insert into {sql.table(table)} by name select {columns}, now() as {quoted(moment)}", dict(row))
+
+
+def append(
+    con: duckdb.DuckDBPyConnection, table: str, rows: "pd.DataFrame", same: Mapping[str, Any], moment: str | None = None
+) -> None:
+    """Add a frame's rows, by the names of its columns, inside the caller's transaction.
+
+    Args:
+        table: As `ml.model_metrics`.
+        same: Columns that are the same in every row.
+        moment: The column that says when, now; None where there is none.
+    """
+    columns = [f"${name} as {quoted(name)}" for name in same] + ([f"now() as {quoted(moment)}"] if moment else [])
+    con.register("appended", rows)
+    try:
+        con.execute(
+            f"insert into {sql.table(table)} by name select {', '.join(columns)}, appended.* from appended", dict(same)
+        )
+    finally:
+        con.unregister("appended")

@@ -1,9 +1,18 @@
 -- The tables that ml writes and dbt reads: append-only, never updated in place, so that two exposures never
 -- conflict. One statement a table; dbt's on-run-start runs them before the first model of any build.
--- Their columns are described in dbt_project/tract/models/ml_sources.yml.
+-- A lake that has them already is changed by a step in migrations.py. Their columns are described in
+-- dbt_project/tract/models/ml_sources.yml.
 
 create schema if not exists lake.ops;
 create schema if not exists lake.ml;
+
+-- one row per step that this lake was brought through, or was made with
+create table if not exists lake.ops.migrations (
+    migration integer not null,
+    what varchar not null,
+    migrated_by varchar not null,
+    migrated_at timestamptz not null
+);
 
 -- one row per tested build of a learned-from table
 create table if not exists lake.ops.publications (
@@ -25,7 +34,7 @@ create table if not exists lake.ops.consumptions (
     publication_id varchar not null,
     outcome varchar not null,
     reason varchar not null,
-    judged_as varchar,
+    input_hash varchar,
     version_id varchar,
     predicted_publication_id varchar,
     run_id varchar,
@@ -145,8 +154,43 @@ create table if not exists lake.ml.partial_dependence (
 create table if not exists lake.ml.model_cards (
     exposure varchar not null,
     version_id varchar not null,
-    told varchar not null,
+    source_hash varchar not null,
     uri varchar not null,
     sha256 varchar not null,
     written_at timestamptz not null
 );
+
+-- one row per exposure: its champion, the version of its last promotion
+create view if not exists lake.ml.champions as
+select
+    exposure,
+    promotion,
+    version_id,
+    promoted_by,
+    reason,
+    promoted_at
+from lake.ml.promotions
+qualify row_number() over (partition by exposure order by promotion desc) = 1;
+
+-- one row per exposure: the newest rows that it judged, and under which publication and version their predictions stand
+create view if not exists lake.ml.standing_predictions as
+with newest as (
+    select
+        consumptions.exposure,
+        max_by(consumptions.publication_id, publications.snapshot_id) as publication_id,
+        -- rows that came back are predicted under the publication that they had first
+        max_by(
+            coalesce(consumptions.predicted_publication_id, consumptions.publication_id), publications.snapshot_id
+        ) as predicted_publication_id
+    from lake.ops.consumptions as consumptions
+    inner join lake.ops.publications as publications on consumptions.publication_id = publications.publication_id
+    where consumptions.input_hash is not null
+    group by consumptions.exposure
+)
+select
+    newest.exposure,
+    newest.publication_id,
+    newest.predicted_publication_id,
+    champions.version_id
+from newest
+left join lake.ml.champions as champions on newest.exposure = champions.exposure;

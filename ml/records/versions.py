@@ -1,4 +1,4 @@
-"""Versions and champions: ml.model_versions, ml.promotions, ml.model_metrics and the held-out predictions."""
+"""Versions: ml.model_versions, with the metrics and held-out predictions by which each was judged."""
 
 import hashlib
 import json
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml.code import code_version
+from ml.code import git_commit
+from ml.exposures import Exposure
+from ml.identity import code_version
 from ml.lake import artifacts
 from ml.lake.artifacts import Artifact
-from ml.publishing import git_commit
-from ml.records.publications import Publication
-from ml.spec import MEAN, CandidateSpec, Exposure
+from ml.lake.sql import quoted
+from ml.records import tables
+from ml.records.publications import Publication, publication, table_at
+from ml.spec import CandidateSpec
 
 if TYPE_CHECKING:  # 4 s of imports that those who only ask who the champion is do not wait for
     import pandas as pd
-
-    from ml.learning.judging import Judgement
-    from ml.monitoring.live_error import LiveError
 
 
 @dataclass(frozen=True)
@@ -39,109 +39,102 @@ class Version:
     artifact: Artifact
     scaler: Artifact
 
+    @property
+    def recipe(self) -> CandidateSpec:
+        """The candidate as it was asked for."""
+        return CandidateSpec.model_validate(self.parameters.get("recipe", self.candidate))
 
-@dataclass(frozen=True)
-class Champion:
-    """What a challenger has to beat.
-
-    Attributes:
-        recipe: As it was asked for when the version was trained.
-        rmse: Held-out, by the spec's split, when it was trained.
-    """
-
-    recipe: CandidateSpec
-    rmse: float
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What fitting chose, less what makes the intervals and the recipe, which are told apart."""
+        return {name: value for name, value in self.parameters.items() if name not in ("spread", "recipe")}
 
 
-def version_id(judged_as: str, candidate: str) -> str:
+def version_id(input_hash: str, candidate: str) -> str:
     """The name of what the same rows, spec, code and candidate give, always the same; 12 hexadecimal digits."""
-    return hashlib.sha256(f"{judged_as} {candidate}".encode()).hexdigest()[:12]
-
-
-def champion(con: duckdb.DuckDBPyConnection, exposure_name: str, before: datetime | None = None) -> Version | None:
-    """The exposure's serving version, now or just before some moment; None before its first promotion.
-
-    Also None in a lake in which nothing was built yet.
-    """
-    try:
-        row = con.execute(
-            """
-            select max_by(version_id, promotion)
-            from lake.ml.promotions
-            where exposure = $exposure and ($before is null or promoted_at < $before)
-            """,
-            {"exposure": exposure_name, "before": before},
-        ).fetchone()
-    except duckdb.CatalogException as error:
-        if "promotions" not in str(error):
-            raise
-        return None
-    return version(con, exposure_name, row[0]) if row and row[0] else None
+    return hashlib.sha256(f"{input_hash} {candidate}".encode()).hexdigest()[:12]
 
 
 def version(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> Version | None:
     """A registered version, or None."""
-    row = con.execute(
-        """
-        select version_id, candidate, features, parameters, artifact_uri, artifact_sha256, scaler_uri, scaler_sha256
-        from lake.ml.model_versions
-        where exposure = ? and version_id = ?
-        """,
-        [exposure_name, version_id],
-    ).fetchone()
-    if row is None:
-        return None
+    found = _row(con, exposure_name, version_id)
+    return from_row(found) if found else None
+
+
+def from_row(row: Mapping[str, Any]) -> Version:
+    """A version of its row, as `row` gives it."""
     return Version(
-        row[0], row[1], tuple(row[2]), json.loads(row[3]), Artifact(row[4], row[5]), Artifact(row[6], row[7])
+        version_id=row["version_id"],
+        candidate=row["candidate"],
+        features=tuple(row["features"]),
+        parameters=row["parameters"],
+        artifact=Artifact(row["artifact_uri"], row["artifact_sha256"]),
+        scaler=Artifact(row["scaler_uri"], row["scaler_sha256"]),
     )
 
 
-def defending(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version | None, publication: Publication
-) -> Champion | None:
-    """The champion as the gate sees it; None before there is one, and where it was made for another question."""
-    if version is None or outdated(con, exposure, version, publication):
+def row(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> dict[str, Any]:
+    """The whole row of a registered version, its spec and parameters as mappings."""
+    found = _row(con, exposure_name, version_id)
+    assert found is not None, f"no version {version_id} of {exposure_name}"
+    return found
+
+
+def _row(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> dict[str, Any] | None:
+    relation = con.execute(
+        "from lake.ml.model_versions where exposure = ? and version_id = ?", [exposure_name, version_id]
+    )
+    names = [column[0] for column in relation.description or []]
+    values = relation.fetchone()
+    if values is None:
         return None
-    rmse = metric(con, exposure.name, version, exposure.spec.split, "rmse")
-    if rmse is None:  # the spec's split is another one, by which it was not judged
-        return None
-    return Champion(recipe(version.candidate, version.parameters), rmse)
+    found = dict(zip(names, values, strict=True))
+    return {**found, **{name: json.loads(found[name]) for name in ("spec", "parameters")}}
 
 
-def recipe(candidate: str, parameters: Mapping[str, Any]) -> CandidateSpec:
-    """The candidate as it was asked for, from a version's name of it and its parameters."""
-    return CandidateSpec.model_validate(parameters.get("recipe", candidate))
+def version_ids(con: duckdb.DuckDBPyConnection, exposure_name: str) -> list[str]:
+    """All of an exposure's, oldest first."""
+    rows = con.execute(
+        "select version_id from lake.ml.model_versions where exposure = ? order by trained_at", [exposure_name]
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
-def outdated(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, publication: Publication
-) -> str | None:
-    """Why a version cannot predict what the spec asks for of these rows, to follow its name; None where it can."""
-    made_for = con.execute(
-        """
-        select json_extract_string(spec, '$.key'), json_extract_string(spec, '$.target')
-        from lake.ml.model_versions
-        where exposure = ? and version_id = ?
-        """,
-        [exposure.name, version.version_id],
-    ).fetchall()[0]
-    for field, then, now in zip(("key", "target"), made_for, (exposure.spec.key, exposure.spec.target), strict=True):
-        if then != now:
-            return f"was made for the {field} {then}, and the spec asks for {now}"
-    columns = {row[0] for row in con.execute(f"describe from {publication.table}").fetchall()}
-    if gone := [name for name in version.features if name not in columns]:
-        return f"learned from {', '.join(gone)}, which {publication.publication_id} has no more"
-    return None
-
-
-def origin(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> tuple[str, datetime]:
+def origin(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> tuple[Publication, datetime]:
     """The publication that a version learned from, and when it was committed."""
-    row = con.execute(
-        "select publication_id, trained_at from lake.ml.model_versions where exposure = ? and version_id = ?",
-        [exposure_name, version_id],
-    ).fetchone()
-    assert row is not None, f"no version {version_id} of {exposure_name}"
-    return row[0], row[1]
+    found = row(con, exposure_name, version_id)
+    learned_from = publication(con, found["publication_id"])
+    assert learned_from is not None, f"{version_id} learned from no publication"
+    return learned_from, found["trained_at"]
+
+
+def learned_from(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_ids: Sequence[str]) -> dict[str, str]:
+    """By version: the rows that it learned from, as a table expression. None that had another key or target."""
+    rows = con.execute(
+        """
+        select version_id, relation, snapshot_id
+        from lake.ml.model_versions
+        where
+            exposure = $exposure
+            and json_extract_string(spec, '$.key') = $key
+            and json_extract_string(spec, '$.target') = $target
+            and version_id in (from unnest($versions))
+        order by version_id
+        """,
+        {
+            "exposure": exposure.name,
+            "key": exposure.spec.key,
+            "target": exposure.spec.target,
+            "versions": list(version_ids),
+        },
+    ).fetchall()
+    return {version_id: table_at(relation, snapshot_id) for version_id, relation, snapshot_id in rows}
+
+
+def artifact_uris(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """The files that registered versions name."""
+    rows = con.execute("select artifact_uri, scaler_uri from lake.ml.model_versions").fetchall()
+    return {str(uri) for row in rows for uri in row}
 
 
 def load(con: duckdb.DuckDBPyConnection, version: Version) -> Any:
@@ -175,102 +168,85 @@ def metric(
     return float(row[0]) if row else None
 
 
+def metrics(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> "pd.DataFrame":
+    """All metrics of a version and of what was judged beside it: candidate, split, slice, metric, value."""
+    return con.execute(
+        """
+        select candidate, split, slice, metric, value
+        from lake.ml.model_metrics
+        where exposure = ? and version_id = ?
+        order by all
+        """,
+        [exposure_name, version_id],
+    ).df()
+
+
 def record(
     con: duckdb.DuckDBPyConnection,
     exposure: Exposure,
     publication: Publication,
     version: Version,
-    judgements: Mapping[str, "Judgement"],
+    metrics: "pd.DataFrame",
+    heldout: "pd.DataFrame",
 ) -> None:
-    """Write a version, the metrics of all that competed, its held-out predictions; in the caller's transaction."""
-    con.execute(
-        "insert into lake.ml.model_versions values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, now())",
-        [
-            exposure.name,
-            version.version_id,
-            version.candidate,
-            publication.publication_id,
-            publication.relation,
-            publication.snapshot_id,
-            publication.fingerprint,
-            publication.row_count,
-            publication.invocation_id,
-            exposure.spec.model_dump_json(),
-            code_version(),
-            git_commit(),
-            list(version.features),
-            json.dumps(version.parameters),
-            version.artifact.uri,
-            version.artifact.sha256,
-            version.scaler.uri,
-            version.scaler.sha256,
-        ],
-    )
-    first, *others = [judgement.metrics for judgement in judgements.values()]
-    _append(con, exposure, version, "model_metrics", first)
-    for other in others:  # the mean predictor's are the same beside each
-        _append(con, exposure, version, "model_metrics", other[other["candidate"] != MEAN])
-    _append(con, exposure, version, exposure.heldout, judgements[version.candidate].heldout)
+    """Write a version, what was measured of all that competed, and its held-out predictions.
+
+    Inside the caller's transaction.
+
+    Args:
+        metrics: candidate, split, slice, metric, value.
+        heldout: The columns of `exposures.HELDOUT`, less exposure and version, and the key.
+    """
+    row = {
+        "exposure": exposure.name,
+        "version_id": version.version_id,
+        "candidate": version.candidate,
+        "publication_id": publication.publication_id,
+        "relation": publication.relation,
+        "snapshot_id": publication.snapshot_id,
+        "fingerprint": publication.fingerprint,
+        "row_count": publication.row_count,
+        "invocation_id": publication.invocation_id,
+        "spec": exposure.spec.model_dump_json(),
+        "code": code_version(exposure.estimators),
+        "git_commit": git_commit(),
+        "features": list(version.features),
+        "parameters": json.dumps(version.parameters),
+        "artifact_uri": version.artifact.uri,
+        "artifact_sha256": version.artifact.sha256,
+        "scaler_uri": version.scaler.uri,
+        "scaler_sha256": version.scaler.sha256,
+    }
+    tables.insert(con, "ml.model_versions", row, moment="trained_at")
+    same = {"exposure": exposure.name, "version_id": version.version_id}
+    tables.append(con, "ml.model_metrics", metrics, same)
+    tables.append(con, f"ml.{exposure.heldout}", heldout, same)
 
 
-def record_drift(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, moved: "pd.DataFrame"
-) -> None:
-    """Write what `drift.measure` found of a publication, inside the caller's transaction."""
-    con.register("moved", moved)
-    con.execute(
-        "insert into lake.ml.drift by name select ? as exposure, ? as publication_id, moved.*, now() as measured_at "
-        "from moved",
-        [exposure.name, publication.publication_id],
-    )
-    con.unregister("moved")
+def heldout(
+    con: duckdb.DuckDBPyConnection, exposure_name: str, version: Mapping[str, Any], columns: Sequence[str] = ()
+) -> "pd.DataFrame":
+    """The held-out predictions of a version by the split that it was judged by, in the order of the key.
 
+    Args:
+        version: Its row.
+        columns: Of the table that it learned from, to stand beside them; left out where one is not there.
 
-def record_live_errors(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, errors: Sequence["LiveError"]
-) -> None:
-    """Write what `live_error.measure` found of a publication, inside the caller's transaction."""
-    for found in errors:
-        con.execute(
-            "insert into lake.ml.live_errors values (?, ?, ?, ?, ?, ?, ?, ?, now())",
-            [
-                exposure.name,
-                publication.publication_id,
-                found.version_id,
-                found.predicted_publication_id,
-                found.row_count,
-                found.rmse,
-                found.mae,
-                found.coverage,
-            ],
-        )
-
-
-def _append(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, table: str, rows: "pd.DataFrame"
-) -> None:
-    con.register("appended", rows)
-    con.execute(
-        f'insert into lake.ml."{table}" by name select ? as exposure, ? as version_id, appended.* from appended',
-        [exposure.name, version.version_id],
-    )
-    con.unregister("appended")
-
-
-def promote(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, promoted_by: str, reason: str
-) -> None:
-    """Make a version the champion, inside the caller's transaction and under the exposure's lock."""
-    con.execute(
-        """
-        insert into lake.ml.promotions
-        select $exposure, coalesce(max(promotion), 0) + 1, $version, $promoted_by, $reason, now()
-        from lake.ml.promotions where exposure = $exposure
+    Returns:
+        The columns actual, predicted, lower, upper, and those.
+    """
+    spec = version["spec"]
+    learned_from = table_at(version["relation"], version["snapshot_id"])
+    there = {column[0] for column in con.execute(f"describe from {learned_from}").fetchall()}
+    beside = "".join(f", learned.{quoted(name)}" for name in columns) if there.issuperset(columns) else ""
+    heldout: pd.DataFrame = con.execute(
+        f"""
+        select heldout.actual, heldout.predicted, heldout.lower, heldout.upper{beside}
+        from lake.ml.{quoted(f"heldout_{spec['predictions']}")} as heldout
+        inner join (from {learned_from}) as learned using ({quoted(spec["key"])})
+        where heldout.exposure = ? and heldout.version_id = ? and heldout.split = ?
+        order by heldout.{quoted(spec["key"])}
         """,
-        {
-            "exposure": exposure.name,
-            "version": version.version_id,
-            "promoted_by": promoted_by,
-            "reason": reason,
-        },
-    )
+        [exposure_name, version["version_id"], spec["split"]],
+    ).df()
+    return heldout

@@ -1,32 +1,29 @@
 """The model card: one HTML file per version that tells a person what it is, how good, for what, and how to repeat it.
 
-After Mitchell et al., Model Cards for Model Reporting, 2019. `python -m ml.reports.card EXPOSURE FILE` saves the
-champion's.
+After Mitchell et al., Model Cards for Model Reporting, 2019. `tract card` saves the champion's.
 """
 
 import base64
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml import lake
-from ml.code import code_version
+from ml import identity, lake
 from ml.errors import TractError
-from ml.lake import locks as catalog
+from ml.exposures import Exposure
+from ml.lake import locks
 from ml.progress import Say
-from ml.records import versions as registry
+from ml.records import champions, findings, migrations, versions
 from ml.records.versions import Version
-from ml.spec import MEAN, Exposure
+from ml.spec import MEAN
 
 if TYPE_CHECKING:  # pictures take a second to import, which those who find nothing to write do not wait for
     import pandas as pd
@@ -46,8 +43,6 @@ COLUMNS = {
     "coverage": ("in the interval", None),
     "mean_width": ("interval's width", 0),
 }
-# In `parameters`, but not the recipe's: told apart, or too long to read.
-NOT_PARAMETERS = {"spread", "recipe"}
 
 
 class CardError(TractError):
@@ -88,68 +83,40 @@ def explain(exposure: Exposure, *, say: Say = print) -> tuple[Card, ...]:
         LockLostError: Postgres ended the lock's connection before the commit; nothing was written.
         ArtifactError, RowsError: A version cannot be explained; what was written before stays.
     """
-    with catalog.lock(f"explain {exposure.name}", say=say) as confirm, lake.connect() as con:
+    with locks.lock(f"explain {exposure.name}", say=say) as confirm, lake.connect() as con:
+        migrations.migrate(con, [exposure], say)
         con.execute("set timezone = 'UTC'")  # moments are told, and compared, as the same text everywhere
         cards = []
         for version, unexplained in _due(con, exposure):
             explanation = _explained(con, exposure, version, say) if unexplained else None
             message = f"{exposure.name} explain {version.version_id}"
             if explanation:
-                from ml.reports.explanation import record
-
                 with lake.transaction(con, "ml", message, confirm):
-                    record(con, exposure, version, explanation)
+                    findings.record_explanation(con, exposure, version, explanation.importance, explanation.dependence)
             from ml.reports import facts as version_facts
 
             facts = version_facts.read(con, exposure, version.version_id)
-            told = hashlib.sha256(f"{facts.digest()} {_source()} {code_version()}".encode()).hexdigest()
-            standing = last(con, exposure.name, version.version_id)
-            if standing and standing[0] == told:
+            source_hash = hashlib.sha256(f"{facts.digest()} {_source()} {_drawing()}".encode()).hexdigest()
+            standing = findings.last_card(con, exposure.name, version.version_id)
+            if standing and standing[0] == source_hash:
                 cards.append(Card(version.version_id, standing[1], standing[2]))
                 continue
             drawn = draw(facts, version_facts.heldout(con, facts))
             uri, sha256 = _save(con, exposure, version, to_html(facts, drawn))
             with lake.transaction(con, "ml", f"{exposure.name} card {version.version_id}", confirm):
-                con.execute(
-                    "insert into lake.ml.model_cards values (?, ?, ?, ?, ?, now())",
-                    [exposure.name, version.version_id, told, uri, sha256],
-                )
+                findings.record_card(con, exposure, version, source_hash, uri, sha256)
             say(f"{exposure.name}: the card of {version.version_id} is {uri}")
             cards.append(Card(version.version_id, uri, sha256, tuple(drawn)))
         return tuple(cards)
 
 
 def _due(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> list[tuple[Version, bool]]:
-    """The versions whose cards shall be true, the newest first, and whether they must be explained before."""
-    rows = con.execute(
-        """
-        with versions as (
-            select version_id, trained_at, row_number() over (order by trained_at desc) as age
-            from lake.ml.model_versions
-            where exposure = $exposure
-        ),
-
-        served as (
-            select version_id, row_number() over (order by max(promotion) desc) as age
-            from lake.ml.promotions
-            where exposure = $exposure
-            group by version_id
-        )
-
-        select
-            versions.version_id,
-            versions.version_id not in (
-                select version_id from lake.ml.feature_importance where exposure = $exposure
-            ) as unexplained
-        from versions
-        left join served using (version_id)
-        where versions.age = 1 or served.age = 1 or (served.age = 2 and not unexplained)
-        order by versions.age
-        """,
-        {"exposure": exposure.name},
-    ).fetchall()
-    found = [(registry.version(con, exposure.name, name), unexplained) for name, unexplained in rows]
-    return [(version, unexplained) for version, unexplained in found if version]
+    """The versions whose cards must be true, the newest first, and whether they must be explained before."""
+    due = [
+        (versions.version(con, exposure.name, name), unexplained)
+        for name, unexplained in findings.cards_due(con, exposure.name)
+    ]
+    return [(version, unexplained) for version, unexplained in due if version]
 
 
 def _explained(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, say: Say) -> "Explanation":
@@ -165,20 +132,6 @@ def _explained(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Vers
     return found
 
 
-def last(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> tuple[str, str, str] | None:
-    """What a version's card was made from, where it stands, and its sha256; None before there is one."""
-    row = con.execute(
-        """
-        select told, uri, sha256 from lake.ml.model_cards
-        where exposure = ? and version_id = ?
-        order by written_at desc
-        limit 1
-        """,
-        [exposure_name, version_id],
-    ).fetchone()
-    return (row[0], row[1], row[2]) if row else None
-
-
 def saved(con: duckdb.DuckDBPyConnection, exposure_name: str) -> bytes:
     """The card of the exposure's champion, as it stands on S3.
 
@@ -188,10 +141,10 @@ def saved(con: duckdb.DuckDBPyConnection, exposure_name: str) -> bytes:
     """
     from ml.lake import artifacts
 
-    champion = registry.champion(con, exposure_name)
+    champion = champions.champion(con, exposure_name)
     if champion is None:
         raise CardError(f"{exposure_name} has no champion: build its features, and its first version is trained.")
-    standing = last(con, exposure_name, champion.version_id)
+    standing = findings.last_card(con, exposure_name, champion.version_id)
     if standing is None:
         raise CardError(
             f"The champion of {exposure_name}, {champion.version_id}, has no card yet: its run writes it, or the "
@@ -227,10 +180,10 @@ def draw(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
 
     spec, candidate, split = facts.exposure.spec, facts.candidate, facts.split
     drawn = [pictures.predicted_against_actual(heldout, facts.target, spec.unit)]
-    if spec.map and set(spec.map).issubset(heldout.columns):
-        drawn.append(pictures.residual_map(heldout, *spec.map, spec.unit))
+    if spec.map_columns and set(spec.map_columns).issubset(heldout.columns):
+        drawn.append(pictures.residual_map(heldout, *spec.map_columns, spec.unit))
     drawn.append(pictures.error_by_slice(facts.metrics, candidate, split, spec.unit))
-    drawn.append(pictures.coverage(facts.metrics, candidate, split, facts.level))
+    drawn.append(pictures.coverage(facts.metrics, candidate, split, facts.coverage))
     if not facts.importance.empty:
         drawn.append(pictures.importance(facts.importance, spec.unit))
         order = list(facts.importance["feature"])
@@ -243,8 +196,7 @@ def draw(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
 def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
     """The card, one self-contained file; the same facts and pictures give the same text."""
     version, metrics = facts.version, facts.metrics
-    parameters = {name: value for name, value in version["parameters"].items() if name not in NOT_PARAMETERS}
-    recipe = registry.recipe(facts.candidate, version["parameters"])
+    made = facts.made
     judged = metrics[metrics["candidate"] == facts.candidate]
     splits = sorted(set(judged["split"]), key=lambda split: split != facts.split)
     return _template().render(
@@ -254,8 +206,8 @@ def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
         spec=version["spec"],
         publication=facts.publication,
         consumption=facts.consumption,
-        estimator=recipe.estimator,
-        parameters={**recipe.chosen, **parameters},
+        estimator=made.recipe.estimator,
+        parameters={**made.recipe.chosen, **made.chosen},
         promotions=facts.promotions,
         headings=[heading for heading, _ in COLUMNS.values()],
         splits=[(split, _table(metrics[metrics["split"] == split], "candidate", facts.candidate)) for split in splits],
@@ -309,6 +261,12 @@ def _source() -> str:
 
 
 @cache
+def _drawing() -> str:
+    """sha256 over what draws and writes a card."""
+    return identity.modules(identity.HERE, ["reports"])
+
+
+@cache
 def _template() -> "Template":
     from jinja2 import Environment, StrictUndefined
 
@@ -321,25 +279,3 @@ def _template() -> "Template":
 
 def _when(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Save the champion's card to a file; 1 with one sentence when there is none."""
-    if len(arguments) != 2:
-        sys.stderr.write("Say which model, and where to: python -m ml.reports.card <exposure> <file.html>\n")
-        return 2
-    from ml.lake.artifacts import ArtifactError
-
-    exposure_name, path = arguments[0], Path(arguments[1])
-    try:
-        with lake.connect() as con:
-            path.write_bytes(saved(con, exposure_name))
-    except (CardError, ArtifactError, lake.LakeUnavailableError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(f"Wrote {path.resolve()}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,5 @@
 """What a version relies on: importance of its features on held-out rows, and how its predictions follow each."""
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,13 +11,12 @@ from sklearn.base import clone
 from sklearn.inspection import partial_dependence, permutation_importance
 from threadpoolctl import threadpool_limits
 
+from ml.exposures import Exposure
 from ml.learning import training_set
 from ml.learning.training_set import FOLD
 from ml.progress import Say
-from ml.records import publications as ledger
-from ml.records import versions as registry
+from ml.records import versions
 from ml.records.versions import Version
-from ml.spec import Exposure
 
 # Settings that say which rows are read, and how they are dealt to folds.
 OF_ROWS = ("key", "target", "group", "folds", "seed", "max_rows")
@@ -56,10 +54,8 @@ def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version
         RowsError: The published rows cannot be read any more.
     """
     asked = as_asked(con, exposure, version)
-    learned_from, _ = registry.origin(con, exposure.name, version.version_id)
-    publication = ledger.publication(con, learned_from)
-    assert publication is not None, f"{version.version_id} learned from no publication"
-    estimator = registry.load(con, version)
+    publication, _ = versions.origin(con, exposure.name, version.version_id)
+    estimator = versions.load(con, version)
     sample = training_set.read_sample(con, asked, publication, say)
     split = "group" if asked.spec.group else "random"
     features, target = sample[list(version.features)], sample[asked.spec.target]
@@ -73,12 +69,7 @@ def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version
 
 def as_asked(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> Exposure:
     """The exposure with the columns and the settings, of those that say which rows are read, that the version had."""
-    row = con.execute(
-        "select spec from lake.ml.model_versions where exposure = ? and version_id = ?",
-        [exposure.name, version.version_id],
-    ).fetchone()
-    assert row is not None, f"no version {version.version_id} of {exposure.name}"
-    said = json.loads(row[0])
+    said = versions.row(con, exposure.name, version.version_id)["spec"]
     # slices are not asked for here, and may read columns that are gone
     spec = exposure.spec.model_copy(update={**{name: said[name] for name in OF_ROWS}, "slices": {}})
     named = [name for name in (spec.key, spec.group, spec.target) if name]
@@ -156,18 +147,3 @@ def _drawn(rows: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np
     if len(rows) <= count:
         return rows
     return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
-
-
-def record(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, explanation: Explanation) -> None:
-    """Write a version's explanation, inside the caller's transaction."""
-    for table, rows in (
-        ("feature_importance", explanation.importance),
-        ("partial_dependence", explanation.dependence),
-    ):
-        con.register("explained", rows)
-        con.execute(
-            f"insert into lake.ml.{table} by name "
-            "select ? as exposure, ? as version_id, explained.*, now() as measured_at from explained",
-            [exposure.name, version.version_id],
-        )
-        con.unregister("explained")

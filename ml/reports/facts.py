@@ -2,19 +2,15 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import duckdb
 import pandas as pd
 
-from ml.lake.sql import quoted
-from ml.records import versions as registry
-from ml.spec import Exposure
-
-METRICS = "candidate, split, slice, metric, value"
-IMPORTANCE = "feature, importance_mean, importance_sd, repeats, split, heldout_rows"
-DEPENDENCE = "feature, grid_point, feature_value, mean_prediction, averaged_rows"
+from ml.exposures import Exposure
+from ml.records import champions, consumptions, findings, publications, versions
+from ml.records.versions import Version
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,11 @@ class Facts:
         return str(self.version["version_id"])
 
     @property
+    def made(self) -> Version:
+        """The version, as far as it is needed to serve."""
+        return versions.from_row(self.version)
+
+    @property
     def candidate(self) -> str:
         """Its recipe's name."""
         return str(self.version["candidate"])
@@ -62,9 +63,9 @@ class Facts:
         return str(self.version["spec"]["split"])
 
     @property
-    def level(self) -> float:
-        """The share of rows that its intervals shall cover."""
-        return float(self.version["spec"]["level"])
+    def coverage(self) -> float:
+        """The share of rows whose value its intervals hold."""
+        return float(self.version["spec"]["coverage"])
 
     @property
     def last_drift(self) -> pd.DataFrame:
@@ -83,7 +84,7 @@ class Facts:
             exposure.description,
             exposure.relation_description,
             dict(exposure.column_descriptions),
-            exposure.spec.model_dump(include={"map", "unit", "limits"}),
+            exposure.spec.model_dump(include={"map_columns", "unit", "limitations"}),
             self.version,
             self.publication,
             self.consumption,
@@ -95,56 +96,27 @@ class Facts:
 
 def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str) -> Facts:
     """The facts of a registered version."""
-    ours = {"exposure": exposure.name, "version": version_id}
-    version = _row(con, "from lake.ml.model_versions where exposure = $exposure and version_id = $version", ours)
-    version = {**version, **{name: json.loads(version[name]) for name in ("spec", "parameters")}}
-    learned_from = {"publication": version["publication_id"]}
-    made = {**ours, **learned_from}
-    of_version = "where exposure = $exposure and version_id = $version"
+    version = versions.row(con, exposure.name, version_id)
+    publication_id = version["publication_id"]
+    publication = publications.publication(con, publication_id)
+    assert publication is not None, f"{version_id} learned from no publication"
+    consumption = consumptions.of(con, exposure.name, publication_id)
     return Facts(
         exposure=exposure,
         version=version,
-        publication=_row(con, "from lake.ops.publications where publication_id = $publication", learned_from),
-        consumption=next(
-            iter(_rows(con, f"from lake.ops.consumptions {of_version} and publication_id = $publication", made)), None
-        ),
-        promotions=_rows(
-            con,
-            """
-            with changes as (
-                select *, lead(promoted_at) over (order by promotion) as followed_at
-                from lake.ml.promotions
-                where exposure = $exposure
-            )
-            select promotion, promoted_by, reason, promoted_at, followed_at
-            from changes
-            where version_id = $version
-            order by promotion
-            """,
-            ours,
-        ),
-        metrics=con.execute(f"select {METRICS} from lake.ml.model_metrics {of_version} order by all", ours).df(),
-        drift=con.execute(
-            """
-            select * exclude (exposure) replace (measured_at at time zone 'UTC' as measured_at) from lake.ml.drift
-            where exposure = $exposure and (version_id = $version or publication_id = $publication)
-            order by measured_at, column_name
-            """,
-            made,
-        ).df(),
-        importance=con.execute(
-            f"select {IMPORTANCE} from lake.ml.feature_importance {of_version} order by importance_mean desc, feature",
-            ours,
-        ).df(),
-        dependence=con.execute(
-            f"select {DEPENDENCE} from lake.ml.partial_dependence {of_version} order by feature, grid_point", ours
-        ).df(),
+        publication=asdict(publication),
+        consumption=consumption if consumption and consumption["version_id"] == version_id else None,
+        promotions=findings.promotions(con, exposure.name, version_id),
+        metrics=versions.metrics(con, exposure.name, version_id),
+        drift=findings.drift(con, exposure.name, version_id, publication_id),
+        importance=findings.importance(con, exposure.name, version_id),
+        dependence=findings.dependence(con, exposure.name, version_id),
     )
 
 
 def champion_before(con: duckdb.DuckDBPyConnection, facts: Facts) -> Facts | None:
     """The facts of the champion that served when the version was made; None where none did."""
-    champion = registry.champion(con, facts.exposure.name, before=facts.version["trained_at"])
+    champion = champions.champion(con, facts.exposure.name, before=facts.version["trained_at"])
     return read(con, facts.exposure, champion.version_id) if champion else None
 
 
@@ -155,31 +127,4 @@ def heldout(con: duckdb.DuckDBPyConnection, facts: Facts) -> pd.DataFrame:
         A row per key: actual, predicted, lower, upper, and longitude and latitude under their own names. They are
         left out where the publication does not have them.
     """
-    spec, publication = facts.version["spec"], facts.publication
-    key, predictions = spec["key"], spec["predictions"]
-    schema, name = publication["relation"].split(".")
-    table = f'lake."{schema}"."{name}" at (version => {publication["snapshot_id"]})'
-    columns = {row[0] for row in con.execute(f"describe from {table}").fetchall()}
-    wanted = facts.exposure.spec.map or ()
-    mapped = "".join(f", places.{quoted(name)}" for name in wanted) if columns.issuperset(wanted) else ""
-    return con.execute(
-        f"""
-        select heldout.actual, heldout.predicted, heldout.lower, heldout.upper{mapped}
-        from lake.ml.{quoted(f"heldout_{predictions}")} as heldout
-        join (from {table}) as places using ({quoted(key)})
-        where heldout.exposure = $exposure and heldout.version_id = $version and heldout.split = $split
-        order by heldout.{quoted(key)}
-        """,
-        {"exposure": facts.exposure.name, "version": facts.version_id, "split": facts.split},
-    ).df()
-
-
-def _row(con: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    (row,) = _rows(con, query, parameters)
-    return row
-
-
-def _rows(con: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    found = con.execute(query, parameters)
-    names = [column[0] for column in found.description or []]
-    return tuple(dict(zip(names, row, strict=True)) for row in found.fetchall())
+    return versions.heldout(con, facts.exposure.name, facts.version, facts.exposure.spec.map_columns or ())

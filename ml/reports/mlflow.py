@@ -4,7 +4,6 @@ The lake is the truth: nothing is read back from MLflow but what it has already,
 MLflow was off, or whose mirroring was killed, is mirrored by whoever comes next.
 """
 
-import json
 import os
 import re
 import tempfile
@@ -19,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from ml import lake
-from ml.lake import artifacts
-from ml.lake import locks as catalog
+from ml.exposures import Exposure
+from ml.lake import artifacts, locks
 from ml.lake.sql import doubles
 from ml.progress import Say
-from ml.records import publications as ledger
-from ml.records import versions as registry
-from ml.records.versions import Version
+from ml.records import champions, versions
+from ml.records.publications import table_at
 from ml.reports import card
-from ml.spec import Exposure
+from ml.reports.facts import Facts, heldout
+from ml.reports.facts import read as read_facts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,7 +97,7 @@ def mirror(exposure: Exposure, *, say: Say = print) -> Mirrored | None:
             experiment = client.get_experiment_by_name(exposure.name)
         with (
             _told(where, *OTHERS),
-            catalog.lock(f"mirror {exposure.name}", say=say),
+            locks.lock(f"mirror {exposure.name}", say=say),
             lake.connect() as con,
         ):
             experiment_id = experiment.experiment_id if experiment else _experiment(client, exposure)
@@ -120,15 +119,13 @@ def _mirror(
     say: Say,
 ) -> Mirrored:
     known = _known(client, exposure)
-    logged = [version_id for version_id in _versions(con, exposure) if version_id not in known]
+    logged = [version_id for version_id in versions.version_ids(con, exposure.name) if version_id not in known]
     for version_id in logged:
-        version = registry.version(con, exposure.name, version_id)
-        assert version is not None, f"{version_id} was listed a moment ago"
-        _log(client, con, exposure, version, experiment_id)
+        _log(client, con, exposure, version_id, experiment_id)
         say(f"{version_id} is logged in MLflow.")
     if logged:
         known = _known(client, exposure)
-    champion = registry.champion(con, exposure.name)
+    champion = champions.champion(con, exposure.name)
     if champion:
         number, _ = known[champion.version_id]
         aliases = client.get_registered_model(exposure.name).aliases
@@ -148,14 +145,6 @@ def _known(client: "MlflowClient", exposure: Exposure) -> dict[str, tuple[str, s
     return {said.tags[VERSION]: (str(said.version), str(said.run_id)) for said in found if VERSION in said.tags}
 
 
-def _versions(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> list[str]:
-    """All of the exposure's, oldest first."""
-    rows = con.execute(
-        "select version_id from lake.ml.model_versions where exposure = ? order by trained_at", [exposure.name]
-    ).fetchall()
-    return [row[0] for row in rows]
-
-
 def _experiment(client: "MlflowClient", exposure: Exposure) -> str:
     """Made under the exposure's lock, after a look whether another has just made it."""
     there = client.get_experiment_by_name(exposure.name)
@@ -166,45 +155,43 @@ def _experiment(client: "MlflowClient", exposure: Exposure) -> str:
 
 
 def _log(
-    client: "MlflowClient", con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, experiment_id: str
+    client: "MlflowClient", con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str, experiment_id: str
 ) -> None:
     """Log one version; its registration, the last step, says that all of it is there."""
     import mlflow
 
-    for left in client.search_runs([experiment_id], f"tags.`{VERSION}` = '{version.version_id}'"):
+    for left in client.search_runs([experiment_id], f"tags.`{VERSION}` = '{version_id}'"):
         client.delete_run(left.info.run_id)  # of a mirroring that was killed
-    facts = _facts(con, exposure, version)
-    tags, metrics = _tags(exposure, version, facts), _metrics(con, exposure, version)
-    began, ended = (int(facts[moment].timestamp() * 1000) for moment in ("published_at", "trained_at"))
+    facts = read_facts(con, exposure, version_id)
+    tags, metrics = _tags(facts), _metrics(con, facts)
+    moments = facts.publication["published_at"], facts.version["trained_at"]
+    began, ended = (int(moment.timestamp() * 1000) for moment in moments)
     job = {"mlflow.source.name": "tract", "mlflow.source.type": "JOB"}
-    run = client.create_run(experiment_id, began, tags | job, version.version_id)
+    run = client.create_run(experiment_id, began, tags | job, version_id)
     with mlflow.start_run(run.info.run_id, nested=True):  # nested: a notebook may have a run of its own
-        mlflow.log_params(_params(version, facts))
-        mlflow.log_dict(version.parameters, "parameters.json")
+        mlflow.log_params(_params(facts))
+        mlflow.log_dict(facts.made.parameters, "parameters.json")
         with tempfile.TemporaryDirectory() as drawn:
-            for picture in card.pictures_of(con, exposure, version.version_id):
+            for picture in card.draw(facts, heldout(con, facts)):
                 (Path(drawn) / f"{picture.name}.png").write_bytes(picture.png)
             mlflow.log_artifacts(drawn, "pictures")
-        model_uri, model_id = _log_model(con, exposure, version, facts["publication_id"])
+        model_uri, model_id = _log_model(con, facts)
         mlflow.log_metrics(metrics, timestamp=ended, model_id=model_id)
     client.set_terminated(run.info.run_id, "FINISHED", ended)
     mlflow.register_model(model_uri, exposure.name, tags={name: tags[name] for name in REGISTERED})
 
 
-def _log_model(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, publication_id: str
-) -> tuple[str, str]:
+def _log_model(con: duckdb.DuckDBPyConnection, facts: Facts) -> tuple[str, str]:
     """The version's estimator, its sha256 checked, with signature and an example; its address and id in MLflow."""
     import mlflow.sklearn
     from mlflow.models import infer_signature
 
-    estimator = registry.load(con, version)
-    publication = ledger.publication(con, publication_id)
-    assert publication is not None, f"{version.version_id} learned from no publication"
-    rows = con.execute(f"select {doubles(version.features)} from {publication.table} limit {EXAMPLE_ROWS}").df()
+    estimator = versions.load(con, facts.made)
+    learned_from = table_at(facts.version["relation"], facts.version["snapshot_id"])
+    rows = con.execute(f"select {doubles(facts.made.features)} from {learned_from} limit {EXAMPLE_ROWS}").df()
     logged = mlflow.sklearn.log_model(
         estimator,
-        name=exposure.name,
+        name=facts.exposure.name,
         signature=infer_signature(rows, estimator.predict(rows)),
         input_example=rows,
         pip_requirements=[f"{name}=={library_version(name)}" for name in NEEDED],
@@ -225,63 +212,25 @@ def _format(estimator: Any) -> dict[str, Any]:
     return {"serialization_format": "skops", "skops_trusted_types": skops.io.get_untrusted_types(data=content)}
 
 
-def _facts(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> dict[str, Any]:
-    """The version's row in ml.model_versions, and what came of the consumption that made it."""
-    found = con.execute(
-        """
-        with consumptions as (
-            select publication_id, version_id, outcome, reason, run_id
-            from lake.ops.consumptions
-            where exposure = $exposure and outcome in ('trained', 'refreshed')
-        )
-
-        select
-            versions.* exclude (exposure),
-            publications.published_at,
-            consumptions.outcome,
-            consumptions.reason,
-            consumptions.run_id
-        from lake.ml.model_versions as versions
-        join lake.ops.publications as publications using (publication_id)
-        left join consumptions using (publication_id, version_id)
-        where versions.exposure = $exposure and versions.version_id = $version
-        """,
-        {"exposure": exposure.name, "version": version.version_id},
-    )
-    names = [column[0] for column in found.description]
-    row = found.fetchone()
-    assert row is not None, f"no version {version.version_id} of {exposure.name}"
-    return dict(zip(names, row, strict=True))
-
-
-def _params(version: Version, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _params(facts: Facts) -> dict[str, Any]:
     """What was asked for and what fitting chose."""
-    chosen = {name: value for name, value in version.parameters.items() if name not in ("spread", "recipe")}
-    recipe = registry.recipe(version.candidate, version.parameters)
+    made = facts.made
     return {
-        "candidate": version.candidate,
-        "features": ", ".join(version.features),
-        **chosen,
-        **{f"recipe.{name}": value for name, value in recipe.chosen.items()},
-        **{f"spec.{name}": value for name, value in json.loads(facts["spec"]).items()},
+        "candidate": made.candidate,
+        "features": ", ".join(made.features),
+        **made.chosen,
+        **{f"recipe.{name}": value for name, value in made.recipe.chosen.items()},
+        **{f"spec.{name}": value for name, value in facts.version["spec"].items()},
     }
 
 
-def _metrics(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> dict[str, float]:
+def _metrics(con: duckdb.DuckDBPyConnection, facts: Facts) -> dict[str, float]:
     """Held-out metrics as `split/metric`, other candidates and slices between the two; the scaler's means by column."""
-    rows = con.execute(
-        """
-        select candidate, split, slice, metric, value
-        from lake.ml.model_metrics
-        where exposure = ? and version_id = ?
-        """,
-        [exposure.name, version.version_id],
-    ).fetchall()
     found = {}
-    for candidate, split, part, metric, value in rows:
-        between = [*([candidate] if candidate != version.candidate else []), *([part] if part != "all" else [])]
+    for candidate, split, part, metric, value in facts.metrics.itertuples(index=False):
+        between = [*([candidate] if candidate != facts.candidate else []), *([part] if part != "all" else [])]
         found["/".join(_named(name) for name in (split, *between, metric))] = value
-    means, _ = artifacts.load(con, version.scaler)
+    means, _ = artifacts.load(con, facts.made.scaler)
     return found | {f"scaler_mean/{_named(name)}": value for name, value in means.items()}
 
 
@@ -290,28 +239,29 @@ def _named(name: str) -> str:
     return re.sub(r"[^\w.\- :]", "_", name)
 
 
-def _tags(exposure: Exposure, version: Version, facts: Mapping[str, Any]) -> dict[str, str]:
+def _tags(facts: Facts) -> dict[str, str]:
     """Where a version comes from, for the run and the registered model."""
-    said = {
-        VERSION: version.version_id,
-        "tract.exposure": exposure.name,
-        "tract.publication": facts["publication_id"],
-        "tract.relation": facts["relation"],
-        "tract.snapshot": facts["snapshot_id"],
-        "tract.fingerprint": facts["fingerprint"],
-        "tract.rows": facts["row_count"],
-        "tract.dbt_invocation": facts["invocation_id"],
-        "tract.code": facts["code"],
-        "tract.artifact_uri": version.artifact.uri,
-        "tract.artifact_sha256": version.artifact.sha256,
-        "tract.scaler_uri": version.scaler.uri,
-        "tract.scaler_sha256": version.scaler.sha256,
-        "tract.outcome": facts["outcome"],
-        "tract.reason": facts["reason"],
-        "tract.dagster_run": facts["run_id"],
-        "mlflow.source.git.commit": facts["git_commit"],
+    version, consumption = facts.version, facts.consumption or {}
+    tags = {
+        VERSION: facts.version_id,
+        "tract.exposure": facts.exposure.name,
+        "tract.publication": version["publication_id"],
+        "tract.relation": version["relation"],
+        "tract.snapshot": version["snapshot_id"],
+        "tract.fingerprint": version["fingerprint"],
+        "tract.rows": version["row_count"],
+        "tract.dbt_invocation": version["invocation_id"],
+        "tract.code": version["code"],
+        "tract.artifact_uri": version["artifact_uri"],
+        "tract.artifact_sha256": version["artifact_sha256"],
+        "tract.scaler_uri": version["scaler_uri"],
+        "tract.scaler_sha256": version["scaler_sha256"],
+        "tract.outcome": consumption.get("outcome"),
+        "tract.reason": consumption.get("reason"),
+        "tract.dagster_run": consumption.get("run_id"),
+        "mlflow.source.git.commit": version["git_commit"],
     }
-    return {name: str(value) for name, value in said.items() if value is not None}
+    return {name: str(value) for name, value in tags.items() if value is not None}
 
 
 def _reason(error: BaseException) -> str:

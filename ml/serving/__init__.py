@@ -7,7 +7,7 @@ import pandas as pd
 from ml.errors import TractError
 from ml.learning import intervals
 from ml.learning.intervals import Spread
-from ml.records import versions as registry
+from ml.records import champions, versions
 
 
 class ServingError(TractError):
@@ -30,7 +30,7 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
         ServingError: The exposure has no champion; a column is missing; a value is no finite number.
         ArtifactError: The champion's file is missing or was changed.
     """
-    champion = registry.champion(con, exposure_name)
+    champion = champions.champion(con, exposure_name)
     if champion is None:
         raise ServingError(f"Exposure {exposure_name} has no champion yet{_known(con)}.")
     where = f"Champion {champion.version_id} of {exposure_name}"
@@ -50,7 +50,7 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
         )
     if rows.empty:
         return pd.DataFrame({"prediction": [], "lower": [], "upper": []}, index=rows.index, dtype=np.float64)
-    predicted = np.asarray(registry.load(con, champion).predict(features), np.float64)
+    predicted = np.asarray(versions.load(con, champion).predict(features), np.float64)
     spread = Spread.from_json(champion.parameters["spread"])
     lower, upper = intervals.ends(predicted, spread.half_width(features, predicted), spread.minimum)
     return pd.DataFrame({"prediction": predicted, "lower": lower, "upper": upper}, index=rows.index)
@@ -58,8 +58,7 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
 
 def _known(con: duckdb.DuckDBPyConnection) -> str:
     try:
-        found = con.execute("select distinct exposure from lake.ml.promotions order by 1").fetchall()
+        names = champions.with_champions(con)
     except duckdb.CatalogException:
         return ", as nothing was built in this lake yet: start with `dbt build`"
-    names = [row[0] for row in found]
     return f"; those that have one: {', '.join(names)}" if names else ""

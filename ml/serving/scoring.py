@@ -12,13 +12,14 @@ import pyarrow as pa
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from ml.exposures import Exposure
 from ml.lake.sql import doubles, quoted
 from ml.learning.intervals import Spread
 from ml.linear import predict_sql as linear_sql
 from ml.progress import Progress, Say, following
+from ml.records import predictions
 from ml.records.publications import Publication
 from ml.records.versions import Version
-from ml.spec import Exposure
 
 # Rows in memory at a time and core: 100,000 rows of 11 doubles are 9 MB, and larger batches were no faster.
 BATCH = 100_000
@@ -107,13 +108,4 @@ def score(
         ParityError: As `predicted`.
     """
     with predicted(con, exposure, publication, version, estimator, say) as rows:
-        inserted = con.execute(
-            f"""
-            insert into lake.ml."{exposure.spec.predictions}" by name
-            select ? as exposure, ? as publication_id, predicted.*, ? as version_id, now() as predicted_at
-            from {rows} as predicted
-            """,
-            [exposure.name, publication.publication_id, version.version_id],
-        ).fetchone()
-    assert inserted is not None
-    return int(inserted[0])
+        return predictions.append(con, exposure, publication, version, rows)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml.spec import MEAN, Exposure
+from ml.exposures import Exposure
+from ml.spec import MEAN
 from orchestration.assets.dbt import built_by
 from orchestration.assets.translator import card_key, mlflow_key, predictions_key
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from ml.exposures import Exposure
 from ml.reports import mlflow as tracking
-from ml.spec import Exposure
 from orchestration.assets.translator import card_key, mlflow_key
 from orchestration.errors import told
 

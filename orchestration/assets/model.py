@@ -7,8 +7,8 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from ml import lake
+from ml.exposures import Exposure
 from ml.monitoring import checks
-from ml.spec import Exposure
 from orchestration.assets import metadata
 from orchestration.assets.translator import card_key, model_key, predictions_key
 from orchestration.errors import told

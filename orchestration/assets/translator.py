@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
 
-from ml.spec import Exposure
+from ml.exposures import Exposure
 
 ML_SOURCES = ("ml", "ops")  # tables that every exposure's run writes
 

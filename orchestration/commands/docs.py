@@ -1,4 +1,4 @@
-"""`python -m orchestration.commands.docs`: dbt's docs as one file, with the arrows that dbt itself cannot draw.
+"""`tract docs`: dbt's docs as one file, with the arrows that dbt itself cannot draw.
 
 To dbt an exposure is an end and a source a beginning. Here the tables of `ml` are what the exposures write, and
 `ops.publications` what the builds of their features write: so the lineage goes on, through the exposure to the marts.
@@ -13,10 +13,10 @@ from typing import Any
 
 from rich.console import Console
 
-from ml import spec
 from ml.errors import TractError
+from ml.exposures import read_exposures
 from orchestration.assets.translator import ML_SOURCES
-from orchestration.project import ROOT, THERE, ParseError, install_packages
+from orchestration.project import ROOT, THERE, install_packages
 
 TARGET = ROOT / "target"
 FILE = TARGET / "docs.html"
@@ -31,7 +31,7 @@ class DocsError(TractError):
 
 def writers(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
     """Unique id of each table of `ml` and `ops` → the unique ids of the nodes that write it."""
-    exposures = spec.exposures(manifest)
+    exposures = read_exposures(manifest)
     ids = {node["name"]: unique_id for unique_id, node in manifest["exposures"].items()}
     written: dict[str, list[str]] = {}
     for unique_id, source in manifest["sources"].items():
@@ -73,31 +73,21 @@ def page(index: str, manifest: Mapping[str, Any], catalog: Mapping[str, Any]) ->
     return index
 
 
-def main() -> int:
-    """Generate the docs of the lake as it is now, and say where they are; dbt's exit code when it fails."""
+def main() -> None:
+    """Generate the docs of the lake as it is now, and say where they are.
+
+    Raises:
+        DocsError: dbt's page is not the one that this was written for.
+        ParseError: dbt cannot link the project's packages.
+        SystemExit: dbt failed, and has said why; its exit code.
+    """
     dbt = Path(sys.executable).with_name("dbt")
     command = [str(dbt), "--quiet", "--warn-error", "docs", "generate", *THERE, "--target-path", str(TARGET)]
-    try:
-        install_packages()
-    except ParseError as error:
-        return _refused(error)
-    told = subprocess.run(command, cwd=ROOT, check=False)
-    if told.returncode:
-        return told.returncode
+    install_packages()
+    ended = subprocess.run(command, cwd=ROOT, check=False)
+    if ended.returncode:
+        sys.exit(ended.returncode)
     index, manifest, catalog = ((TARGET / name).read_text() for name in ("index.html", "manifest.json", "catalog.json"))
-    try:
-        FILE.write_text(page(index, json.loads(manifest), json.loads(catalog)))
-    except DocsError as error:
-        return _refused(error)
-    said = f"The docs are one file, to open in a browser or to send to someone: {FILE.as_uri()}"
-    Console(highlight=False).print(said, markup=False, soft_wrap=True)
-    return 0
-
-
-def _refused(error: TractError) -> int:
-    Console(stderr=True, highlight=False).print(str(error), style="red", markup=False, soft_wrap=True)
-    return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    FILE.write_text(page(index, json.loads(manifest), json.loads(catalog)))
+    sentence = f"The docs are one file, to open in a browser or to send to someone: {FILE.as_uri()}"
+    Console(highlight=False).print(sentence, markup=False, soft_wrap=True)

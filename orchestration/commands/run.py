@@ -1,8 +1,8 @@
-"""`make run`: build the features as a Dagster job, and watch what the publication of them starts."""
+"""`tract run`: build the features as a Dagster job, and watch what the publication of them starts."""
 
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import duckdb
 from rich.console import Console
@@ -11,12 +11,9 @@ from rich.table import Table
 
 from ml import lake
 from ml.errors import TractError
-from ml.lake.sql import quoted, table
-from ml.records import publications as ledger
-from ml.records import versions as registry
+from ml.exposures import Exposure
+from ml.records import champions, consumptions, findings, predictions, publications, versions
 from ml.records.versions import Version
-from ml.reports import card
-from ml.spec import Exposure
 from orchestration import project, stack
 from orchestration.attempts import EXPOSURE, PUBLICATION, TRIES, TRY
 from orchestration.commands import graphql as webserver
@@ -28,34 +25,34 @@ class RunError(TractError):
     """The pipeline did not come to its end; the message says where it stopped."""
 
 
-def main() -> int:
-    """Run everything; 0 when predictions are there, 1 with one sentence when not."""
+def main() -> None:
+    """Run everything, and show what came of it.
+
+    Raises:
+        RunError: It did not come to its end.
+        TractError: As those whom it calls.
+    """
     console = Console(highlight=False)
     started = time.monotonic()
-    try:
-        home = lake.home()
-        console.print("[bold]1. The stack[/]")
-        stack.up(home)
-        address = stack.ui(home)
-        for row in stack.status(home):
-            console.print(f"   {row.name:<9} {row.state:<9} {row.address}")
-        exposures = project.exposures()
-        published = build(console, address)
-        outcomes = {}
-        for exposure in exposures:
-            if exposure.relation in published:
-                outcomes[exposure.name] = learn(console, address, exposure, published[exposure.relation])
-        if not outcomes:
-            raise RunError(f"No exposure of {project.ROOT} learns from {', '.join(published)}.")
-        for exposure in exposures:
-            if exposure.name in outcomes:
-                show(console, exposure, published[exposure.relation], outcomes[exposure.name])
-        where(console, address)
-    except TractError as error:
-        Console(stderr=True, highlight=False).print(str(error), style="red", markup=False, soft_wrap=True)
-        return 1
+    home = lake.home()
+    console.print("[bold]1. The stack[/]")
+    stack.up(home)
+    address = stack.ui(home)
+    for row in stack.status(home):
+        console.print(f"   {row.name:<9} {row.state:<9} {row.address}")
+    exposures = project.exposures()
+    published = build(console, address)
+    outcomes = {}
+    for exposure in exposures:
+        if exposure.relation in published:
+            outcomes[exposure.name] = learn(console, address, exposure, published[exposure.relation])
+    if not outcomes:
+        raise RunError(f"No exposure of {project.ROOT} learns from {', '.join(published)}.")
+    for exposure in exposures:
+        if exposure.name in outcomes:
+            show(console, exposure, published[exposure.relation], outcomes[exposure.name])
+    where(console, address)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
-    return 0
 
 
 def build(console: Console, address: str) -> dict[str, str]:
@@ -64,15 +61,14 @@ def build(console: Console, address: str) -> dict[str, str]:
     run_id = webserver.launch(address, "build_features")
     _watch(console, address, run_id)
     with lake.connect() as con:
-        rows = con.execute(
-            "select relation, publication_id, row_count from lake.ops.publications where built_by = ? order by all",
-            [f"dagster run {run_id}"],
-        ).fetchall()
-    if not rows:
+        made = publications.built_by(con, f"dagster run {run_id}")
+    if not made:
         raise RunError(f"The build published nothing. Its log says why: {address}/runs/{run_id}")
-    for _, publication, count in rows:
-        console.print(f"   published [bold]{publication}[/]: {count:,} rows, built and tested")
-    return {relation: publication for relation, publication, _ in rows}
+    for publication in made:
+        console.print(
+            f"   published [bold]{publication.publication_id}[/]: {publication.row_count:,} rows, built and tested"
+        )
+    return {publication.relation: publication.publication_id for publication in made}
 
 
 def learn(console: Console, address: str, exposure: Exposure, publication: str) -> str:
@@ -103,11 +99,8 @@ def learn(console: Console, address: str, exposure: Exposure, publication: str) 
 
 def _outcome(exposure: Exposure, publication: str) -> str | None:
     with lake.connect() as con:
-        row = con.execute(
-            "select outcome from lake.ops.consumptions where exposure = ? and publication_id = ?",
-            [exposure.name, publication],
-        ).fetchone()
-    return str(row[0]) if row else None
+        consumption = consumptions.of(con, exposure.name, publication)
+    return str(consumption["outcome"]) if consumption else None
 
 
 def _saying(exposure: Exposure) -> Sequence[str]:
@@ -166,7 +159,7 @@ def show(console: Console, exposure: Exposure, publication: str, outcome: str) -
     with lake.connect() as con:
         if outcome == "unchanged":
             console.print(f"\n{exposure.name}: nothing new to learn from: {_reason(con, exposure, publication)}.")
-        champion = registry.champion(con, exposure.name)
+        champion = champions.champion(con, exposure.name)
         if champion is None:
             raise RunError(f"No version of {exposure.name} passed the gate: {_reason(con, exposure, publication)}.")
         unit = f" in {exposure.spec.unit}" if exposure.spec.unit else ""
@@ -180,11 +173,11 @@ def show(console: Console, exposure: Exposure, publication: str, outcome: str) -
             f"[bold]Five predictions[/] of lake.ml.{exposure.spec.predictions}, beside {exposure.relation}:",
             soft_wrap=True,
         )
-        console.print(_predictions(con, exposure, champion))
-        model_card = card.last(con, exposure.name, champion.version_id)
+        console.print(_predictions(con, exposure))
+        model_card = findings.last_card(con, exposure.name, champion.version_id)
     console.print(
         f"        model     {champion.artifact.uri}\n"
-        f"        card      {model_card[1] if model_card else 'none yet'} (make card saves it here)",
+        f"        card      {model_card[1] if model_card else 'none yet'} (tract card saves it here)",
         soft_wrap=True,
     )
 
@@ -197,67 +190,47 @@ def where(console: Console, address: str) -> None:
         f"[bold]Where[/]   tables    the schemas of the lake (parquet below {root}/lake/)\n"
         f"        exports   {root}/exports/\n"
         f"        UI        {address}\n"
-        "[bold]Next[/]    make ui       the asset graph, runs and checks in a browser\n"
-        "        make shell    a Python prompt with the lake in it\n"
-        f"        make down     stop the servers; the data stays in {lake.home()}\n"
+        "[bold]Next[/]    tract ui      the asset graph, runs and checks in a browser\n"
+        "        tract status  what was published and learned, and who serves\n"
+        f"        tract down    stop the servers; the data stays in {lake.home()}\n"
         "        source .venv/bin/activate && dbt build    from a shell: the consumer starts just the same",
         soft_wrap=True,
     )
 
 
 def _reason(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: str) -> str:
-    row = con.execute(
-        "select reason from lake.ops.consumptions where exposure = ? and publication_id = ?",
-        [exposure.name, publication],
-    ).fetchone()
-    return str(row[0]) if row else "it is not consumed"
+    consumption = consumptions.of(con, exposure.name, publication)
+    return str(consumption["reason"]) if consumption else "it is not consumed"
 
 
 def _metrics(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> Table:
     shown = Table("split", "candidate", box=None, padding=(0, 2), pad_edge=False)
-    rows = con.execute(
-        """
-        select split, candidate, map_from_entries(list((metric, value))) as metrics
-        from lake.ml.model_metrics
-        where exposure = ? and version_id = ? and slice = 'all'
-        group by split, candidate
-        order by split desc, metrics['rmse']
-        """,
-        [exposure.name, version.version_id],
-    ).fetchall()
     names = ("rmse", "mae", "median_absolute_error", "p90_absolute_error", "r2")
     for name in names:
         shown.add_column(name.replace("_absolute_error", " error"), justify="right")
-    for split, candidate, values in rows:
-        shown.add_row(split, candidate, *_numbers(values, names))
+    metrics = versions.metrics(con, exposure.name, version.version_id)
+    wide = metrics[metrics["slice"] == "all"].pivot_table(
+        index=["split", "candidate"], columns="metric", values="value"
+    )
+    ordered = wide.reset_index().sort_values(["split", "rmse"], ascending=[False, True])
+    for row in ordered.to_dict("records"):
+        shown.add_row(row["split"], row["candidate"], *_numbers(row, names))
     return shown
 
 
-def _numbers(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
+def _numbers(values: Mapping[Hashable, Any], names: Sequence[str]) -> list[str]:
     return [f"{values[name]:.3f}" if name == "r2" else _number(values[name]) for name in names]
 
 
-def _predictions(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> Table:
-    """Of the newest predictions, the first keys: what the table has now, and what was predicted."""
+def _predictions(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Table:
+    """Of the newest predictions, the first keys: what was published, and what was predicted."""
     spec = exposure.spec
     shown = Table(spec.key, box=None, padding=(0, 2), pad_edge=False)
     for name in (spec.target, "prediction", "lower", "upper"):
         shown.add_column(name, justify="right")
-    newest = ledger.newest_consumed(con, exposure)
+    newest = champions.newest_predicted(con, exposure)
     assert newest is not None, f"{exposure.name} has a champion, and consumed nothing"
-    rows = con.execute(
-        f"""
-        select predicted.{quoted(spec.key)}, published.{quoted(spec.target)}, prediction, lower, upper
-        from lake.ml.{quoted(spec.predictions)} as predicted
-        inner join {table(exposure.relation)} as published
-            on predicted.{quoted(spec.key)} = published.{quoted(spec.key)}
-        where predicted.exposure = ? and predicted.version_id = ? and predicted.publication_id = ?
-        order by predicted.{quoted(spec.key)}
-        limit 5
-        """,
-        [exposure.name, version.version_id, newest.publication_id],
-    ).fetchall()
-    for key, *values in rows:
+    for key, *values in predictions.standing(con, exposure, newest, rows=5).itertuples(index=False):
         shown.add_row(str(key), *map(_number, values))
     return shown
 
@@ -265,7 +238,3 @@ def _predictions(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Ve
 def _number(value: float) -> str:
     """Whole from a thousand on, with separators; of small ones four digits say something."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""`make status`: what runs where, what was published and what came of it, who serves, drift, sizes."""
+"""`tract status`: what runs where, what was published and what came of it, who serves, drift, sizes."""
 
 import sys
 from collections.abc import Sequence
@@ -11,36 +11,33 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml import lake
-from ml.lake import locks as catalog
+from ml.lake import locks
+from ml.records import migrations, overview
 from orchestration import stack
-from orchestration.stack import layout
 
 LAST = 5  # publications that are shown
 # As wide where there is no terminal: a sentence that a script looks for is not cut.
 WIDTH = 160
 
 
-def main() -> int:
-    """Show all of it; 1 and a sentence when the lake is not up, after what runs."""
-    console = _console(sys.stdout)
-    try:
-        dagster = services(console)
-        lake.check()
-        with lake.connect() as con:
-            if not _has_tables(con):
-                console.print("\nThe lake has no tables yet, or not all of them: `dbt build` makes and publishes them.")
-                return 0
-            publications(console, con, dagster)
-            champions(console, con)
-            sizes(console, con)
-    except (layout.StackError, lake.LakeUnavailableError) as error:
-        _console(sys.stderr).print(str(error), style="red", markup=False, soft_wrap=True)
-        return 1
-    return 0
+def main() -> None:
+    """Show all of it.
 
-
-def _console(stream: Any) -> Console:
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else WIDTH)
+    Raises:
+        LakeUnavailableError: The lake is not up; what runs was shown.
+        LakeVersionError: The lake is of another release.
+    """
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    dagster = services(console)
+    lake.check()
+    with lake.connect() as con:
+        if not overview.has_tables(con):
+            console.print("\nThe lake has no tables yet, or not all of them: `dbt build` makes and publishes them.")
+            return
+        migrations.require(con)
+        publications(console, con, dagster)
+        champions(console, con)
+        sizes(console, con)
 
 
 def services(console: Console) -> bool:
@@ -60,42 +57,23 @@ def services(console: Console) -> bool:
 
 def publications(console: Console, con: duckdb.DuckDBPyConnection, dagster: bool) -> None:
     """The last publications, newest first, with what came of each in each exposure that has read its table."""
-    rows = con.execute(
-        f"""
-        with consumptions as (
-            select * from lake.ops.consumptions
-        ),
-        publications as (
-            select * from lake.ops.publications order by published_at desc, snapshot_id desc limit {LAST}
-        ),
-        exposures as (
-            select distinct consumptions.exposure, seen.relation
-            from consumptions
-            inner join lake.ops.publications as seen on consumptions.publication_id = seen.publication_id
-        )
-        select
-            publications.publication_id, publications.row_count, publications.published_at, publications.built_by,
-            exposures.exposure, consumptions.outcome, consumptions.reason, consumptions.consumed_at
-        from publications
-        left join exposures on publications.relation = exposures.relation
-        left join consumptions
-            on publications.publication_id = consumptions.publication_id
-            and exposures.exposure = consumptions.exposure
-        order by publications.published_at desc, publications.snapshot_id desc, exposures.exposure
-        """
-    ).fetchall()
+    rows = overview.followed(con, LAST)
     now = datetime.now(UTC)
-    waiting = {exposure for *_, exposure, outcome, _, _ in rows if exposure and not outcome}
-    held = {exposure: catalog.holder(catalog.consuming(exposure)) for exposure in waiting}
-    told: list[tuple[str, ...]] = []
-    for publication, count, published, by, exposure, outcome, reason, consumed in rows:
-        what = f"{_outcome(outcome)} {_ago(now, consumed)}" if outcome else _waits(held.get(exposure), dagster, now)
-        result = f"{exposure}: {what}" if exposure else what
-        told.append((publication, f"{count:,}", f"{_ago(now, published)} by {escape(by)}", result))
-        if reason:
-            told.append(("", "", "", f"  [dim]{escape(reason)}[/]"))
+    waiting = {row.exposure for row in rows if row.exposure and not row.outcome}
+    held = {exposure: locks.holder(locks.consuming(exposure)) for exposure in waiting}
+    lines: list[tuple[str, ...]] = []
+    for row in rows:
+        if row.outcome and row.consumed_at:
+            what = f"{_outcome(row.outcome)} {_ago(now, row.consumed_at)}"
+        else:
+            what = _waits(held.get(row.exposure or ""), dagster, now)
+        result = f"{row.exposure}: {what}" if row.exposure else what
+        published = f"{_ago(now, row.published_at)} by {escape(row.built_by)}"
+        lines.append((row.publication_id, f"{row.row_count:,}", published, result))
+        if row.reason:
+            lines.append(("", "", "", f"  [dim]{escape(row.reason)}[/]"))
     columns = [("publication", ""), ("rows", "right"), ("published", ""), ("what came of it", "")]
-    _titled(console, "Publications", columns, told, empty="none yet: `dbt build` publishes when its tests pass")
+    _titled(console, "Publications", columns, lines, empty="none yet: `dbt build` publishes when its tests pass")
 
 
 def _waits(held: tuple[str, datetime] | None, dagster: bool, now: datetime) -> str:
@@ -107,45 +85,13 @@ def _waits(held: tuple[str, datetime] | None, dagster: bool, now: datetime) -> s
 
 def champions(console: Console, con: duckdb.DuckDBPyConnection) -> None:
     """The version that serves each exposure, how good it is, and how far the newest rows have moved."""
-    rows = con.execute(
-        """
-        with champions as (
-            select exposure, max_by(promotions, promotion) as promotion
-            from lake.ml.promotions as promotions
-            group by exposure
-        ),
-        metrics as (
-            select
-                versions.exposure, versions.version_id, versions.candidate,
-                json_extract_string(versions.spec, '$.split') as split,
-                max(metrics.value) filter (where metrics.metric = 'rmse') as rmse,
-                max(metrics.value) filter (where metrics.metric = 'coverage') as coverage
-            from lake.ml.model_versions as versions
-            inner join lake.ml.model_metrics as metrics
-                on versions.exposure = metrics.exposure
-                and versions.version_id = metrics.version_id
-                and versions.candidate = metrics.candidate
-                and json_extract_string(versions.spec, '$.split') = metrics.split
-            where metrics.slice = 'all'
-            group by all
-        )
-        select
-            champions.exposure, champions.promotion.version_id, metrics.candidate, metrics.rmse, metrics.split,
-            metrics.coverage, champions.promotion.promoted_at, champions.promotion.promoted_by,
-            champions.promotion.reason
-        from champions
-        inner join metrics
-            on champions.exposure = metrics.exposure
-            and champions.promotion.version_id = metrics.version_id
-        order by champions.exposure
-        """
-    ).fetchall()
     now = datetime.now(UTC)
-    told: list[tuple[str, ...]] = []
-    for exposure, version, candidate, rmse, split, coverage, since, by, reason in rows:
-        measured = (f"{rmse:,.0f} ({split})", f"{coverage:.1%}")
-        told.append((exposure, version, candidate, *measured, f"{_ago(now, since)} by {escape(by)}"))
-        told.append(("", *[""] * 4, f"  [dim]{escape(reason)}[/]"))
+    lines: list[tuple[str, ...]] = []
+    for row in overview.serving(con):
+        measured = (f"{row.rmse:,.0f} ({row.split})", f"{row.coverage:.1%}")
+        since = f"{_ago(now, row.promoted_at)} by {escape(row.promoted_by)}"
+        lines.append((row.exposure, row.version_id, row.candidate, *measured, since))
+        lines.append(("", *[""] * 4, f"  [dim]{escape(row.reason)}[/]"))
     columns = [
         ("exposure", ""),
         ("champion", ""),
@@ -154,44 +100,27 @@ def champions(console: Console, con: duckdb.DuckDBPyConnection) -> None:
         ("coverage", "right"),
         ("since", ""),
     ]
-    _titled(console, "Champions", columns, told, empty="none yet: no version has passed the gate")
+    _titled(console, "Champions", columns, lines, empty="none yet: no version has passed the gate")
     for sentence in [*_drift(con), *_live_errors(con)]:
         console.print(f"  {sentence}", soft_wrap=True)
 
 
 def _drift(con: duckdb.DuckDBPyConnection) -> list[str]:
     """Of the newest publication that was compared, the column that moved most; a sentence for each exposure."""
-    rows = con.execute(
-        """
-        select exposure, max_by(drift, psi), count(*) filter (where psi > 0.1)
-        from lake.ml.drift as drift
-        where measured_at = (select max(measured_at) from lake.ml.drift as newer where newer.exposure = drift.exposure)
-        group by exposure
-        order by exposure
-        """
-    ).fetchall()
     return [
         f"{exposure}: in {most['publication_id']} {most['column_name']} has moved most since "
         f"{most['baseline_publication_id']}: PSI {most['psi']:.3f}, Kolmogorov-Smirnov {most['ks']:.3f}; "
         f"{moved} columns above PSI 0.1"
-        for exposure, most, moved in rows
+        for exposure, most, moved in overview.most_moved(con)
     ]
 
 
 def _live_errors(con: duckdb.DuckDBPyConnection) -> list[str]:
     """What the newest true values said of standing predictions; a sentence for each exposure."""
-    rows = con.execute(
-        """
-        select exposure, max_by(live_errors, measured_at)
-        from lake.ml.live_errors as live_errors
-        group by exposure
-        order by exposure
-        """
-    ).fetchall()
     return [
         f"{exposure}: {error['publication_id']} brought {error['row_count']:,} true values that {error['version_id']} "
         f"had not seen: live RMSE {error['rmse']:,.0f}, {error['coverage']:.1%} in its intervals"
-        for exposure, error in rows
+        for exposure, error in overview.live_errors(con)
     ]
 
 
@@ -245,14 +174,6 @@ def sizes(console: Console, con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def _has_tables(con: duckdb.DuckDBPyConnection) -> bool:
-    found = con.execute(
-        "select count(*) from duckdb_tables() where database_name = 'lake' and schema_name = 'ml' "
-        "and table_name = 'live_errors'"
-    ).fetchone()
-    return bool(found and found[0])
-
-
 def _titled(
     console: Console, title: str, columns: Sequence[tuple[str, Any]], rows: Sequence[Sequence[str]], empty: str = ""
 ) -> None:
@@ -286,7 +207,3 @@ def _bytes(size: int) -> str:
         if size >= length:
             return f"{size / length:.1f} {unit}"
     return f"{size} B"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,7 @@
 
 from sqlalchemy.engine import URL
 
-from ml.lake import locks as catalog
+from ml.lake import locks
 
 
 def url(database: str, **query: str) -> str:
@@ -14,7 +14,7 @@ def url(database: str, **query: str) -> str:
     Raises:
         LakeUnavailableError: The catalog's secret is not there.
     """
-    secret = catalog.secret()
+    secret = locks.secret()
     made = URL.create(
         "postgresql+psycopg2",  # SQLAlchemy 2.1 takes psycopg 3 for a bare postgresql://
         username=secret["user"],

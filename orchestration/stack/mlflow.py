@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ml import lake
-from ml.lake import locks as catalog
+from ml.lake import locks
 from ml.reports import mlflow as tracking
 from orchestration.stack import databases, layout, ports, processes
 
@@ -36,8 +36,8 @@ def environment() -> dict[str, str]:
     secrets = lake.secrets()
     if "tract_s3" not in secrets:
         raise lake.unavailable("its S3 is not known", f"no secret tract_s3 in {lake.home() / 'secrets'}")
-    s3 = catalog.parse_secret(secrets["tract_s3"], S3_NAMES)
-    root = catalog.parse_secret(secrets["tract"], "data_path|metadata_parameters|metadata_path")["data_path"]
+    s3 = locks.parse_secret(secrets["tract_s3"], S3_NAMES)
+    root = locks.parse_secret(secrets["tract"], "data_path|metadata_parameters|metadata_path")["data_path"]
     scheme = "http" if s3.get("use_ssl") == "false" else "https"
     return {
         **processes.environment(without=("AWS_", "MLFLOW_", "PG", "PYTHON")),

@@ -34,11 +34,11 @@ class Stages:
 def land(told: Told) -> Found:
     """Put the landed rows where each contender reads them: a table of the lake, and a parquet file beside it."""
     from ml import lake
-    from ml.records import tables
+    from ml.records import migrations, tables
     from tests.bench.exposure import EXPOSURE
 
     with lake.connect() as con:
-        for statement in [*tables.option_statements(), *tables.statements([EXPOSURE])]:
+        for statement in [*tables.option_statements(), *migrations.statements(set(), 0, [EXPOSURE])]:
             con.execute(statement)
         for schema in ("landing", "staging", "features"):
             con.execute(f"create schema if not exists lake.{schema}")
@@ -51,7 +51,7 @@ def land(told: Told) -> Found:
 def ours_featurize(told: Told) -> Found:
     """dbt's own SQL as a table of the lake, and its publication, as dbt's hooks make it."""
     from ml import lake
-    from ml import publishing as publications
+    from ml.records import publications
 
     with lake.connect() as con:
         stages = Stages()

@@ -1,6 +1,7 @@
 """The exposure of the bench: the project's own features, judged by group, the penalty chosen over the folds."""
 
-from ml.spec import Exposure, Spec
+from ml.exposures import Exposure
+from ml.spec import Spec
 
 EXPOSURE = Exposure(
     name="bench",

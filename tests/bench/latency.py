@@ -17,7 +17,7 @@ import duckdb
 
 from dbt_project.housing import source as california_housing
 from ml import lake
-from orchestration.sensor import PUBLICATION
+from orchestration.attempts import PUBLICATION
 from orchestration.stack import dagster
 
 BUILDS = 5

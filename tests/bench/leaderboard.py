@@ -12,6 +12,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ml import lake
+from ml.exposures import Exposure, read_exposures
 from ml.learning import candidates, training_set, trials
 from ml.learning.training_set import TrainingSet
-from ml.records import publications as ledger
-from ml.spec import CandidateSpec, Exposure, exposures
+from ml.records import publications
+from ml.spec import CandidateSpec
 from orchestration.project import manifest
 from tests.bench.machine import facts, measured
 
@@ -76,12 +78,12 @@ GROUP = ("ours", "neighbours", "catboost", "gradient_boosting", "ridge")
 
 def published(relation: str) -> TrainingSet:
     """The newest publication of a table, as the exposure that learns from it reads it."""
-    (exposure,) = [exposure for exposure in exposures(manifest()) if exposure.relation == relation]
+    (exposure,) = [exposure for exposure in read_exposures(manifest()) if exposure.relation == relation]
     with lake.connect() as con:
         newest = con.execute(
             "select max_by(publication_id, snapshot_id) from lake.ops.publications where relation = ?", [relation]
         ).fetchall()[0][0]
-        publication = ledger.publication(con, newest) if newest else None
+        publication = publications.publication(con, newest) if newest else None
         if publication is None:
             raise SystemExit(f"{relation} was never published: `make run` first, with HOUSING_NEW_REGION=true.")
         return training_set.read(con, exposure, publication, lambda sentence: None)
@@ -199,8 +201,8 @@ def main() -> None:
     asked = parser.parse_args()
     os.environ["HOUSING_NEW_REGION"] = "true"  # the second question's model is measured, and the processes below see it
     if asked.question:
-        answer = {"fill in": fill_in, "new region": new_region}[asked.question]
-        print(json.dumps(answer(**json.load(sys.stdin))))
+        answers: dict[str, Callable[..., object]] = {"fill in": fill_in, "new region": new_region}
+        print(json.dumps(answers[asked.question](**json.load(sys.stdin))))
         return
     docs = Path(__file__).resolve().parents[2] / "docs"
     found: dict[str, dict[str, list[dict[str, Any]]]] = {"fill in": {}, "new region": {}}

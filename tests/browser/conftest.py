@@ -19,7 +19,7 @@ SHOTS = ROOT / ".ci" / "artifacts"  # where the pictures of what was seen are ke
 @pytest.fixture(scope="package")
 def chromium() -> None:
     """Skips, with the name of what is missing."""
-    pytest.importorskip("playwright", reason="playwright is not installed: pip install '.[dev]'")
+    pytest.importorskip("playwright", reason="playwright is not installed: make dev")
     if shutil.which("chromium") is None:
         pytest.skip("there is no chromium: apt-get install chromium")
 

@@ -48,22 +48,20 @@ def smaller(path: Path) -> None:
         raise SystemExit(f"{path} has {size:,} bytes, more than {LARGEST:,}: show less of it.")
 
 
-def main(directory: Path) -> int:
-    """Build, publish and learn on a new stack, and make the pictures; its exit code."""
+def main(directory: Path) -> None:
+    """Build, publish and learn on a new stack, and make the pictures."""
     from orchestration import stack
     from orchestration.commands import run
 
     home = Path(os.environ["TRACT_HOME"])
     try:
-        if code := run.main():
-            return code
+        run.main()
         with browser(stack.ui(home), directory) as ui:
             for path in (graph(ui), version(ui), tick(ui)):
                 smaller(path)
                 sys.stdout.write(f"Wrote {path}\n")
     finally:
         stack.down(home)
-    return 0
 
 
 if __name__ == "__main__":
@@ -71,4 +69,4 @@ if __name__ == "__main__":
         del os.environ[name]  # nobody's own lake is touched
     with tempfile.TemporaryDirectory(prefix="tract-pictures-") as made:
         os.environ["TRACT_HOME"] = made
-        sys.exit(main(Path(sys.argv[1])))
+        main(Path(sys.argv[1]))

@@ -18,7 +18,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from ml import consumption, lake, spec
+from ml import consumption, lake
+from ml.exposures import read_exposures
 from orchestration.stack import postgres, s3, secrets
 from tests.conftest import ROOT, new_lake, run_dbt
 
@@ -156,7 +157,7 @@ class Build:
 
 
 def build(home: Path, *arguments: str, **settings: str) -> Build:
-    told = run_dbt(home, "build", *arguments, **settings)
+    told = run_dbt(home, "build", *arguments, project=ROOT, **settings)
     return Build(told, invocation_of(home), exports(home), publications_of(home))
 
 
@@ -175,7 +176,7 @@ def worked(empty_lake: Home) -> Worked:
     home = empty_lake("worked")
     first = build(home)
     assert first.told.returncode == 0, first.told.stdout
-    (exposure,) = spec.exposures(json.loads((home / "target" / "manifest.json").read_text()))
+    (exposure,) = read_exposures(json.loads((home / "target" / "manifest.json").read_text()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_HOME", str(home))
         consumed = consumption.consume(exposure, say=lambda sentence: None)

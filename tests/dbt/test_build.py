@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from dbt_project.housing.source import COLUMNS
-from ml import publishing as publications
-from ml.records import tables
+from ml.records import publications, tables
 from tests.dbt.conftest import (
     PUBLISHED,
     exports,

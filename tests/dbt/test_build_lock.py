@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dbt_project.tract import plugin
-from ml.lake import locks as catalog
+from ml.lake import locks
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Worked, said
 
@@ -27,9 +27,9 @@ def someone(worked: Worked, monkeypatch: pytest.MonkeyPatch) -> Worked:
 
 def waiting() -> int:
     """How many wait for a lock in the lake's own database."""
-    con = catalog.connect("counts")
+    con = locks.connect("counts")
     try:
-        (row,) = catalog._ask(
+        (row,) = locks._ask(
             con,
             """
             select count(*) from pg_locks
@@ -53,7 +53,7 @@ def test_two_builds_at_once_wait_for_someone_and_then_for_each_other_and_both_su
         return told.returncode, said(told)
 
     with ThreadPoolExecutor(2) as pool:
-        with catalog.lock("build"):
+        with locks.lock("build"):
             builds = [pool.submit(build, number) for number in range(2)]
             while waiting() < 2 and not any(build.done() for build in builds):
                 time.sleep(0.1)
@@ -64,7 +64,7 @@ def test_two_builds_at_once_wait_for_someone_and_then_for_each_other_and_both_su
 
 
 def test_a_timeout_ends_the_wait_with_one_sentence(someone: Worked) -> None:
-    with catalog.lock("build"):
+    with locks.lock("build"):
         told = run_dbt(someone.home, "build", TRACT_LOCK_TIMEOUT="0.5")
     lines = said(told)
     assert told.returncode == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.lake import locks as catalog
+from ml.lake import locks
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Home, Told, said
 
@@ -17,7 +17,7 @@ Built = tuple[Path, str]
 def locked(built: Built) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_HOME", str(built[0]))
-        with catalog.lock("build"):
+        with locks.lock("build"):
             yield built[0]
 
 

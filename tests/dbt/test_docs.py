@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ml import lake
-from ml.lake import locks as catalog
+from ml.lake import locks
 from orchestration.commands import docs
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Told, Worked, lake_of
@@ -31,7 +31,7 @@ def generated(worked: Worked, tmp_path_factory: pytest.TempPathFactory) -> Docs:
     (target / "partial_parse.msgpack").write_bytes((worked.home / "target" / "partial_parse.msgpack").read_bytes())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_HOME", str(worked.home))
-        with catalog.lock("build"):
+        with locks.lock("build"):
             told = run_dbt(worked.home, "--warn-error", "docs", "generate", DBT_TARGET_PATH=str(target))
     assert told.returncode == 0, told.stdout
     return Docs(
@@ -45,7 +45,7 @@ def generated(worked: Worked, tmp_path_factory: pytest.TempPathFactory) -> Docs:
 def described(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Unique id → node of every model and source."""
     models = {key: node for key, node in manifest["nodes"].items() if node["resource_type"] == "model"}
-    return models | manifest["sources"]
+    return {**models, **manifest["sources"]}
 
 
 def test_docs_are_generated_without_a_warning_and_without_waiting(generated: Docs) -> None:

@@ -111,7 +111,7 @@ def test_dagster_and_every_command_mean_the_project_of_the_setting(project: Path
 
 def test_a_directory_without_a_project_is_named(tmp_path: Path) -> None:
     told = subprocess.run(
-        [sys.executable, "-m", "orchestration.commands.docs"],
+        [sys.executable, "-m", "orchestration.commands", "docs"],
         cwd=ROOT,
         env=without_a_home() | {"DBT_PROJECT_DIR": str(tmp_path / "nothing")},
         capture_output=True,

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from dbt_project.housing import source as california_housing
-from ml import consumption, spec
+from ml import consumption
+from ml.exposures import read_exposures
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Home, Told, build, lake_of, said
 
@@ -18,7 +19,7 @@ def publish_and_consume(home: Path, rows: pd.DataFrame, source: Path) -> consump
     rows.to_parquet(source, index=False)
     told = build(home, "--select", "+housing_features", HOUSING_SOURCE=str(source)).told
     assert told.returncode == 0, told.stdout
-    (exposure,) = spec.exposures(json.loads((home / "target" / "manifest.json").read_text()))
+    (exposure,) = read_exposures(json.loads((home / "target" / "manifest.json").read_text()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_HOME", str(home))
         made = consumption.consume(exposure, say=lambda sentence: None)

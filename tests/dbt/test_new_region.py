@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml import spec
+from ml.exposures import read_exposures
 from ml.learning import candidates
 from tests.conftest import ROOT, run_dbt
 from tests.dbt.conftest import PUBLISHED, Home, Told, about_publishing, lake_of
@@ -46,7 +46,7 @@ def test_its_table_is_built_tested_and_published(new_region: tuple[Path, Told]) 
 
 
 def test_it_asks_about_groups_that_were_not_seen(manifest: Mapping[str, Any]) -> None:
-    known, new = spec.exposures(manifest)
+    known, new = read_exposures(manifest)
     assert (known.name, new.name) == ("housing_value", "housing_value_new_region")
     assert (new.relation, new.spec.split, new.spec.group) == (TABLE, "group", "spatial_block")
     assert new.spec.slices == known.spec.slices
@@ -85,7 +85,7 @@ def test_the_coast_is_as_far_as_its_nearest_point_on_the_globe(rows: pd.DataFram
 
 def test_where_it_is_off_nothing_of_it_is_there(parsed: Path) -> None:
     off = json.loads((parsed.parent / "manifest.json").read_text())
-    assert [exposure.name for exposure in spec.exposures(off)] == ["housing_value"]
+    assert [exposure.name for exposure in read_exposures(off)] == ["housing_value"]
     assert not [
         name for name in off["nodes"] if name.startswith("model.") and "new_region" in off["nodes"][name]["path"]
     ]

@@ -7,8 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from ml import spec
-from ml.spec import Exposure
+from ml.exposures import Exposure, read_exposures
 from orchestration.commands import run
 from tests.dbt.conftest import Worked, lake_of
 
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("dbt worked")
 @pytest.fixture
 def exposure(worked: Worked, monkeypatch: pytest.MonkeyPatch) -> Exposure:
     monkeypatch.setenv("TRACT_HOME", str(worked.home))
-    (found,) = spec.exposures(json.loads((worked.home / "target" / "manifest.json").read_text()))
+    (found,) = read_exposures(json.loads((worked.home / "target" / "manifest.json").read_text()))
     return found
 
 

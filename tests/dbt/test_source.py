@@ -43,5 +43,5 @@ def test_a_file_on_s3_lands_the_loaders_frame(home: Path, loaded: pd.DataFrame, 
     with lake_of(home) as con:
         landed = con.execute("select * from lake.landing.california_housing").df()
     columns = list(loaded.columns)  # a table has no order of rows
-    ordered = [frame.sort_values(columns, ignore_index=True) for frame in (landed, loaded)]
-    pd.testing.assert_frame_equal(*ordered, check_exact=True)
+    found, expected = (frame.sort_values(columns, ignore_index=True) for frame in (landed, loaded))
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.xdist_group("dbt worked")
 ESCAPE, COLOUR = "\x1b[", "\x1b[3"
 
 
-def status(home: Path, module: str = "orchestration.commands.status") -> "subprocess.CompletedProcess[str]":
+def status(home: Path, verb: str = "status") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", "orchestration.commands", verb],
         cwd=ROOT,
         env={**os.environ, "TRACT_HOME": str(home)},
         capture_output=True,
@@ -35,7 +35,7 @@ def on_a_terminal(home: Path, **settings: str) -> tuple[int, str]:
     ours, theirs = pty.openpty()
     env = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestration.commands.status"],
+        [sys.executable, "-m", "orchestration.commands", "status"],
         cwd=ROOT,
         env={**env, "TRACT_HOME": str(home), "TERM": "xterm-256color", **settings},
         stdin=theirs,
@@ -134,10 +134,10 @@ def test_colours_are_for_terminals_and_no_color_turns_them_off(unreachable: Home
     assert "The lake is not up: its S3 does not answer" in seen
 
 
-@pytest.mark.parametrize("module", ["orchestration.commands.status", "orchestration.run"])
-def test_a_home_that_cannot_be_is_one_sentence_and_exit_code_1(module: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["status", "run"])
+def test_a_home_that_cannot_be_is_one_sentence_and_exit_code_1(verb: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    told = status(tmp_path / "file" / "home", module)
+    told = status(tmp_path / "file" / "home", verb)
     assert told.returncode == 1
     assert "Traceback" not in told.stderr
     assert ESCAPE not in told.stdout + told.stderr

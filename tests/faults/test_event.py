@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from ml import lake
-from orchestration.sensor import TRY
+from orchestration.attempts import TRY
 from tests.warehouse import FEATURES, NAME, Warehouse
 
 pytestmark = pytest.mark.xdist_group("faults")

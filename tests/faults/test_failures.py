@@ -4,15 +4,15 @@ import dagster as dg
 import pytest
 
 from ml.lake import artifacts
-from ml.records import versions as registry
-from orchestration.sensor import TRY
+from ml.records import champions
+from orchestration.attempts import TRY
 from tests.warehouse import NAME, Warehouse
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 
 
 def test_three_tries_then_failed_with_the_reason(warehouse: Warehouse) -> None:
-    champion = registry.champion(warehouse.con, NAME)
+    champion = champions.champion(warehouse.con, NAME)
     assert champion is not None
     content = artifacts.read(warehouse.con, champion.artifact)
     overwrite(warehouse, champion.artifact.uri, b"not the one recorded")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ml import publishing as publications
+from ml.records import publications
 from tests.warehouse import FEATURES, NAME, Build, Warehouse, pid_of, running, until
 
 SEED = 1990

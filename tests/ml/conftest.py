@@ -7,9 +7,9 @@ import duckdb
 import pytest
 
 from ml import lake
-from ml import publishing as publications
-from ml.records import tables
-from ml.spec import Exposure, Spec
+from ml.exposures import Exposure
+from ml.records import migrations, publications, tables
+from ml.spec import Spec
 
 Publish = Callable[..., str]
 
@@ -35,7 +35,7 @@ def exposure() -> Exposure:
 def con(home: Path, exposure: Exposure) -> Iterator[duckdb.DuckDBPyConnection]:
     """The fresh lake, with the tables that dbt's on-run-start makes."""
     with lake.connect() as con:
-        for statement in [*tables.option_statements(), *tables.statements([exposure])]:
+        for statement in [*tables.option_statements(), *migrations.statements(set(), 0, [exposure])]:
             con.execute(statement)
         con.execute("create schema lake.features")
         yield con

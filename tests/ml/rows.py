@@ -7,11 +7,12 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from ml.exposures import Exposure
 from ml.learning import candidates, training_set
 from ml.learning.candidates import Candidate
 from ml.learning.training_set import TrainingSet
 from ml.records.publications import Publication
-from ml.spec import CandidateSpec, Exposure
+from ml.spec import CandidateSpec
 
 
 @dataclass(frozen=True)

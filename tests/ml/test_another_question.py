@@ -8,9 +8,10 @@ from sklearn.linear_model import Ridge
 
 from ml import consumption
 from ml.consumption import Consumption
+from ml.exposures import Exposure
 from ml.monitoring import checks
-from ml.records import versions as registry
-from ml.spec import CandidateSpec, Exposure
+from ml.records import champions
+from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -88,7 +89,7 @@ def test_a_champion_that_cannot_be_read_does_not_keep_its_follower_out(
 ) -> None:
     publish(0.1)
     consume(exposure)
-    champion = registry.champion(con, exposure.name)
+    champion = champions.champion(con, exposure.name)
     assert champion is not None
     con.execute(f"copy (select 'damaged'::blob) to '{champion.artifact.uri}' (format blob)")
     publish(0.2)

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -12,11 +13,10 @@ import pytest
 
 from ml import consumption
 from ml.consumption import Consumption
-from ml.lake import artifacts
-from ml.lake import locks as catalog
-from ml.records import publications as ledger
-from ml.records import versions as registry
-from ml.spec import Exposure
+from ml.exposures import Exposure
+from ml.lake import artifacts, locks
+from ml.records import champions, versions
+from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
 
 
@@ -46,10 +46,10 @@ def test_a_first_publication_trains_promotes_and_predicts_every_row(
     assert (made.outcome, made.publication.publication_id, made.predicted_rows) == ("trained", publication, 400)
     assert made.metrics["rmse"] == pytest.approx(np.sqrt(1 / 12), rel=0.2)  # the noise: uniform of width 1
     assert made.baseline["rmse"] == pytest.approx(np.sqrt(9 * 100 / 12 + 4 * 25 / 12 + 1 / 12), rel=0.1)
-    champion = registry.champion(con, "points")
+    champion = champions.champion(con, "points")
     assert champion is not None
     assert champion.version_id == made.version_id
-    coefficients = registry.load(con, champion)
+    coefficients = versions.load(con, champion)
     slopes = coefficients["ridge"].coef_ / coefficients["standardscaler"].scale_
     assert slopes == pytest.approx([3, -2], rel=0.02)
     off = con.execute(
@@ -189,11 +189,11 @@ def test_a_missing_value_is_an_error_that_names_the_column_and_nothing_is_writte
 def test_a_changed_artifact_is_not_loaded(con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish) -> None:
     publish()
     consume(exposure)
-    champion = registry.champion(con, "points")
+    champion = champions.champion(con, "points")
     assert champion is not None
     con.execute(f"copy (select 'not a model'::blob) to '{champion.artifact.uri}' (format blob)")
     with pytest.raises(artifacts.ArtifactError, match=f"but {champion.artifact.sha256} was recorded"):
-        registry.load(con, champion)
+        versions.load(con, champion)
 
 
 def test_another_spec_is_judged_anew_on_the_same_rows(
@@ -202,7 +202,7 @@ def test_another_spec_is_judged_anew_on_the_same_rows(
     publish(invocation="one")
     first = consume(exposure)
     publish(invocation="two")
-    wider = replace(exposure, spec=exposure.spec.model_copy(update={"level": 0.99}))
+    wider = replace(exposure, spec=exposure.spec.model_copy(update={"coverage": 0.99}))
     second = consume(wider)
     assert second.outcome == "refreshed"
     assert second.version_id != first.version_id
@@ -212,8 +212,8 @@ def test_giving_up_records_the_reason_once(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
 ) -> None:
     publication = publish()
-    ledger.give_up(exposure, publication, "three tries failed")
-    ledger.give_up(exposure, publication, "three tries failed")
+    consumption.give_up(exposure, publication, "three tries failed")
+    consumption.give_up(exposure, publication, "three tries failed")
     assert con.execute("select publication_id, outcome, reason from lake.ops.consumptions").fetchall() == [
         (publication, "failed", "three tries failed")
     ]
@@ -255,7 +255,7 @@ def test_a_killed_consumer_leaves_nothing_and_frees_its_lock(
 
 
 def _hold(exposure: Exposure, started: "multiprocessing.synchronize.Event") -> None:
-    with catalog.lock(f"consume {exposure.name}"):
+    with locks.lock(f"consume {exposure.name}"):
         started.set()
         time.sleep(600)
 
@@ -267,15 +267,36 @@ def test_a_lock_lost_before_the_commit_prevents_it(
 
     def end_the_lock(sentence: str) -> None:
         if sentence.startswith("fitted"):
-            other = catalog.connect("someone who ends connections")
-            catalog._ask(
+            other = locks.connect("someone who ends connections")
+            locks._ask(
                 other,
                 "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()"
                 " and database = (select oid from pg_database where datname = current_database())",
             )
             other.close()
 
-    with pytest.raises(catalog.LockLostError, match="The lock 'consume points' was lost before the commit"):
+    with pytest.raises(locks.LockLostError, match="The lock 'consume points' was lost before the commit"):
         consumption.consume(exposure, say=end_the_lock)
     assert [count(con, t) for t in ("ops.consumptions", "ml.model_versions", "ml.predictions")] == [0, 0, 0]
     assert consume(exposure).outcome == "trained"
+
+
+def test_an_estimator_of_one_s_own_that_was_edited_is_learned_anew(
+    exposure: Exposure, publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "tract_own_forest.py"
+    source.write_text("from sklearn.tree import DecisionTreeRegressor as Forest\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    candidates = (CandidateSpec(name="forest", estimator="tract_own_forest.Forest"),)
+    own = replace(exposure, spec=exposure.spec.model_copy(update={"candidates": candidates}))
+    outcomes = []
+    for text in ("", "# a comment\n", "DEPTH = 3\n"):
+        source.write_text(source.read_text() + text)
+        publish()
+        consumed = consumption.consume(own, say=lambda sentence: None)
+        assert consumed is not None
+        outcomes.append((consumed.outcome, consumed.version_id))
+    (first, version), *others = outcomes
+    assert (first, others[0]) == ("trained", ("unchanged", version))
+    assert others[1][0] == "refreshed"
+    assert others[1][1] != version

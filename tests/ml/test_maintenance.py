@@ -6,9 +6,9 @@ import duckdb
 import pytest
 
 from ml import consumption, lake, maintenance, replay
+from ml.exposures import Exposure
 from ml.lake import artifacts
-from ml.records import versions as registry
-from ml.spec import Exposure
+from ml.records import champions, versions
 from tests.ml.conftest import Publish
 
 NOW = timedelta(0)
@@ -73,8 +73,8 @@ def test_an_artifact_goes_only_when_no_version_names_it(
     assert maintain().removed_artifacts == 1
     with pytest.raises(artifacts.ArtifactError, match=orphan.sha256):
         artifacts.load(con, orphan)
-    champion = registry.champion(con, exposure.name)
+    champion = champions.champion(con, exposure.name)
     assert champion is not None
-    assert registry.load(con, champion)["ridge"].alpha > 0
+    assert versions.load(con, champion)["ridge"].alpha > 0
     assert len(artifacts.load(con, champion.scaler)) == 2
     assert con.execute(f"select count(*) from glob('{lake.root(con)}/artifacts/*')").fetchall() == [(2,)]

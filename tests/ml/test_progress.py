@@ -28,6 +28,7 @@ def test_counted_work_speaks_after_a_while_and_not_at_its_end(monkeypatch: pytes
     assert [sentence.split(",")[0] for sentence in said] == ["predicting: 2 of 3 rows"]
 
 
+@pytest.mark.slow
 def test_a_statement_is_followed_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PAUSE", 0.05)
     said: list[str] = []

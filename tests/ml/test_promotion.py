@@ -6,9 +6,10 @@ import duckdb
 import pytest
 
 from ml import consumption, promotion
+from ml.exposures import Exposure
 from ml.promotion import PromotionError
-from ml.records import versions as registry
-from ml.spec import CandidateSpec, Exposure
+from ml.records import champions
+from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -37,7 +38,7 @@ def test_a_rollback_is_one_commit_and_the_newest_rows_are_predicted_by_the_versi
     assert before is not None
     done = promotion.rollback(exposure, by="Ann", reason="the second is odd", say=silent)
     assert (done.version_id, done.before_id, done.publication_id, done.predicted_rows) == (first, second, new, 500)
-    champion = registry.champion(con, "points")
+    champion = champions.champion(con, "points")
     assert champion is not None
     assert champion.version_id == first
     assert predicted(con) == [(old, first, 400), (new, second, 500), (new, first, 500)]
@@ -101,7 +102,7 @@ def test_a_version_that_reads_a_column_that_is_gone_is_not_promoted(
     consumption.consume(replace(narrow, spec=narrow.spec.model_copy(update={"refresh_margin": 1e9})), say=silent)
     with pytest.raises(PromotionError, match=rf"Version {first} of points learned from b, which .* has no more"):
         promotion.promote(narrow, first, by="Ann", reason="", say=silent)
-    champion = registry.champion(con, "points")
+    champion = champions.champion(con, "points")
     assert champion is not None
     assert champion.version_id != first
 
@@ -144,6 +145,6 @@ def test_a_challenger_wins_takes_over_and_is_what_the_next_run_refreshes(
     last = consumption.consume(exposure, say=silent)
     assert last is not None
     assert last.outcome == "refreshed"
-    champion = registry.champion(con, "points")
+    champion = champions.champion(con, "points")
     assert champion is not None
     assert champion.candidate == "gradient_boosting"

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from ml import consumption, lake, replay
-from ml.spec import Exposure
+from ml.exposures import Exposure
 from tests.ml.conftest import Publish
 
 

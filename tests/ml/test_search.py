@@ -7,11 +7,12 @@ import duckdb
 import pytest
 
 from ml import consumption, promotion
-from ml.records import versions as registry
+from ml.exposures import Exposure
+from ml.records import champions
 from ml.reports import card
 from ml.reports import facts as version_facts
 from ml.search import SearchError, search
-from ml.spec import CandidateSpec, Exposure, SearchSpec
+from ml.spec import CandidateSpec, SearchSpec
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -34,11 +35,11 @@ def test_what_is_found_wins_serves_and_is_refreshed_with_new_rows(
     exposure = asking(exposure, WEAK)
     first = publish(0.1)
     assert consumption.consume(exposure, say=silent)
-    before = registry.champion(con, exposure.name)
+    before = champions.champion(con, exposure.name)
     assert before is not None
 
     done = search(exposure, by="Ann", say=silent)
-    champion = registry.champion(con, exposure.name)
+    champion = champions.champion(con, exposure.name)
     assert champion is not None and champion.version_id == done.promoted_id != before.version_id
     assert champion.parameters["recipe"]["found"] == done.recipes[0].found
     assert done.recipes[0].found["max_iter"] in (20, 30)
@@ -69,7 +70,7 @@ def test_what_is_found_wins_serves_and_is_refreshed_with_new_rows(
     publish(0.2)
     again = consumption.consume(exposure, say=silent)
     assert again is not None and again.outcome == "refreshed"
-    refreshed = registry.champion(con, exposure.name)
+    refreshed = champions.champion(con, exposure.name)
     assert refreshed is not None and refreshed.version_id == again.version_id
     assert refreshed.parameters["recipe"] == champion.parameters["recipe"]
     assert con.execute(

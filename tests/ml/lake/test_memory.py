@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ml import consumption, lake
-from ml.spec import Exposure
+from ml.exposures import Exposure
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 

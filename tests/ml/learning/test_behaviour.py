@@ -14,6 +14,8 @@ from ml.spec import CandidateSpec
 from tests.ml.learning.test_candidates import EIGHT, housing
 from tests.ml.rows import published, silent
 
+pytestmark = pytest.mark.slow
+
 DEGREES_IN_10_M = 10 / 111_195
 
 

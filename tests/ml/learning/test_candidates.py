@@ -15,10 +15,11 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from dbt_project.housing import source as california_housing
+from ml.exposures import Exposure
 from ml.learning import candidates, training_set
 from ml.learning.candidates import EstimatorError, Fitted
 from ml.linear import ridge
-from ml.spec import CandidateSpec, Exposure, Spec
+from ml.spec import CandidateSpec, Spec
 from tests.ml.conftest import POINTS as EXPOSURE
 from tests.ml.rows import candidate, frame, published, silent, trained_on
 

@@ -54,6 +54,7 @@ def test_held_out_widths_are_learned_without_the_row_s_fold() -> None:
     assert (after[fold != 2] > before[fold != 2]).all()
 
 
+@pytest.mark.slow
 def test_folds_that_differ_are_covered_at_the_level_too() -> None:
     random = np.random.default_rng(0)
     covered = []

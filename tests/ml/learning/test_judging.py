@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
+from ml.exposures import Exposure
 from ml.learning import candidates, gate, judging
 from ml.learning.intervals import Spread
 from ml.learning.judging import Judgement
 from ml.learning.training_set import RowsError, TrainingSet
-from ml.spec import CandidateSpec, Exposure
+from ml.spec import CandidateSpec
 from tests.ml.conftest import POINTS
 from tests.ml.rows import candidate, frame, silent, trained_on
 
@@ -51,14 +52,15 @@ def test_the_mean_predictor_is_the_mean_of_the_training_rows_alone(exposure: Exp
     assert made.value("random", "rmse", "mean") == pytest.approx(np.sqrt(np.mean((y - expected) ** 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ridge", "gradient_boosting"])
 def test_every_row_is_held_out_once_a_split_by_a_model_that_had_not_seen_it(name: str, exposure: Exposure) -> None:
     rows = frame()
     training = trained_on(rows, exposure)
     made = judging.judge(candidate(name, training), training)
     assert made.heldout.groupby("split")["id"].nunique().to_dict() == {"random": 200, "group": 200}
-    changed = rows.copy()
-    changed.loc[7, "y"] += 1e6  # its own target must not show in its own held-out prediction
+    # its own target must not show in its own held-out prediction
+    changed = rows.assign(y=rows["y"].where(rows.index != 7, rows["y"] + 1e6))
     training = trained_on(changed, exposure)
     again = judging.judge(candidate(name, training), training)
     own = [j.heldout[j.heldout["id"] == "k7"].set_index("split")["predicted"] for j in (made, again)]
@@ -152,6 +154,7 @@ def judged(training: TrainingSet, name: str, estimator: str, **parameters: int) 
         return judging.judge(candidates.build(recipe, con, training, silent), training)
 
 
+@pytest.mark.slow
 def test_a_lucky_split_wins_no_more_often_than_the_level_allows_and_a_better_recipe_wins() -> None:
     # Trees that split at random, alike but for their random_state: equally good in truth, one better on any folds.
     # Twenty fair contests at the level of 0.05 are won Binomial(20, 0.05) times, in 98 of 100 cases at most 3 times.
@@ -171,6 +174,7 @@ def test_a_lucky_split_wins_no_more_often_than_the_level_allows_and_a_better_rec
     assert better == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ridge", "gradient_boosting"])
 def test_permuting_rows_changes_nothing(name: str, exposure: Exposure) -> None:
     made = []
@@ -184,6 +188,7 @@ def test_permuting_rows_changes_nothing(name: str, exposure: Exposure) -> None:
     np.testing.assert_allclose(refitted.estimator.predict(grid), fitted.estimator.predict(grid), rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ridge", "gradient_boosting"])
 def test_a_target_in_thousands_gives_predictions_intervals_and_metrics_in_thousands(
     name: str, exposure: Exposure
@@ -212,6 +217,7 @@ def test_the_chance_is_counted_over_draws_of_blocks() -> None:
     assert gate.chance_of_no_gain(now, before, np.array([0, 1]), seed=0) == pytest.approx(0.75, abs=0.02)
 
 
+@pytest.mark.slow
 def test_recipes_that_are_equally_good_are_told_apart_at_the_level_asked_for() -> None:
     random = np.random.default_rng(0)
     blocks = np.arange(1000) % 40

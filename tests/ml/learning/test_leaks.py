@@ -44,6 +44,7 @@ def otherwise(training: TrainingSet, split: str, number: int) -> pd.DataFrame:
     return ROWS.assign(y=ROWS["y"].where(~ROWS["id"].isin(keys), ROWS["y"] * -7 + 1000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 @pytest.mark.parametrize("split", ["random", "group"])
 def test_what_is_predicted_of_a_fold_does_not_change_with_its_targets(recipe: CandidateSpec, split: str) -> None:
@@ -57,7 +58,7 @@ def test_what_is_predicted_of_a_fold_does_not_change_with_its_targets(recipe: Ca
 
 def test_the_leak_test_finds_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     def on_everything(estimator: Any, x: pd.DataFrame, y: "pd.Series[float]", held: Any) -> npt.NDArray[np.float64]:
-        return candidates.fit(estimator, x, y).predict(x[held])
+        return np.asarray(candidates.fit(estimator, x, y).predict(x[held]))
 
     monkeypatch.setattr(candidates, "hold_out", on_everything)
     training, expected = trained_on(ROWS, POINTS), held_out(RECIPES[1], "random", ROWS)
@@ -68,7 +69,7 @@ def test_the_leak_test_finds_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_interval_of_a_fold_does_not_change_with_its_targets() -> None:
     training = trained_on(ROWS, POINTS)
-    fold, actual = training.fold("random"), training.target.to_numpy()
+    fold, actual = training.fold("random"), np.asarray(training.target, np.float64)
     predicted = made(RECIPES[0], training).held_out("random")
     expected = intervals.held_out(training.features, predicted, actual, fold, 0.9)
     for number in np.unique(fold):

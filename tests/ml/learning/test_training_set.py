@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.exposures import Exposure
 from ml.learning import folds, training_set
 from ml.learning.training_set import RowsError, TrainingSet
 from ml.linear.moments import Moments
-from ml.spec import Exposure
 from tests.ml.conftest import POINTS
 from tests.ml.rows import frame, published, silent, trained_on
 
@@ -27,6 +27,7 @@ def fold_by_key(training: TrainingSet, split: str) -> dict[str, int]:
     return dict(zip(training.sample["id"], training.fold(split).tolist(), strict=True))
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(seed=st.integers(0, 2**31), split=st.sampled_from(["random", "group"]))
 def test_folds_do_not_depend_on_the_order_of_rows(seed: int, split: str) -> None:
@@ -53,6 +54,7 @@ def test_random_folds_are_even_and_groups_stay_whole() -> None:
     assert held["group fold"].nunique() == 5
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(rows=st.integers(60, 300), seed=st.integers(0, 1000), threads=st.sampled_from([1, 2]))
 def test_sums_by_fold_are_those_of_the_rows_of_the_fold_in_both_splits(rows: int, seed: int, threads: int) -> None:
@@ -133,5 +135,5 @@ def test_other_seeds_deal_the_rows_anew() -> None:
     for seed in (6, 7):  # their hashes differ in low bits alone
         exposure = replace(POINTS, spec=POINTS.spec.model_copy(update={"seed": seed}))
         deals.append(trained_on(frame(5000), exposure).fold("random"))
-    together = np.histogram2d(*deals, bins=5)[0] / 1000
+    together = np.histogram2d(deals[0], deals[1], bins=5)[0] / 1000
     assert together == pytest.approx(np.full((5, 5), 0.2), abs=0.06)

@@ -42,7 +42,7 @@ def boosting(space: dict[str, Any], **budget: Any) -> CandidateSpec:
 def slow(space: dict[str, Any], parameters: dict[str, Any], **budget: Any) -> CandidateSpec:
     return CandidateSpec(
         name="slow",
-        estimator="tests.ml.test_trials.Slow",
+        estimator="tests.ml.learning.test_trials.Slow",
         parameters=parameters,
         search=SearchSpec(space=space, **budget),
     )
@@ -56,6 +56,7 @@ def searched(recipe: CandidateSpec, seed: int = 0, rows: pd.DataFrame | None = N
 SPACE = {"learning_rate": {"low": 0.01, "high": 1.0, "log": True}, "max_leaf_nodes": [4, 8, 31], "max_iter": [5, 50]}
 
 
+@pytest.mark.slow
 def test_the_same_seed_finds_the_same_and_the_best_is_not_worse_than_what_is_known() -> None:
     recipe = boosting(SPACE, trials=12)
     first, again = searched(recipe), searched(recipe)

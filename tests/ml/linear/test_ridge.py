@@ -91,6 +91,7 @@ def test_fit_from_moments_equals_scikit_learn(kwargs: dict[str, Any]) -> None:
         np.testing.assert_allclose(ours.predict(x), theirs.predict(x), rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(tables)
 def test_loo_equals_ridge_cv(kwargs: dict[str, Any]) -> None:
@@ -108,6 +109,7 @@ def test_loo_equals_ridge_cv(kwargs: dict[str, Any]) -> None:
         assert_same_coefficients(ours.pipeline[-1].coef_, theirs.coef_, 1e-8)
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(tables.filter(lambda t: t["n"] >= 9), st.integers(2, 4))
 def test_fold_errors_equal_grid_search(kwargs: dict[str, Any], k: int) -> None:
@@ -127,6 +129,7 @@ def test_fold_errors_equal_grid_search(kwargs: dict[str, Any], k: int) -> None:
         assert_same_coefficients(ours.pipeline[-1].coef_, search.best_estimator_[-1].coef_, 1e-8)
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(tables)
 def test_sql_predictions_equal_predict(kwargs: dict[str, Any]) -> None:

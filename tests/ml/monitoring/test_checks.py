@@ -3,8 +3,8 @@
 import duckdb
 
 from ml import consumption
+from ml.exposures import Exposure
 from ml.monitoring import checks
-from ml.spec import Exposure
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 

@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import norm
 
 from ml import consumption
+from ml.exposures import Exposure
 from ml.monitoring import drift
-from ml.spec import Exposure
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 

@@ -11,11 +11,10 @@ import pytest
 
 from ml import consumption, promotion
 from ml.consumption import Consumption
+from ml.exposures import Exposure
 from ml.learning import folds
 from ml.monitoring import live_error
-from ml.records import publications as ledger
-from ml.records import versions as registry
-from ml.spec import Exposure
+from ml.records import champions, publications
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -157,7 +156,7 @@ def test_of_many_rows_a_sample_is_looked_at_the_same_keys_on_every_side(
     consume(exposure)
     predicted = con.execute("select id, prediction, lower, upper from lake.ml.predictions").df()
     changed = change("update lake.features.points set y = y + 1")
-    publication = ledger.publication(con, changed)
+    publication = publications.publication(con, changed)
     assert publication is not None
     (error,) = live_error.measure(con, exposure, publication)
     actual = con.execute(
@@ -179,8 +178,8 @@ def test_it_is_quick_beside_a_long_history(
         "insert into lake.ml.predictions select exposure, 'old ' || i, id, prediction, lower, upper, version_id, "
         "predicted_at from lake.ml.predictions, range(30) as t(i) order by i"
     )
-    publication = ledger.publication(con, changed)
-    champion = registry.champion(con, exposure.name)
+    publication = publications.publication(con, changed)
+    champion = champions.champion(con, exposure.name)
     assert publication is not None
     assert champion is not None
     seconds = []

@@ -1,5 +1,7 @@
 """The averaged recipe: a mean of seeds, blind to the columns that it shall not see."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -14,7 +16,7 @@ PATH = "ml.recipes.averaged.boosting"
 
 def test_it_is_the_mean_of_scikit_learns_with_one_seed_after_the_other() -> None:
     rows = frame(300)
-    parameters = {"max_iter": 20, "max_features": 0.5}
+    parameters: dict[str, Any] = {"max_iter": 20, "max_features": 0.5}
     fitted = averaged.boosting(times=3, random_state=7, **parameters).fit(rows[["a", "b"]], rows["y"])
     expected = [
         HistGradientBoostingRegressor(random_state=seed, **parameters).fit(rows[["a", "b"]], rows["y"])

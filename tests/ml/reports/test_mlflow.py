@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from ml import consumption, promotion
-from ml.records import versions as registry
+from ml.exposures import Exposure
+from ml.records import versions
 from ml.reports import card
 from ml.reports import mlflow as tracking
-from ml.spec import CandidateSpec, Exposure
+from ml.spec import CandidateSpec
 from orchestration.stack import mlflow
 from tests.conftest import new_database
 from tests.ml.conftest import Publish
@@ -105,7 +106,7 @@ def test_a_version_is_logged_once_with_the_lakes_numbers(
         (datetime.fromtimestamp(run.info.start_time / 1000, UTC), datetime.fromtimestamp(run.info.end_time / 1000, UTC))
     ]
     assert mirrored.runs[version_id].endswith(f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
-    version = registry.version(con, exposure.name, version_id)
+    version = versions.version(con, exposure.name, version_id)
     assert version is not None
     expected = {}
     for candidate, split, part, metric, value in con.execute(
@@ -137,8 +138,8 @@ def test_a_version_is_logged_once_with_the_lakes_numbers(
     drawn = ["predicted_against_actual", "error_by_slice", "coverage"]  # there is no card, so nothing was explained
     assert {artifact.path for artifact in artifacts} == {f"pictures/{name}.png" for name in drawn}
     for picture in card.pictures_of(con, exposure, version_id):
-        path = Path(client.download_artifacts(run.info.run_id, f"pictures/{picture.name}.png"))
-        assert path.read_bytes() == picture.png
+        fetched = client.download_artifacts(run.info.run_id, f"pictures/{picture.name}.png")
+        assert Path(fetched).read_bytes() == picture.png
 
     said.clear()
     again = tracking.mirror(exposure, say=said.append)
@@ -177,9 +178,9 @@ def test_the_champions_model_predicts_what_the_artifact_predicts(
     tracking.mirror(asked, say=silent)
     champion = f"models:/{asked.name}@champion"
     rows = con.sql("select a, b from lake.features.points order by id").df()
-    version = registry.version(con, asked.name, version_id)
+    version = versions.version(con, asked.name, version_id)
     assert version is not None
-    ours = registry.load(con, version).predict(rows)
+    ours = versions.load(con, version).predict(rows)
     assert np.array_equal(mlflow.sklearn.load_model(champion).predict(rows), ours)
     loaded = mlflow.pyfunc.load_model(champion)
     assert np.array_equal(loaded.predict(rows), ours)

@@ -96,6 +96,7 @@ def test_slices_begin_with_all_rows() -> None:
     assert list(pictures._by_slice(metrics(), "rmse").index) == ["all", "size: large", "size: small"]
 
 
+@pytest.mark.slow
 def test_pyplot_is_not_there() -> None:
     said = "import sys, ml.reports.pictures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", said], check=False).returncode == 0

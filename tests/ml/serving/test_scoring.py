@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from ml import consumption, lake
+from ml.exposures import Exposure
 from ml.lake.artifacts import Artifact
 from ml.learning.intervals import Spread
 from ml.linear import predict_sql as linear_sql
 from ml.linear.predict_sql import ParityError
 from ml.records.versions import Version
 from ml.serving import scoring
-from ml.spec import CandidateSpec, Exposure
+from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
 from tests.ml.rows import Rows, candidate, frame, published, silent, trained_on
 

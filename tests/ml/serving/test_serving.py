@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from ml import consumption, serving
+from ml.exposures import Exposure
 from ml.serving import ServingError
-from ml.spec import CandidateSpec, Exposure
+from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -49,7 +50,7 @@ def test_rows_that_cannot_be_predicted_say_why(
     ):
         serving.predict(con, "points", rows.rename(columns={"b": "c"}))
     with pytest.raises(ServingError, match=r"needs finite numbers\. Missing or infinite: b in 1 of 2 rows\.$"):
-        serving.predict(con, "points", rows.assign(b=[1.0, None]))
+        serving.predict(con, "points", rows.assign(b=[1.0, np.nan]))
     with pytest.raises(ServingError, match=r"needs numbers: could not convert string to float: 'much'\.$"):
         serving.predict(con, "points", rows.assign(a="much"))
 

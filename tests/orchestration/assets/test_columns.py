@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ml import lake, spec
+from ml import lake
+from ml.exposures import read_exposures
 from orchestration.assets import columns
 from orchestration.assets.translator import Translator
 
@@ -29,7 +30,7 @@ def lineage(
     """Of each model: column to the columns that it comes from, as asset.column."""
     home, _ = built
     monkeypatch.setenv("TRACT_HOME", str(home))
-    translator = Translator(spec.exposures(manifest))
+    translator = Translator(read_exposures(manifest))
     found: dict[str, Lineage] = {}
     with lake.connect() as con:
         for node in manifest["nodes"].values():

@@ -32,7 +32,7 @@ def facts(version: str, candidate: str, rmse: dict[str, float], split: str = "ra
         version={
             "version_id": version,
             "candidate": candidate,
-            "spec": {"split": split, "target": "y", "level": 0.9},
+            "spec": {"split": split, "target": "y", "coverage": 0.9},
             "artifact_uri": f"s3://b/{version}.joblib",
             "artifact_sha256": "abc",
         },

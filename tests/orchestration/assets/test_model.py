@@ -5,7 +5,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ml.spec import Exposure, Spec
+from ml.exposures import Exposure
+from ml.spec import Spec
 from orchestration.assets import model as learning
 
 EXPOSURE = Exposure(

@@ -29,12 +29,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def command() -> Command:
-    """Runs `python -m orchestration.stack` as a shell would."""
+    """Runs `tract` as a shell would."""
 
     def run(home: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         env = {name: value for name, value in os.environ.items() if not name.startswith("TRACT_")}
         return subprocess.run(
-            [sys.executable, "-m", "orchestration.stack", *arguments],
+            [sys.executable, "-m", "orchestration.commands", *arguments],
             env=env | {"TRACT_HOME": str(home)} | settings,
             capture_output=True,
             text=True,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 import psycopg2
+import pytest
 from psycopg2 import sql
 
 from orchestration import stack
@@ -105,6 +106,7 @@ def test_a_reader_always_finds_the_secrets_while_they_are_rewritten(home: Path, 
     assert missing == []
 
 
+@pytest.mark.slow
 def test_connect_names_what_is_missing_and_what_does_not_fit(tmp_path: Path, command: Command) -> None:
     said = command(tmp_path / "home", "connect", TRACT_S3_ENDPOINT="storage", TRACT_POSTGRES_HOST="catalog")
     assert said.returncode == 1

@@ -28,6 +28,7 @@ def test_up_again_starts_nothing_and_takes_less_than_a_second(home: Path) -> Non
     assert [pid(home, "s3"), pid(home, "postgres")] == before
 
 
+@pytest.mark.slow
 def test_two_shells_at_once_make_one_server_each(tmp_path: Path) -> None:
     home = tmp_path / "home"
     up = "import sys, pathlib, orchestration.stack as stack; stack.up(pathlib.Path(sys.argv[1]))"

@@ -12,19 +12,9 @@ metrics as (
 
 ),
 
-promotions as (
-
-    select * from {{ source('ml', 'promotions') }}
-
-),
-
 champions as (
 
-    select
-        exposure,
-        max_by(version_id, promotion) as version_id
-    from promotions
-    group by exposure
+    select * from {{ source('ml', 'champions') }}
 
 ),
 
@@ -53,7 +43,7 @@ final as (
         versions.publication_id,
         versions.trained_at,
         cast(measured.of_metric['rows'] as bigint) as row_count,
-        cast(json_extract_string(versions.spec, '$.level') as double) as asked_coverage,
+        cast(json_extract_string(versions.spec, '$.coverage') as double) as asked_coverage,
         measured.of_metric['rmse'] as rmse,
         measured.of_metric['mae'] as mae,
         measured.of_metric['median_absolute_error'] as median_absolute_error,

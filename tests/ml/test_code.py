@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ml import lake, publishing
+from ml import code, lake
 from tests.conftest import ROOT
 
 
@@ -16,13 +16,13 @@ def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_setting_it_is_the_checkout() -> None:
-    assert (lake.project(), lake.home()) == (ROOT, ROOT / ".lake")
+    assert (code.project(), lake.home()) == (ROOT, ROOT / ".lake")
 
 
 def test_dbts_own_setting_says_which_and_the_lake_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DBT_PROJECT_DIR", "orders")
-    assert (lake.project(), lake.home()) == (tmp_path / "orders", tmp_path / "orders" / ".lake")
+    assert (code.project(), lake.home()) == (tmp_path / "orders", tmp_path / "orders" / ".lake")
 
 
 def test_a_home_that_is_said_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_a_home_that_is_said_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_commit_is_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBT_PROJECT_DIR", str(tmp_path))
-    assert publishing.git_commit() is None
+    assert code.git_commit() is None
 
     def git(*arguments: str) -> str:
         name = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com"]
@@ -46,6 +46,6 @@ def test_the_commit_is_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     git("add", ".")
     git("commit", "-m", "Begin")
     commit = git("rev-parse", "HEAD")
-    assert publishing.git_commit() == commit
+    assert code.git_commit() == commit
     (tmp_path / "dbt_project.yml").write_text("name: others\n")
-    assert publishing.git_commit() == f"{commit}+"
+    assert code.git_commit() == f"{commit}+"

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from ml import spec
+from ml.exposures import SpecError, read_exposures
 
 ALLOWED = "Columns of features.points: id, a, b, cell, y."
 
 
-def manifest(ml: object = None, /, *more: dict[str, Any], columns: dict[str, str] | None = None) -> dict[str, Any]:
+def manifest(ml: Any = None, /, *more: dict[str, Any], columns: dict[str, str] | None = None) -> dict[str, Any]:
     """dbt's manifest with an exposure `points` on a model `points`, and others as given."""
     columns = columns or {"id": "varchar", "a": "double", "b": "double", "cell": "varchar", "y": "double"}
     exposures = [
@@ -47,13 +48,13 @@ def model(unique_id: str, columns: dict[str, str]) -> dict[str, Any]:
 
 
 def refused(given: dict[str, Any]) -> list[str]:
-    with pytest.raises(spec.SpecError) as error:
-        spec.exposures(given)
+    with pytest.raises(SpecError) as error:
+        read_exposures(given)
     return str(error.value).splitlines()
 
 
 def test_features_are_the_contracts_columns_less_key_target_and_group() -> None:
-    (points,) = spec.exposures(manifest())
+    (points,) = read_exposures(manifest())
     assert points.features == ("a", "b")
     assert (points.relation, points.unique_id, points.heldout) == (
         "features.points",
@@ -74,14 +75,14 @@ def test_without_a_group_its_column_must_be_a_number() -> None:
 def test_exposures_that_do_not_ask_for_a_model_are_left_alone() -> None:
     dashboard = exposure("dashboard", {"nonsense": 1}) | {"type": "dashboard"}
     silent = exposure("silent", None) | {"config": {"meta": {}}}
-    assert [found.name for found in spec.exposures(manifest({}, dashboard, silent))] == ["points"]
+    assert [found.name for found in read_exposures(manifest({}, dashboard, silent))] == ["points"]
 
 
 def test_meta_may_stand_beside_config_as_dbt_users_also_write_it() -> None:
     given = manifest()
     node = given["exposures"]["points"]
     node["meta"] = node.pop("config")["meta"]
-    assert [found.name for found in spec.exposures(given)] == ["points"]
+    assert [found.name for found in read_exposures(given)] == ["points"]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_meta_may_stand_beside_config_as_dbt_users_also_write_it() -> None:
         ({"candidates": []}, "meta.ml.candidates is []. Tuple should have at least 1 item after validation, not 0."),
         ({"folds": 1}, "meta.ml.folds is 1. Input should be greater than or equal to 2."),
         ({"seed": -1}, "meta.ml.seed is -1. Input should be greater than or equal to 0."),
-        ({"level": 1}, "meta.ml.level is 1. Input should be less than 1."),
+        ({"coverage": 1}, "meta.ml.coverage is 1. Input should be less than 1."),
         ({"refresh_margin": -0.1}, "meta.ml.refresh_margin is -0.1. Input should be greater than or equal to 0."),
         (
             {"predictions": "No-Table"},
@@ -197,7 +198,7 @@ def test_a_shared_table_of_predictions_needs_one_key() -> None:
         "Name another table in meta.ml.predictions."
     ]
     other["config"]["meta"]["ml"]["predictions"] = "zone_predictions"
-    assert [found.name for found in spec.exposures(manifest({}, other))] == ["points", "zones"]
+    assert [found.name for found in read_exposures(manifest({}, other))] == ["points", "zones"]
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
@@ -211,12 +212,12 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_the_digest_changes_with_whatever_decides_what_is_learned_and_with_nothing_else() -> None:
-    (first,) = spec.exposures(manifest())
+    (first,) = read_exposures(manifest())
     given = manifest()
     given["exposures"]["points"] |= {"description": "In other words.", "owner": {"email": "other@example.com"}}
-    (reworded,) = spec.exposures(given)
-    (reseeded,) = spec.exposures(manifest({"seed": 1}))
-    (retyped,) = spec.exposures(
+    (reworded,) = read_exposures(given)
+    (reseeded,) = read_exposures(manifest({"seed": 1}))
+    (retyped,) = read_exposures(
         manifest(columns={"id": "varchar", "a": "double", "b": "float", "cell": "varchar", "y": "double"})
     )
     assert reworded.digest() == first.digest()
@@ -224,16 +225,18 @@ def test_the_digest_changes_with_whatever_decides_what_is_learned_and_with_nothi
 
 
 def test_what_only_the_card_tells_changes_nothing_that_is_learned() -> None:
-    (plain,) = spec.exposures(manifest())
-    (told,) = spec.exposures(manifest({"map": ["a", "b"], "unit": "dollars", "limits": "Not of today."}))
-    assert (told.spec.map, told.spec.unit, told.spec.limits) == (("a", "b"), "dollars", "Not of today.")
+    (plain,) = read_exposures(manifest())
+    (told,) = read_exposures(manifest({"map_columns": ["a", "b"], "unit": "dollars", "limitations": "Not of today."}))
+    assert (told.spec.map_columns, told.spec.unit, told.spec.limitations) == (("a", "b"), "dollars", "Not of today.")
     assert told.digest() == plain.digest()
 
 
 def test_a_map_is_made_of_two_columns_that_are_numbers() -> None:
-    assert refused(manifest({"map": ["a", "z"]})) == [f"{POINTS}: meta.ml.map names 'z', which is no column. {ALLOWED}"]
-    assert refused(manifest({"map": ["cell", "a"]})) == [
-        f"{POINTS}: meta.ml.map names 'cell', which is VARCHAR, not a number. {ALLOWED}"
+    assert refused(manifest({"map_columns": ["a", "z"]})) == [
+        f"{POINTS}: meta.ml.map_columns names 'z', which is no column. {ALLOWED}"
+    ]
+    assert refused(manifest({"map_columns": ["cell", "a"]})) == [
+        f"{POINTS}: meta.ml.map_columns names 'cell', which is VARCHAR, not a number. {ALLOWED}"
     ]
 
 
@@ -241,13 +244,13 @@ def test_what_dbt_says_of_the_table_is_told_without_its_examples() -> None:
     given = manifest()
     said = "One row per point.\n\n```sql\nselect * from points\n```\n"
     given["nodes"]["model.tract.points"]["description"] = said
-    (found,) = spec.exposures(given)
+    (found,) = read_exposures(given)
     assert found.relation_description == "One row per point."
 
 
 def test_a_candidate_that_is_not_enabled_does_not_compete_and_one_must() -> None:
     off = {"name": "gradient_boosting", "enabled": False}
-    (found,) = spec.exposures(manifest({"candidates": ["ridge", off]}))
+    (found,) = read_exposures(manifest({"candidates": ["ridge", off]}))
     assert [recipe.name for recipe in found.spec.recipes] == ["ridge"]
     (wrong,) = refused(manifest({"candidates": [off]}))
     assert "no candidate is enabled: enable one" in wrong
@@ -256,8 +259,8 @@ def test_a_candidate_that_is_not_enabled_does_not_compete_and_one_must() -> None
 def test_a_search_s_budget_and_space_change_nothing_that_is_learned() -> None:
     candidate = {"name": "gradient_boosting"}
     space = {"space": {"max_iter": {"low": 10, "high": 99}}, "seconds": 5}
-    (plain,) = spec.exposures(manifest({"candidates": [candidate]}))
-    (searched,) = spec.exposures(manifest({"candidates": [candidate | {"search": space}]}))
+    (plain,) = read_exposures(manifest({"candidates": [candidate]}))
+    (searched,) = read_exposures(manifest({"candidates": [candidate | {"search": space}]}))
     assert searched.digest() == plain.digest()
     (wrong,) = refused(manifest({"candidates": [candidate | {"search": {"trails": 3, "space": {"max_iter": [1]}}}]}))
     assert "search.trails is not known. Allowed: space, trials, seconds." in wrong

@@ -1,0 +1,246 @@
+"""What dbt's exposures of `type: ml` ask for, from dbt's manifest, and what is wrong with them, in sentences."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ml.errors import TractError
+from ml.lake.sql import is_numeric
+from ml.spec import NOT_LEARNING, RENAMED, CandidateSpec, Range, SearchSpec, Spec
+
+# Columns that ml puts beside the published ones while it learns and predicts.
+TAKEN = ("prediction", "half", "sampled", "block")
+# The columns of a table of predictions, and of held-out ones, beside the key, as DDL. Of the mean there is no interval.
+PREDICTIONS = {
+    "exposure": "varchar not null",
+    "publication_id": "varchar not null",
+    "prediction": "double not null",
+    "lower": "double not null",
+    "upper": "double not null",
+    "version_id": "varchar not null",
+    "predicted_at": "timestamptz not null",
+}
+HELDOUT = {
+    "exposure": "varchar not null",
+    "version_id": "varchar not null",
+    "candidate": "varchar not null",
+    "split": "varchar not null",
+    "fold": "integer not null",
+    "actual": "double not null",
+    "predicted": "double not null",
+    "lower": "double",
+    "upper": "double",
+}
+TAKEN_BESIDE_KEY = tuple(dict.fromkeys((*PREDICTIONS, *HELDOUT)))
+# What stands in the schema ml beside them, so that no exposure may take the name; a test holds it to tables.sql.
+OWN_TABLES = frozenset(
+    (
+        "champions",
+        "drift",
+        "feature_importance",
+        "live_errors",
+        "model_cards",
+        "model_metrics",
+        "model_versions",
+        "partial_dependence",
+        "promotions",
+        "standing_predictions",
+        "trials",
+    )
+)
+
+
+class SpecError(TractError):
+    """An exposure does not fit; the message names exposure, field, what was found and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One model that is asked for: who asks, what it learns from, and how.
+
+    Attributes:
+        relation: The learned-from table as `schema.table` of the lake.
+        columns: The table's contract: column name to DuckDB type, in order.
+        relation_description: What dbt says of the table.
+        column_descriptions: What dbt says of its columns, by name.
+    """
+
+    name: str
+    owner: str
+    owner_email: str | None
+    description: str
+    unique_id: str  # of the dbt model that it learns from
+    relation: str
+    columns: Mapping[str, str]
+    spec: Spec
+    relation_description: str = ""
+    column_descriptions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The contract's columns less key, target and group."""
+        return tuple(c for c in self.columns if c not in (self.spec.key, self.spec.target, self.spec.group))
+
+    @property
+    def heldout(self) -> str:
+        """The table of held-out predictions that goes with the table of predictions."""
+        return f"heldout_{self.spec.predictions}"
+
+    @property
+    def estimators(self) -> tuple[str, ...]:
+        """The dotted paths of the estimators that may compete, less ridge, which is the warehouse's own."""
+        return tuple(path for recipe in self.spec.recipes if (path := recipe.path))
+
+    def digest(self) -> str:
+        """sha256 of everything that decides what is learned: the spec, the table and its contract."""
+        said = {
+            "relation": self.relation,
+            "columns": dict(self.columns),
+            "spec": self.spec.model_dump(exclude=NOT_LEARNING),
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def read_exposures(manifest: Mapping[str, Any]) -> tuple[Exposure, ...]:
+    """The exposures of `type: ml` that carry `meta.ml`, from dbt's manifest (its `exposures` and `nodes`).
+
+    Raises:
+        SpecError: Everything that does not fit, all exposures together, a line each.
+    """
+    found, wrong = [], []
+    for node in manifest["exposures"].values():
+        meta = {**node.get("meta", {}), **node.get("config", {}).get("meta", {})}
+        if node["type"] != "ml" or "ml" not in meta:
+            continue
+        try:
+            found.append(_exposure(node, meta["ml"], manifest["nodes"]))
+        except SpecError as error:
+            wrong.append(str(error))
+    if not wrong:
+        wrong = _shared_tables(found)
+    if wrong:
+        raise SpecError("\n".join(wrong))
+    return tuple(sorted(found, key=lambda exposure: exposure.name))
+
+
+def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) -> Exposure:
+    where = f"Exposure {node['name']} ({node['original_file_path']})"
+    parents = node["depends_on"]["nodes"]
+    if len(parents) != 1 or not parents[0].startswith("model."):
+        raise SpecError(
+            f"{where}: depends_on names {', '.join(parents) or 'nothing'}. "
+            "It must be exactly one model, the table to learn from."
+        )
+    model = models[parents[0]]
+    columns = {c["name"]: str(c["data_type"] or "").upper() for c in model["columns"].values()}
+    if not model["config"].get("contract", {}).get("enforced"):
+        raise SpecError(
+            f"{where}: {model['name']} has no enforced contract. "
+            "Set `contract: {enforced: true}` and name its columns with their types."
+        )
+    if not isinstance(said, Mapping):
+        raise SpecError(f"{where}: meta.ml is {said!r}. It must be a mapping with key, target and candidates.")
+    try:
+        spec = Spec.model_validate(said)
+    except ValidationError as error:
+        found = error.errors()
+        # a list with a wrong item is also said to be too short: the item alone says what is wrong
+        inner = [e for e in found if not any(_inside(o["loc"], e["loc"]) for o in found)]
+        raise SpecError("\n".join(f"{where}: {_sentence(e)}" for e in inner)) from None
+    exposure = Exposure(
+        name=node["name"],
+        owner=node["owner"].get("name") or node["owner"].get("email") or "",
+        owner_email=node["owner"].get("email"),
+        description=node.get("description", ""),
+        unique_id=parents[0],
+        relation=f"{model['schema']}.{model['alias']}",
+        columns=columns,
+        spec=spec,
+        # less its examples, which are for dbt's docs
+        relation_description=re.sub(r"```.*?```", "", model.get("description", ""), flags=re.DOTALL).strip(),
+        column_descriptions={c["name"]: c.get("description", "") for c in model["columns"].values()},
+    )
+    _check(exposure, where)
+    return exposure
+
+
+# The models inside a spec, by the field that holds them, outermost first.
+NESTED: dict[str, type[BaseModel]] = {"candidates": CandidateSpec, "search": SearchSpec, "space": Range}
+
+
+def _inside(place: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    field = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        if field in RENAMED:
+            return f"meta.ml.{field} is called meta.ml.{RENAMED[field]} now."
+        inside = [model for part, model in NESTED.items() if part in error["loc"][:-1]]
+        allowed = (inside[-1] if inside else Spec).model_fields
+        return f"meta.ml.{field} is not known. Allowed: {', '.join(allowed)}."
+    if error["type"] == "missing":
+        description = Spec.model_fields[field].description if field in Spec.model_fields else "it is required"
+        return f"meta.ml.{field} is missing ({description})."
+    if not field:
+        return f"meta.ml: {error['msg']}."
+    return f"meta.ml.{field} is {error['input']!r}. {error['msg'].removeprefix('Value error, ')}."
+
+
+def _check(exposure: Exposure, where: str) -> None:
+    spec, columns = exposure.spec, exposure.columns
+    allowed = f"Columns of {exposure.relation}: {', '.join(columns)}."
+    for field in ("key", "target", "group"):
+        name = getattr(spec, field)
+        if name is not None and name not in columns:
+            raise SpecError(f"{where}: meta.ml.{field} is '{name}', which is no column. {allowed}")
+    taken = [name for name in columns if name.lower() in TAKEN]
+    if taken or spec.key.lower() in TAKEN_BESIDE_KEY:
+        raise SpecError(
+            f"{where}: column {(taken or [spec.key])[0]} of {exposure.relation} has a name that ml gives to a column "
+            f"of its own. Rename it; taken are {', '.join(TAKEN)}, and for the key {', '.join(TAKEN_BESIDE_KEY)}."
+        )
+    named = [name for name in (spec.key, spec.target, spec.group) if name is not None]
+    if len(set(named)) != len(named):
+        raise SpecError(f"{where}: key, target and group must be three columns, not {', '.join(named)}.")
+    if spec.split == "group" and spec.group is None:
+        raise SpecError(f"{where}: meta.ml.split is 'group', but meta.ml.group names no column. {allowed}")
+    for name in spec.map_columns or ():
+        if not is_numeric(columns.get(name, "")):
+            found = f"{columns[name]}, not a number" if name in columns else "no column"
+            raise SpecError(f"{where}: meta.ml.map_columns names '{name}', which is {found}. {allowed}")
+    for name in (*exposure.features, spec.target):
+        if not is_numeric(columns[name]):
+            raise SpecError(
+                f"{where}: column {name} of {exposure.relation} is {columns[name]}, not a number. "
+                "Features are the contract's columns less key, target and group: make it a number or take it out."
+            )
+    if spec.predictions in OWN_TABLES or spec.predictions.startswith("heldout_"):
+        raise SpecError(
+            f"{where}: meta.ml.predictions is '{spec.predictions}', a table that ml keeps for itself. Name another; "
+            f"taken are {', '.join(sorted(OWN_TABLES))}, and all that begin with heldout_."
+        )
+    if not exposure.features:
+        raise SpecError(f"{where}: {exposure.relation} has no column left to learn from. {allowed}")
+
+
+def _shared_tables(found: list[Exposure]) -> list[str]:
+    """A table of predictions has its key's name and type: exposures that share one must share the key."""
+    first: dict[str, Exposure] = {}
+    wrong = []
+    for exposure in found:
+        other = first.setdefault(exposure.spec.predictions, exposure)
+        ours, theirs = (f"{e.spec.key} {e.columns[e.spec.key]}" for e in (exposure, other))
+        if ours != theirs:
+            wrong.append(
+                f"Exposure {exposure.name}: its key is {ours}, but ml.{exposure.spec.predictions} "
+                f"has the key {theirs} of exposure {other.name}. Name another table in meta.ml.predictions."
+            )
+    return wrong

@@ -1,0 +1,134 @@
+"""Who serves: ml.promotions, read as the view ml.champions, and what a challenger has to beat."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+
+from ml.exposures import Exposure
+from ml.records import publications, tables
+from ml.records.publications import Publication
+from ml.records.versions import Version, metric, row, version
+from ml.spec import CandidateSpec
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What a challenger has to beat.
+
+    Attributes:
+        recipe: As it was asked for when the version was trained.
+        rmse: Held-out, by the spec's split, when it was trained.
+    """
+
+    recipe: CandidateSpec
+    rmse: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands for an exposure when a publication comes.
+
+    Attributes:
+        champion: The version that serves; None before the first promotion.
+        outdated: Why it cannot predict what the spec asks for of these rows, to follow its name; None where it can.
+        defender: The champion as the gate sees it; None where there is none that the spec's question can be put to.
+    """
+
+    champion: Version | None
+    outdated: str | None
+    defender: Champion | None
+
+
+def standing(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, before: datetime | None = None
+) -> Standing:
+    """What stands for an exposure when this publication comes: now, or just before some moment."""
+    serving = champion(con, exposure.name, before)
+    if serving is None:
+        return Standing(None, None, None)
+    if why := outdated(con, exposure, serving, publication):
+        return Standing(serving, why, None)
+    rmse = metric(con, exposure.name, serving, exposure.spec.split, "rmse")
+    # without one the spec's split is another, by which it was not judged
+    return Standing(serving, None, None if rmse is None else Champion(serving.recipe, rmse))
+
+
+def champion(con: duckdb.DuckDBPyConnection, exposure_name: str, before: datetime | None = None) -> Version | None:
+    """The exposure's serving version, now or just before some moment; None before its first promotion.
+
+    Also None in a lake in which nothing was built yet.
+    """
+    try:
+        if before is None:
+            found = con.execute(
+                "select version_id from lake.ml.champions where exposure = ?", [exposure_name]
+            ).fetchone()
+        else:
+            found = con.execute(
+                "select max_by(version_id, promotion) from lake.ml.promotions where exposure = ? and promoted_at < ?",
+                [exposure_name, before],
+            ).fetchone()
+    except duckdb.CatalogException as error:
+        if "champions" not in str(error) and "promotions" not in str(error):
+            raise
+        return None
+    return version(con, exposure_name, found[0]) if found and found[0] else None
+
+
+def champion_before(con: duckdb.DuckDBPyConnection, exposure_name: str) -> str | None:
+    """The last version that served and is not the champion; None where there was none."""
+    found = con.execute(
+        """
+        select max_by(promotions.version_id, promotions.promotion)
+        from lake.ml.promotions as promotions
+        inner join lake.ml.champions as champions on promotions.exposure = champions.exposure
+        where promotions.exposure = ? and promotions.version_id <> champions.version_id
+        """,
+        [exposure_name],
+    ).fetchone()
+    return str(found[0]) if found and found[0] else None
+
+
+def with_champions(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """The exposures that have a champion, by name."""
+    return [found[0] for found in con.execute("select exposure from lake.ml.champions order by 1").fetchall()]
+
+
+def newest_predicted(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Publication | None:
+    """The publication under which the newest judged rows are predicted, or would be; None before the first."""
+    found = con.execute(
+        "select predicted_publication_id from lake.ml.standing_predictions where exposure = ?", [exposure.name]
+    ).fetchone()
+    return publications.publication(con, found[0]) if found else None
+
+
+def outdated(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, publication: Publication
+) -> str | None:
+    """Why a version cannot predict what the spec asks for of these rows, to follow its name; None where it can."""
+    made_for = row(con, exposure.name, version.version_id)["spec"]
+    for field, now in (("key", exposure.spec.key), ("target", exposure.spec.target)):
+        if made_for[field] != now:
+            return f"was made for the {field} {made_for[field]}, and the spec asks for {now}"
+    columns = {column[0] for column in con.execute(f"describe from {publication.table}").fetchall()}
+    if gone := [name for name in version.features if name not in columns]:
+        return f"learned from {', '.join(gone)}, which {publication.publication_id} has no more"
+    return None
+
+
+def promote(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, promoted_by: str, reason: str
+) -> None:
+    """Make a version the champion, inside the caller's transaction and under the exposure's lock."""
+    ((number,),) = con.execute(
+        "select coalesce(max(promotion), 0) + 1 from lake.ml.promotions where exposure = ?", [exposure.name]
+    ).fetchall()
+    promotion = {
+        "exposure": exposure.name,
+        "promotion": number,
+        "version_id": version.version_id,
+        "promoted_by": promoted_by,
+        "reason": reason,
+    }
+    tables.insert(con, "ml.promotions", promotion, moment="promoted_at")

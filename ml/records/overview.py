@@ -1,0 +1,133 @@
+"""What a person is shown of the ledgers as they are now: publications and what came of them, champions, movement."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A publication, and what came of it in one exposure that reads its table; None where none has read it yet."""
+
+    publication_id: str
+    row_count: int
+    published_at: datetime
+    built_by: str
+    exposure: str | None
+    outcome: str | None
+    reason: str | None
+    consumed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Serving:
+    """An exposure's champion, how good it was held out by the split that it was judged by, since when and why."""
+
+    exposure: str
+    version_id: str
+    candidate: str
+    rmse: float
+    split: str
+    coverage: float
+    promoted_at: datetime
+    promoted_by: str
+    reason: str
+
+
+def followed(con: duckdb.DuckDBPyConnection, last: int) -> list[Followed]:
+    """The last publications, newest first, with what came of each in each exposure that has read its table."""
+    rows = con.execute(
+        """
+        with consumptions as (
+            select * from lake.ops.consumptions
+        ),
+        publications as (
+            select * from lake.ops.publications order by published_at desc, snapshot_id desc limit $last
+        ),
+        exposures as (
+            select distinct consumptions.exposure, seen.relation
+            from consumptions
+            inner join lake.ops.publications as seen on consumptions.publication_id = seen.publication_id
+        )
+        select
+            publications.publication_id, publications.row_count, publications.published_at, publications.built_by,
+            exposures.exposure, consumptions.outcome, consumptions.reason, consumptions.consumed_at
+        from publications
+        left join exposures on publications.relation = exposures.relation
+        left join consumptions
+            on publications.publication_id = consumptions.publication_id
+            and exposures.exposure = consumptions.exposure
+        order by publications.published_at desc, publications.snapshot_id desc, exposures.exposure
+        """,
+        {"last": last},
+    ).fetchall()
+    return [Followed(*row) for row in rows]
+
+
+def serving(con: duckdb.DuckDBPyConnection) -> list[Serving]:
+    """The champion of each exposure, by name."""
+    rows = con.execute(
+        """
+        with metrics as (
+            select
+                versions.exposure, versions.version_id, versions.candidate,
+                json_extract_string(versions.spec, '$.split') as split,
+                max(metrics.value) filter (where metrics.metric = 'rmse') as rmse,
+                max(metrics.value) filter (where metrics.metric = 'coverage') as coverage
+            from lake.ml.model_versions as versions
+            inner join lake.ml.model_metrics as metrics
+                on versions.exposure = metrics.exposure
+                and versions.version_id = metrics.version_id
+                and versions.candidate = metrics.candidate
+                and json_extract_string(versions.spec, '$.split') = metrics.split
+            where metrics.slice = 'all'
+            group by all
+        )
+        select
+            champions.exposure, champions.version_id, metrics.candidate, metrics.rmse, metrics.split, metrics.coverage,
+            champions.promoted_at, champions.promoted_by, champions.reason
+        from lake.ml.champions as champions
+        inner join metrics
+            on champions.exposure = metrics.exposure and champions.version_id = metrics.version_id
+        order by champions.exposure
+        """
+    ).fetchall()
+    return [Serving(*row) for row in rows]
+
+
+def most_moved(con: duckdb.DuckDBPyConnection) -> list[tuple[str, dict[str, Any], int]]:
+    """Of each exposure's newest publication that was compared: the row of ml.drift of the column that moved most, and
+    how many columns are above PSI 0.1.
+    """
+    return con.execute(
+        """
+        select exposure, max_by(drift, psi), count(*) filter (where psi > 0.1)
+        from lake.ml.drift as drift
+        where measured_at = (select max(measured_at) from lake.ml.drift as newer where newer.exposure = drift.exposure)
+        group by exposure
+        order by exposure
+        """
+    ).fetchall()
+
+
+def live_errors(con: duckdb.DuckDBPyConnection) -> list[tuple[str, dict[str, Any]]]:
+    """Each exposure's newest row of ml.live_errors."""
+    return con.execute(
+        """
+        select exposure, max_by(live_errors, measured_at)
+        from lake.ml.live_errors as live_errors
+        group by exposure
+        order by exposure
+        """
+    ).fetchall()
+
+
+def has_tables(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether anything was ever built in this lake."""
+    found = con.execute(
+        "select count(*) from duckdb_tables() where database_name = 'lake' and schema_name = 'ops' "
+        "and table_name = 'publications'"
+    ).fetchone()
+    return bool(found and found[0])

@@ -1,0 +1,197 @@
+"""The command `tract`: every verb of it, what it takes, and nothing else; each is done elsewhere.
+
+What a command needs is imported when it runs: `tract --help` takes 0.2 s, and the project must be known before.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from ml.errors import TractError
+
+EXPOSURE_HELP = "The exposure; the project's only one where it has one."
+
+
+class Sentences(click.Group):
+    """A person's mistake is a sentence on stderr and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except TractError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--project-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The dbt project; otherwise DBT_PROJECT_DIR, this directory if it has a dbt_project.yml, or Tract's example.",
+)
+def tract(project_dir: Path | None) -> None:
+    """Train and score scikit-learn models where a dbt warehouse lives, when its features are freshly built."""
+    here = Path.cwd()
+    if project_dir is None and not os.environ.get("DBT_PROJECT_DIR") and (here / "dbt_project.yml").exists():
+        project_dir = here
+    if project_dir is not None:
+        os.environ["DBT_PROJECT_DIR"] = str(project_dir.resolve())
+
+
+@tract.command()
+@click.option("--model", help="The dbt model to learn from; with --key and --target an exposure is written.")
+@click.option("--key", help="Its column that identifies a row.")
+@click.option("--target", help="Its column to be predicted.")
+@click.option("--yes", is_flag=True, help="Write without asking.")
+def init(model: str | None, key: str | None, target: str | None, yes: bool) -> None:
+    """Make an existing dbt-duckdb project ready: show what would change, then write it.
+
+    Packages, profile, hook and an exposure; what is there already stays as it is.
+    """
+    from ml.code import project
+    from orchestration.commands import init
+
+    changes = init.plan(project(), init.Asked(model, key, target))
+    if not changes:
+        click.echo(f"{project()} is ready; nothing to change.")
+        return
+    click.echo("".join(change.diff for change in changes))
+    if not yes:
+        click.confirm("Write this?", abort=True)
+    for change in changes:
+        change.write()
+    click.echo(init.NEXT)
+
+
+@tract.command()
+def up() -> None:
+    """Start S3 and Postgres, and wait until they are ready."""
+    from orchestration.commands import services
+
+    services.up()
+
+
+@tract.command()
+def ui() -> None:
+    """Start Dagster too, and say where its UI is."""
+    from orchestration.commands import services
+
+    services.ui()
+
+
+@tract.command()
+def mlflow() -> None:
+    """Start MLflow too, and log every version there from then on (`make mlflow` installs it)."""
+    from orchestration.commands import services
+
+    services.mlflow()
+
+
+@tract.command()
+def down() -> None:
+    """Stop what was started here; the data stays."""
+    from orchestration.commands import services
+
+    services.down()
+
+
+@tract.command()
+@click.option("--local", is_flag=True, help="Use the local servers again.")
+def connect(local: bool) -> None:
+    """Use the S3 and Postgres that TRACT_S3_* and TRACT_POSTGRES_* name."""
+    from orchestration.commands import services
+
+    services.connect(local)
+
+
+@tract.command()
+def run() -> None:
+    """Everything, from nothing to predictions: stack, producer, event, consumer."""
+    from orchestration.commands import run
+
+    run.main()
+
+
+@tract.command()
+def status() -> None:
+    """Show what runs, what was published and learned, who serves, drift and sizes."""
+    from orchestration.commands import status
+
+    status.main()
+
+
+@tract.command()
+def docs() -> None:
+    """Write dbt's docs of the lake as one file, with the lineage through the models."""
+    from orchestration.commands import docs
+
+    docs.main()
+
+
+@tract.command()
+@click.argument("exposure", default="")
+@click.option("--file", type=click.Path(dir_okay=False, path_type=Path), default=Path("card.html"), show_default=True)
+def card(exposure: str, file: Path) -> None:
+    """Save the model card of an EXPOSURE's champion."""
+    from orchestration.commands import models
+
+    models.card(exposure, file)
+
+
+@tract.command()
+@click.argument("version")
+@click.option("--exposure", default="", help=EXPOSURE_HELP)
+@click.option("--reason", required=True, help="Why; kept in lake.ml.promotions.")
+def promote(version: str, exposure: str, reason: str) -> None:
+    """Make a VERSION the champion; the newest predictions follow in the same commit."""
+    from orchestration.commands import models
+
+    models.promote(exposure, version, reason)
+
+
+@tract.command()
+@click.option("--exposure", default="", help=EXPOSURE_HELP)
+@click.option("--reason", required=True, help="Why; kept in lake.ml.promotions.")
+def rollback(exposure: str, reason: str) -> None:
+    """Make the champion before this one the champion again."""
+    from orchestration.commands import models
+
+    models.rollback(exposure, reason)
+
+
+@tract.command()
+@click.argument("publication")
+@click.option("--exposure", default="", help=EXPOSURE_HELP)
+def replay(publication: str, exposure: str) -> None:
+    """Repeat what an exposure made of a PUBLICATION, bit for bit; exit code 1 where it comes out otherwise."""
+    from orchestration.commands import models
+
+    models.replay(exposure, publication)
+
+
+@tract.command()
+@click.option("--exposure", default="", help=EXPOSURE_HELP)
+def search(exposure: str) -> None:
+    """Search better recipes within the candidates' budgets, and let the best challenge the champion."""
+    from orchestration.commands import models
+
+    models.search(exposure)
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        tract.main(prog_name="tract", standalone_mode=False)
+    except click.ClickException as error:
+        if isinstance(error, click.UsageError):
+            error.show()
+        else:
+            from rich.console import Console
+
+            console = Console(stderr=True, highlight=False)
+            console.print(error.format_message(), style="red", markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit("Nothing was written.")

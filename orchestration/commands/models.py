@@ -1,0 +1,60 @@
+"""`tract card | promote | rollback | replay | search`: the verbs of `ml` for one exposure of the project."""
+
+from pathlib import Path
+
+import click
+
+from ml import lake
+from ml.errors import TractError
+from ml.lake.locks import this_process
+from orchestration.project import exposure as named
+
+
+class ReplayDiffersError(TractError):
+    """A past run was repeated and came out otherwise; the message says by how much."""
+
+
+def card(exposure_name: str, file: Path) -> None:
+    """Save the card of an exposure's champion."""
+    from ml.reports.card import saved
+
+    with lake.connect() as con:
+        file.write_bytes(saved(con, named(exposure_name).name))
+    click.echo(f"Wrote {file.resolve()}")
+
+
+def promote(exposure_name: str, version_id: str, reason: str) -> None:
+    """Make a version the champion."""
+    from ml.promotion import promote
+
+    promote(named(exposure_name), version_id, by=this_process(), reason=reason, say=click.echo)
+
+
+def rollback(exposure_name: str, reason: str) -> None:
+    """Make the champion before this one the champion again."""
+    from ml.promotion import rollback
+
+    rollback(named(exposure_name), by=this_process(), reason=reason, say=click.echo)
+
+
+def replay(exposure_name: str, publication_id: str) -> None:
+    """Repeat what an exposure made of a publication.
+
+    Raises:
+        ReplayDiffersError: It came out otherwise.
+    """
+    from ml.replay import replay
+
+    repeated = replay(named(exposure_name), publication_id, say=click.echo)
+    if not repeated.holds:
+        raise ReplayDiffersError(f"{repeated.sentence}.")
+    click.echo(repeated.sentence)
+
+
+def search(exposure_name: str) -> None:
+    """Search better recipes for an exposure."""
+    from ml.search import search
+
+    found = search(named(exposure_name), by=this_process(), say=click.echo)
+    for recipe in found.recipes:
+        click.echo(f"{recipe.name}: {recipe.found or 'nothing better than it is'}")

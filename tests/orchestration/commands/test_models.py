@@ -1,0 +1,35 @@
+"""Which exposure a verb is for: the one that is named, or the only one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestration import project
+from tests.orchestration.assets.test_model import EXPOSURE
+
+ANOTHER = replace(EXPOSURE, name="another")
+
+
+def test_the_only_exposure_need_not_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "exposures", lambda: (EXPOSURE,))
+    assert project.exposure("") == EXPOSURE
+
+
+def test_of_several_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "exposures", lambda: (ANOTHER, EXPOSURE))
+    there = f"Of type ml there are: another, {EXPOSURE.name}. Name one."
+    with pytest.raises(project.ExposureError) as error:
+        project.exposure("")
+    assert str(error.value) == f"The project {project.ROOT} has not one exposure alone. {there}"
+    with pytest.raises(project.ExposureError) as error:
+        project.exposure("nope")
+    assert str(error.value) == f"nope is no exposure of the project {project.ROOT}. {there}"
+    assert project.exposure("another") == ANOTHER
+
+
+def test_a_folder_without_a_project_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    with pytest.raises(project.ParseError) as error:
+        project.exposure("")
+    assert str(error.value).startswith(f"{tmp_path} has no dbt_project.yml. ")
