@@ -51,11 +51,12 @@ def manifest() -> Mapping[str, Any]:
     Raises:
         ParseError: dbt does not parse it.
     """
-    install_packages()
+    _there()
     path = TARGET / "manifest.json"
     TARGET.mkdir(parents=True, exist_ok=True)
     with (TARGET / "parse.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # webserver, daemon and runs may load at once
+        install_packages()
         settings, parsed_with = json.dumps(_settings(), sort_keys=True), TARGET / "settings.json"
         if (
             not path.exists()
@@ -106,13 +107,17 @@ def install_packages() -> None:
     Raises:
         ParseError: There is no project, or dbt cannot.
     """
+    _there()
+    if (ROOT / "packages.yml").exists() and not (ROOT / "dbt_packages" / "tract").exists():
+        _dbt("deps", *THERE)
+
+
+def _there() -> None:
     if not (ROOT / "dbt_project.yml").exists():
         raise ParseError(
             f"{ROOT} has no dbt_project.yml. DBT_PROJECT_DIR must name the directory of a dbt project; without it, the "
             "project is the checkout that Tract runs from."
         )
-    if (ROOT / "packages.yml").exists() and not (ROOT / "dbt_packages" / "tract").exists():
-        _dbt("deps", *THERE)
 
 
 def _sources() -> Iterator[Path]:
