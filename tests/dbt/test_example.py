@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from dbt_project.tract import plugin
 from tests.conftest import ROOT, run_dbt
 from tests.dbt.conftest import replace_in
+
+pytestmark = pytest.mark.slow
 
 
 def parse(project: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from ml import lake, serving
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.xdist_group("second project")
+pytestmark = [pytest.mark.xdist_group("second project"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
