@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ml.exposures import Exposure
 from ml.lake import first_line
+from ml.lake.sql import quoted
 
 PASSED = ("pass", "warn")  # a test of error severity below its `error_if` ends as `warn` and does not block
 
@@ -17,7 +18,7 @@ class Invocation:
 
     Attributes:
         command: As typed: `build`, `run`, `retry`, ...
-        partial: The flag that made it build less than all rows (`--empty`, `--sample`), or nothing.
+        partial: The flags that may have made it build less than all rows (`--empty`, `--sample`), or nothing.
         results: unique_id → (status, message), of every node that was part of it.
         tests: unique_id → the test node of the graph, with name, severity, attached_node and depends_on.
         parents: unique_id of a node → unique_ids of the nodes that it depends on.
@@ -33,10 +34,34 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a learned-from table is published; if not, `reason` says why not, for a person."""
+    """Whether a learned-from table is published; if not, `reason` says why not, for a person.
+
+    Attributes:
+        snapshot: In which the rows are that were built and tested; None before the lake was asked.
+        warnings: A sentence for each exposure that cannot learn from them, though another can.
+    """
 
     relation: str
     reason: str | None
+    snapshot: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class State:
+    """What the lake knows of a table when an invocation ends: numbers of snapshots.
+
+    Attributes:
+        began: The lake's newest when the invocation began.
+        signed: The last that this invocation committed the table in; None where it committed nothing.
+        changed: The last in which anybody changed the table; None where it is no table.
+        newest: The lake's newest.
+    """
+
+    began: int | None
+    signed: int | None
+    changed: int | None
+    newest: int
 
 
 def decide(invocation: Invocation, exposures: Sequence[Exposure]) -> list[Decision]:
@@ -112,8 +137,93 @@ def _ancestors(node: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
     return seen
 
 
+def conclude(decision: Decision, state: State) -> Decision:
+    """The decision with the snapshot that is published, or with the reason why there is none.
+
+    A build that committed nothing to the table, as an incremental one without new rows, has tested what stood there.
+    """
+    if state.changed is None:
+        return replace(decision, reason="it is no table: materialize its model as `table` or `incremental`")
+    if state.signed is not None:
+        return replace(decision, snapshot=state.signed)
+    if state.began is None or state.changed > state.began:
+        return replace(
+            decision,
+            reason=(
+                'its commit is not signed by this build: write `+post-hook: "{{ tract.sign() }}"` below `models:` in '
+                "dbt_project.yml, above the names of projects, so that it holds for models of every package"
+            ),
+        )
+    return replace(decision, snapshot=state.newest)
+
+
+def heed(decision: Decision, unlearnable: Mapping[str, str]) -> Decision:
+    """The decision when it is known which exposures cannot learn from the rows, and why: nothing is published for none.
+
+    Args:
+        unlearnable: By the name of each exposure on the table; empty texts of those that can.
+    """
+    sentences = tuple(f"{name} cannot learn from it: {why}" for name, why in unlearnable.items() if why)
+    if len(sentences) == len(unlearnable):
+        return replace(decision, reason="; ".join(sentences))
+    return replace(decision, warnings=sentences)
+
+
 def sentence(decision: Decision) -> str:
-    """What dbt's last lines say of a decision, with `{snapshot}` where the number goes that `snapshot_sql` finds."""
-    if decision.reason is None:
-        return f"Published {decision.relation}@{{snapshot}}; `make status` says what comes of it."
-    return f"Not published: {decision.relation}, because {decision.reason}."
+    """What dbt's last lines say of a decision."""
+    if decision.reason is not None:
+        return f"Not published: {decision.relation}, because {decision.reason}."
+    warnings = "".join(f" But {warning}." for warning in decision.warnings)
+    return f"Published {decision.relation}@{decision.snapshot}; `tract status` says what comes of it.{warnings}"
+
+
+# Beyond this a double cannot be squared and summed.
+LARGEST = 1e150
+
+
+def learnable_sql(exposure: Exposure, table: str) -> str:
+    """One row: how many rows there are, and of each column that is read how many are NULL, and how many not usable.
+
+    Args:
+        table: The published rows as a table expression.
+    """
+    spec = exposure.spec
+    labels = [name for name in (spec.key, spec.group) if name]
+    missing = [f"count(*) - count({quoted(name)})" for name in (*labels, *_numbers(exposure))]
+    values = [f"cast({quoted(name)} as double)" for name in _numbers(exposure)]
+    # false for NaN too
+    unusable = [f"count({value}) - count(*) filter (where abs({value}) < {LARGEST})" for value in values]
+    groups = f"count(distinct {quoted(spec.group)})" if spec.group else "null"
+    return f"select count(*), {groups}, {', '.join([*missing, *unusable])} from {table}"
+
+
+def _numbers(exposure: Exposure) -> tuple[str, ...]:
+    return (exposure.spec.target, *exposure.features)
+
+
+def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
+    """Why an exposure cannot learn from rows, of the counts of `learnable_sql`; empty where it can."""
+    spec, numbers = exposure.spec, _numbers(exposure)
+    labels = [name for name in (spec.key, spec.group) if name]
+    rows, groups, *others = counts
+    assert rows is not None
+    roles = {spec.key: "the key", spec.group: "the group", spec.target: "the target"}
+    named = [f"{name}, {roles[name]}," if name in roles else name for name in (*labels, *numbers)]
+    missing = [f"{name} is missing in {count:,}" for name, count in zip(named, others, strict=False) if count]
+    unusable = [
+        f"{name} is NaN, infinite or beyond {LARGEST:g} in {count:,}"
+        for name, count in zip(named[len(labels) :], others[len(named) :], strict=True)
+        if count
+    ]
+    if missing or unusable:
+        advice = (
+            "leave such rows out where the table is built" if others[len(labels)] else "fill them in, or leave them out"
+        )
+        return f"{'; '.join([*missing, *unusable])} of {rows:,} rows: {advice}"
+    if rows < spec.folds:
+        return f"it has {rows} rows, and {spec.folds} folds need at least as many (meta.ml.folds)"
+    if groups is not None and groups < spec.folds:
+        return (
+            f"{spec.group} has {groups} groups, and {spec.folds} folds by group need at least as many (meta.ml.folds)"
+        )
+    return ""

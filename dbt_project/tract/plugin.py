@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -12,9 +13,15 @@ from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.duckdb.utils import TargetConfig
 from dbt.adapters.events.logging import AdapterLogger
+from dbt.cli.main import cli
 from dbt.flags import get_flags
+from dbt_common.events.base_types import EventMsg
+from dbt_common.events.event_manager_client import add_callback_to_manager
 from dbt_common.exceptions import DbtRuntimeError
+from dbt_common.invocation import get_invocation_id
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class)
 
+from dbt_project.tract.options import leaving_out
 from ml import errors, lake, publishing
 from ml.exposures import SpecError, read_exposures
 from ml.lake import locks
@@ -34,33 +41,55 @@ class TractError(DbtRuntimeError):
 
 
 class Plugin(BasePlugin):
-    """One for a dbt process; the build lock lives in its connection, and so dies with the process."""
+    """One for a dbt process, which may make many invocations: a notebook builds with `dbtRunner`, an editor previews.
 
-    failed: TractError | None = None
+    The build lock belongs to an invocation that writes. It is taken when that opens its first connection, and given
+    back when the invocation ends; its own connection dies with the process, and the lock with it. Whoever opens dbt's
+    adapter without an invocation reads, and takes none.
+    """
+
+    failed: tuple[str, TractError] | None = None  # the invocation, and what it was told
+    locked: Connection | None = None
 
     def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
         """Runs before extensions are loaded and databases attached: the place to say that the lake is down.
 
-        dbt connects anew for each schema after a connection that failed; the first answer stands for all of them.
+        dbt connects again for each schema after a connection that failed; an invocation has one answer for all of them.
         """
-        if self.failed:
-            raise self.failed
+        if self.failed and self.failed[0] == get_invocation_id():
+            raise self.failed[1]
         # dbt knows which project is meant, by --project-dir or its place: the lake and the recorded commit follow it
         os.environ["DBT_PROJECT_DIR"] = project = str(get_flags().PROJECT_DIR)
         if project not in sys.path:
             sys.path.append(project)  # Python models and checks may import what lies in the project
-        try:
+        with self._said():
             lake.check()
-            con = locks.connect(locks.this_process())
-            if get_flags().WHICH in WRITING:
-                self.lock = con
-                locks.acquire(con, "build", _lock_timeout(), logger.info)
-            else:
-                con.close()
-        except (lake.LakeUnavailableError, locks.LockTimeoutError) as error:
-            self.failed = TractError(str(error))
-            raise self.failed from None
+            locks.connect(locks.this_process()).close()
         config.update(lake.config())
+
+    def configure_cursor(self, cursor: object) -> None:
+        """Runs for each connection of dbt's, before its first statement: the place where writing begins."""
+        if invoked() and writes(None) and self.locked is None:
+            with self._said():
+                con = locks.connect(locks.this_process())
+                locks.acquire(con, "build", _lock_timeout(), logger.info)
+            self.locked = con
+            add_callback_to_manager(self._release)
+
+    def _release(self, event: EventMsg) -> None:
+        """Give the lock back with the event that ends every invocation, however it went."""
+        if event.info.name == "CommandCompleted" and self.locked is not None:
+            self.locked.close()
+            self.locked = None
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Turn what a person mends into dbt's error, and remember it for the other connections of this invocation."""
+        try:
+            yield
+        except errors.TractError as error:
+            self.failed = get_invocation_id(), TractError(str(error))
+            raise self.failed[1] from None
 
     def store(self, target_config: TargetConfig) -> None:
         """Answer a macro's question (`ask_ml`); nothing is stored.
@@ -108,25 +137,94 @@ def table_statements(lake: Mapping[str, Any]) -> list[str]:
 
 
 def ledger_sql(_: None) -> dict[str, str]:
-    """The queries for what `table_statements` must know: the tables, and, where the ledger is there, the migrations."""
-    return {"present": migrations.PRESENT_SQL, "ledger": migrations.LEDGER, "applied": migrations.APPLIED_SQL}
+    """The queries for what `table_statements` must know: the tables, and, where the ledger is there, the migrations.
 
-
-def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, str | None]]:
-    """What to do at the end of an invocation, a step for each learned-from table that it was to build.
-
-    A step has a `sentence` for the log and, to publish, `snapshot_sql` and an `insert_sql`; `{snapshot}` in them is
-    where the number goes that `snapshot_sql` finds.
+    With the name of the ledger, and of a table that every lake has which is not new.
     """
-    invocation = publishing.Invocation(command=_command(), **ended["invocation"])
-    steps: list[dict[str, str | None]] = []
+    return {
+        "present": migrations.PRESENT_SQL,
+        "applied": migrations.APPLIED_SQL,
+        "ledger": migrations.LEDGER,
+        "first": migrations.FIRST,
+    }
+
+
+def invoked() -> bool:
+    """Whether this is dbt at work in its main thread, and no editor or other program that opened its adapter."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.find_root().command is cli
+
+
+def writes(_: None) -> bool:
+    """Whether the invocation writes tables, and so holds the build lock."""
+    return get_flags().WHICH in WRITING
+
+
+# The newest snapshot when each invocation of this process began.
+BEGAN: dict[str, int] = {}
+
+
+def begins(snapshot: int) -> None:
+    """Remember the lake's newest snapshot, before this invocation writes anything."""
+    BEGAN[get_invocation_id()] = int(snapshot)
+
+
+def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What to ask the lake at the end of an invocation, for each learned-from table that it was to build.
+
+    Of a table that is not published there is the `sentence`; otherwise `state_sql`, whose row goes to `publish_at`.
+    """
+    invocation = publishing.Invocation(command=_command(), partial=leaving_out(get_flags()), **ended["invocation"])
+    steps = []
     for decision in publishing.decide(invocation, read_exposures(ended["manifest"])):
-        step: dict[str, str | None] = {"sentence": publishing.sentence(decision), "snapshot_sql": None}
+        step: dict[str, Any] = {"relation": decision.relation, "manifest": ended["manifest"]}
         if decision.reason is None:
-            step["snapshot_sql"] = publications.snapshot_sql(invocation.invocation_id, decision.relation)
-            step["insert_sql"] = publications.insert_sql(invocation.invocation_id, decision.relation, "{snapshot}")
+            step["state_sql"] = publications.state_sql(invocation.invocation_id, decision.relation)
+        else:
+            step["sentence"] = publishing.sentence(decision)
         steps.append(step)
     return steps
+
+
+def publish_at(step: Mapping[str, Any]) -> dict[str, Any]:
+    """The snapshot that is published, and the queries that tell who can learn from it, by exposure; or the `sentence`.
+
+    Args:
+        step: Of `publication_steps`, with `state`, the row.
+    """
+    signed, changed, newest = (None if n is None else int(n) for n in step["state"])
+    state = publishing.State(BEGAN.get(get_invocation_id()), signed, changed, newest or 0)
+    decision = publishing.conclude(publishing.Decision(step["relation"], None), state)
+    if decision.snapshot is None:
+        return {"sentence": publishing.sentence(decision)}
+    table = publications.table_at(decision.relation, decision.snapshot)
+    exposures = [one for one in read_exposures(step["manifest"]) if one.relation == decision.relation]
+    return {
+        "snapshot": decision.snapshot,
+        "learnable_sql": {exposure.name: publishing.learnable_sql(exposure, table) for exposure in exposures},
+    }
+
+
+def publish_or_not(step: Mapping[str, Any]) -> dict[str, str]:
+    """The `sentence` for the log and, to publish, the `insert_sql`.
+
+    Args:
+        step: Of `publication_steps`, with `snapshot`, and `counts`, the rows of the queries by exposure.
+    """
+    unlearnable = {
+        exposure.name: publishing.unlearnable(
+            exposure, [n if n is None else int(n) for n in step["counts"][exposure.name]]
+        )
+        for exposure in read_exposures(step["manifest"])
+        if exposure.name in step["counts"]
+    }
+    decision = publishing.Decision(step["relation"], None, step["snapshot"])
+    decision = publishing.heed(decision, unlearnable)
+    answer = {"sentence": publishing.sentence(decision)}
+    if decision.reason is None:
+        snapshot = str(decision.snapshot)
+        answer["insert_sql"] = publications.insert_sql(get_invocation_id(), decision.relation, snapshot)
+    return answer
 
 
 def wrong(function: str) -> str | None:
@@ -159,7 +257,11 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
         tables.option_statements,
         ledger_sql,
         table_statements,
+        writes,
+        begins,
         publication_steps,
+        publish_at,
+        publish_or_not,
         wrong,
     )
 }

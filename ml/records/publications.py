@@ -95,6 +95,36 @@ def snapshot_sql(invocation_id: str, relation: str) -> str:
     """
 
 
+def state_sql(invocation_id: str, relation: str) -> str:
+    """The query for (signed, changed, newest), as `publishing.State` has them."""
+    schema, name = relation.split(".", 1)
+    return f"""
+        with tables_ as (
+            select tables.table_id, tables.begin_snapshot
+            from __ducklake_metadata_lake.ducklake_table as tables
+            inner join __ducklake_metadata_lake.ducklake_schema as schemas on tables.schema_id = schemas.schema_id
+            where
+                tables.end_snapshot is null and schemas.end_snapshot is null
+                and schemas.schema_name = {text(schema)} and tables.table_name = {text(name)}
+        ),
+        changes as (
+            select begin_snapshot as snapshot_id from tables_
+            union all
+            select unnest([begin_snapshot, end_snapshot])
+            from __ducklake_metadata_lake.ducklake_data_file
+            where table_id in (select table_id from tables_)
+            union all
+            select unnest([begin_snapshot, end_snapshot])
+            from __ducklake_metadata_lake.ducklake_delete_file
+            where table_id in (select table_id from tables_)
+        )
+        select
+            ({snapshot_sql(invocation_id, relation)}) as signed,
+            (select max(snapshot_id) from changes) as changed,
+            (select id from lake.current_snapshot()) as newest
+    """
+
+
 def fingerprint_sql(table: str) -> str:
     """One row (fingerprint, row_count) for a table expression such as `lake.s.t as published at (version => 7)`.
 

@@ -73,7 +73,7 @@ def plan(root: Path, asked: Asked) -> list[Change]:
     models = root / next(iter(settings.get("model-paths", ["models"])))
     wanted = {
         root / "packages.yml": _packages(root),
-        file: _hooked(file, str(settings["name"])),
+        file: _hooked(file),
         profiles: _profile(profiles, str(settings["profile"])),
         root / ".gitignore": _ignored(root / ".gitignore"),
         **_exposure(models, asked),
@@ -108,32 +108,30 @@ def _packages(root: Path) -> str:
     return _below(file, text, r"^packages:[ \t]*$", line)
 
 
-def _hooked(file: Path, name: str) -> str:
-    """dbt_project.yml with the post-hook by which a publication finds the snapshot of a model's commit."""
+def _hooked(file: Path) -> str:
+    """dbt_project.yml with the post-hook by which a publication finds the snapshot of a model's commit.
+
+    It is written above the names of projects, so that it holds for the models of every package.
+    """
     text = file.read_text()
     models = _yaml(file).get("models") or {}
-    ours = models.get(name) or {}
-    if "tract.sign()" in str(ours):
-        return text
-    if any(key in ours for key in ("post-hook", "+post-hook", "post_hook", "+post_hook")):
-        raise InitError(f'{file}: the models of {name} have a post-hook already. Add "{HOOK}" to it, as a list of two.')
-    hook = "# A publication is found by what this writes into the snapshot of each model's commit.\n"
-    if name in models:
-        return _below(file, text, rf"^(\s+){re.escape(name)}:[ \t]*$", f'{hook}+post-hook: "{HOOK}"\n', deeper=True)
-    entry = f'  {name}:\n    {hook}    +post-hook: "{HOOK}"\n'
+    if any(key in models for key in ("post-hook", "+post-hook", "post_hook", "+post_hook")):
+        if "tract.sign()" in str(models):
+            return text
+        raise InitError(f'{file}: models have a post-hook already. Add "{HOOK}" to it, as a list of two.')
+    comment = "# A publication is found by what this writes into the snapshot of each model's commit."
+    lines = f'  {comment}\n  +post-hook: "{HOOK}"\n'
     if "models" in _yaml(file):
-        return _below(file, text, r"^models:[ \t]*$", entry)
-    return f"{text.rstrip()}\n\nmodels:\n{entry}"
+        return _below(file, text, r"^models:[ \t]*$", lines)
+    return f"{text.rstrip()}\n\nmodels:\n{lines}"
 
 
-def _below(file: Path, text: str, heading: str, lines: str, *, deeper: bool = False) -> str:
-    """A text with lines below the one that a pattern finds; `deeper` indents them by two more than that."""
+def _below(file: Path, text: str, heading: str, lines: str) -> str:
+    """A text with lines below the one that a pattern finds."""
     found = re.search(heading, text, re.MULTILINE)
     if found is None:
         raise InitError(f"{file} has no line that is {heading}: write below it\n{lines}")
-    indent = f"{found[1].strip(chr(10))}  " if deeper else ""
-    indented = "".join(f"{indent}{line}" for line in lines.splitlines(keepends=True))
-    return f"{text[: found.end()]}\n{indented}{text[found.end() + 1 :]}"
+    return f"{text[: found.end()]}\n{lines}{text[found.end() + 1 :]}"
 
 
 def _profiles_file(root: Path) -> Path:

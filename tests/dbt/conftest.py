@@ -26,7 +26,7 @@ from tests.conftest import ROOT, new_lake, run_dbt
 Told = subprocess.CompletedProcess[str]
 Home = Callable[[str], Path]
 
-PUBLISHED = "Published features.housing_features@…; `make status` says what comes of it."
+PUBLISHED = "Published features.housing_features@…; `tract status` says what comes of it."
 NOT_PUBLISHED = "Not published: features.housing_features, because "
 
 

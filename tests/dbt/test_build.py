@@ -23,10 +23,12 @@ TABLES = {
     "staging": {"stg_california_housing"},
     "features": {"housing_features", "housing_feature_scaling", "housing_features_scaled"},
     "marts": {"housing_valuations", "model_live_errors", "model_monitoring", "model_performance"},
-    "ops": {"publications", "consumptions"},
+    "ops": {"publications", "consumptions", "migrations"},
     "ml": {
         "model_versions",
         "promotions",
+        "champions",
+        "standing_predictions",
         "model_metrics",
         "drift",
         "feature_importance",

@@ -1,11 +1,13 @@
 """What an exposure may say, and the sentence for everything that does not fit."""
 
+import re
+from importlib.resources import files
 from typing import Any
 
 import pytest
 
 from ml import spec
-from ml.exposures import SpecError, read_exposures
+from ml.exposures import OWN_TABLES, SpecError, read_exposures
 
 ALLOWED = "Columns of features.points: id, a, b, cell, y."
 
@@ -264,3 +266,16 @@ def test_a_search_s_budget_and_space_change_nothing_that_is_learned() -> None:
     assert searched.digest() == plain.digest()
     (wrong,) = refused(manifest({"candidates": [candidate | {"search": {"trails": 3, "space": {"max_iter": [1]}}}]}))
     assert "search.trails is not known. Allowed: space, trials, seconds." in wrong
+
+
+def test_the_names_that_no_exposure_may_take_are_the_tables_of_ml() -> None:
+    ddl = files("ml.records").joinpath("tables.sql").read_text()
+    assert set(re.findall(r"create (?:table|view) if not exists lake\.ml\.(\w+)", ddl)) == OWN_TABLES
+
+
+def test_a_setting_that_has_another_name_now_is_refused_by_that(exposure: Exposure) -> None:
+    assert refused(manifest({"level": 0.8, "limits": "x", "map": ["a", "b"]})) == [
+        f"{POINTS}: meta.ml.level is called meta.ml.coverage now.",
+        f"{POINTS}: meta.ml.limits is called meta.ml.limitations now.",
+        f"{POINTS}: meta.ml.map is called meta.ml.map_columns now.",
+    ]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ml import publishing
 from ml.exposures import Exposure
-from ml.publishing import Decision, Invocation, decide, sentence
+from ml.publishing import Decision, Invocation, State, decide, sentence
 from ml.records import publications
 
 POINTS = "model.tract.points"
@@ -134,9 +134,99 @@ def test_a_table_that_was_not_to_be_built_is_not_decided_on(exposure: Exposure) 
 
 def test_two_exposures_on_one_table_are_one_publication(exposure: Exposure) -> None:
     other = replace(exposure, name="others")
-    assert [sentence(d) for d in decide(BUILD, [exposure, other])] == [
-        "Published features.points@{snapshot}; `make status` says what comes of it."
-    ]
+    (decision,) = decide(BUILD, [exposure, other])
+    assert sentence(replace(decision, snapshot=7)) == (
+        "Published features.points@7; `tract status` says what comes of it."
+    )
+
+
+UNDECIDED = Decision("features.points", None)
+
+
+@pytest.mark.parametrize(
+    ("state", "snapshot"),
+    [
+        (State(began=3, signed=5, changed=5, newest=9), 5),
+        (State(began=3, signed=5, changed=7, newest=9), 5),  # somebody swapped other rows in afterwards
+        (State(began=3, signed=None, changed=2, newest=9), 9),  # an incremental build without new rows
+    ],
+)
+def test_what_was_built_or_tested_as_it_stood_is_published(state: State, snapshot: int) -> None:
+    assert publishing.conclude(UNDECIDED, state) == replace(UNDECIDED, snapshot=snapshot)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (State(began=3, signed=None, changed=4, newest=9), "its commit is not signed by this build: write "),
+        (State(began=None, signed=None, changed=2, newest=9), "its commit is not signed by this build: write "),
+        (State(began=3, signed=5, changed=None, newest=9), "it is no table: materialize its model as `table` or "),
+    ],
+)
+def test_rows_that_this_build_did_not_commit_are_not_published(state: State, reason: str) -> None:
+    decision = publishing.conclude(UNDECIDED, state)
+    assert decision.snapshot is None
+    assert (decision.reason or "").startswith(reason)
+
+
+def counted(exposure: Exposure, change: str) -> str:
+    """What is said of 100 rows, some of them changed."""
+    with duckdb.connect() as con:
+        con.execute(
+            "create table points as select 'k' || i as id, i * 1e0 as a, i * 2e0 as b, 'c' || (i % 10) as cell, "
+            "i * 3e0 as y from range(100) as t(i)"
+        )
+        con.execute(change)
+        counts = con.execute(publishing.learnable_sql(exposure, "points")).fetchall()[0]
+    return publishing.unlearnable(exposure, counts)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("select 1", ""),
+        ("update points set a = 1e149 where a < 10", ""),
+        (
+            "update points set y = null where a < 10",
+            "y, the target, is missing in 10 of 100 rows: leave such rows out where the table is built",
+        ),
+        (
+            "update points set b = null where a < 3",
+            "b is missing in 3 of 100 rows: fill them in, or leave them out",
+        ),
+        (
+            "update points set a = 'nan', b = 1e300 where a < 2",
+            "a is NaN, infinite or beyond 1e+150 in 2; b is NaN, infinite or beyond 1e+150 in 2 of 100 rows: fill them "
+            "in, or leave them out",
+        ),
+        (
+            "update points set id = null, cell = null where a < 1",
+            "id, the key, is missing in 1; cell, the group, is missing in 1 of 100 rows: fill them in, or leave them "
+            "out",
+        ),
+        (
+            "delete from points where a >= 3",
+            "it has 3 rows, and 5 folds need at least as many (meta.ml.folds)",
+        ),
+        (
+            "update points set cell = 'one'",
+            "cell has 1 groups, and 5 folds by group need at least as many (meta.ml.folds)",
+        ),
+    ],
+)
+def test_what_cannot_be_learned_from_is_said_by_column_and_rows(exposure: Exposure, change: str, sentence: str) -> None:
+    assert counted(exposure, change) == sentence
+
+
+def test_a_table_that_nobody_can_learn_from_is_not_published_and_one_that_somebody_can_is_with_a_word() -> None:
+    at = replace(UNDECIDED, snapshot=7)
+    assert publishing.heed(at, {"a": "", "b": ""}) == at
+    assert sentence(publishing.heed(at, {"a": "y is missing", "b": ""})) == (
+        "Published features.points@7; `tract status` says what comes of it. But a cannot learn from it: y is missing."
+    )
+    assert sentence(publishing.heed(at, {"a": "y is missing"})) == (
+        "Not published: features.points, because a cannot learn from it: y is missing."
+    )
 
 
 # The fingerprint.

@@ -54,18 +54,23 @@
 {%- endmacro %}
 
 
-{#- The lake's options are set, and the tables of `ops` and `ml` are there, empty, before the first model. -#}
+{#- The lake's options are set, and the tables of `ops` and `ml` are there, empty, before the first model. Commands
+    that only read run their hooks too, and hold no lock: they make tables in a new lake alone. -#}
 {% macro make_tables() -%}
     {%- if execute -%}
-        {%- set present = run_query("select option_name from ducklake_options('lake')").columns[0].values() | list -%}
         {%- set ledger = tract.ask_ml('ledger_sql', none) -%}
         {%- set tables = run_query(ledger.present).columns[0].values() | list -%}
-        {%- set applied = run_query(ledger.applied).columns[0].values()[0] | int if ledger.ledger in tables else 0 -%}
-        {%- set statements = tract.ask_ml('table_statements', {
-            'present': tables, 'applied': applied, 'manifest': tract.ml_manifest()
-        }) -%}
-        {%- for statement in tract.ask_ml('option_statements', present) -%} {%- do run_query(statement) -%} {%- endfor -%}
-        {%- for statement in statements -%} {%- do run_query(statement) -%} {%- endfor -%}
+        {%- if ledger.first not in tables or tract.ask_ml('writes', none) -%}
+            {%- set applied = run_query(ledger.applied).columns[0].values()[0] | int if ledger.ledger in tables else 0 -%}
+            {%- set statements = tract.ask_ml('table_statements', {
+                'present': tables, 'applied': applied, 'manifest': tract.ml_manifest()
+            }) -%}
+            {%- set options = run_query("select option_name from ducklake_options('lake')").columns[0].values() | list -%}
+            {%- do tract.ask_ml('begins', run_query('select id from lake.current_snapshot()').rows[0][0]) -%}
+            {%- for statement in tract.ask_ml('option_statements', options) + statements -%}
+                {%- do run_query(statement) -%}
+            {%- endfor -%}
+        {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -90,11 +95,9 @@
                 }}) -%}
             {%- endif -%}
         {%- endfor -%}
-        {%- set partial = '--empty' if flags.EMPTY else '--sample' if flags.SAMPLE else '' -%}
         {%- set plan = tract.ask_ml('publication_steps', {
             'invocation': {
                 'invocation_id': invocation_id,
-                'partial': partial,
                 'results': ran,
                 'tests': tests,
                 'parents': parents,
@@ -102,11 +105,20 @@
             'manifest': tract.ml_manifest(),
         }) -%}
         {%- for step in plan -%}
-            {%- set snapshot = run_query(step.snapshot_sql).rows[0][0] if step.snapshot_sql else '' -%}
-            {%- if step.snapshot_sql -%}
-                {%- do run_query(step.insert_sql | replace('{snapshot}', snapshot)) -%}
+            {%- if step.state_sql -%}
+                {%- do step.update({'state': run_query(step.state_sql).rows[0].values() | list}) -%}
+                {%- do step.update(tract.ask_ml('publish_at', step)) -%}
             {%- endif -%}
-            {%- do log(step.sentence | replace('{snapshot}', snapshot), info=true) -%}
+            {%- if step.learnable_sql -%}
+                {%- set counts = {} -%}
+                {%- for exposure, query in step.learnable_sql.items() -%}
+                    {%- do counts.update({exposure: run_query(query).rows[0].values() | list}) -%}
+                {%- endfor -%}
+                {%- do step.update({'counts': counts}) -%}
+                {%- do step.update(tract.ask_ml('publish_or_not', step)) -%}
+            {%- endif -%}
+            {%- if step.insert_sql -%} {%- do run_query(step.insert_sql) -%} {%- endif -%}
+            {%- do log(step.sentence, info=true) -%}
         {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}

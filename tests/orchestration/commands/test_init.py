@@ -35,7 +35,7 @@ def test_it_adds_package_hook_target_and_exposure_and_keeps_what_was_there(proje
     (package,) = yaml.safe_load((project / "packages.yml").read_text())["packages"]
     assert (project / package["local"]).resolve() == ROOT / "dbt_project" / "tract"
     settings = yaml.safe_load((project / "dbt_project.yml").read_text())
-    assert settings["models"]["allotments"] == {"+post-hook": "{{ tract.sign() }}", "+materialized": "table"}
+    assert settings["models"] == {"+post-hook": "{{ tract.sign() }}", "allotments": {"+materialized": "table"}}
     profile = yaml.safe_load((project / "profiles.yml").read_text())["gardeners"]
     assert (profile["target"], list(profile["outputs"])) == ("tract", ["tract", "dev"])
     assert profile["outputs"]["tract"]["schema"] == profile["outputs"]["dev"]["schema"] == "soil"
@@ -69,9 +69,7 @@ def test_a_project_without_models_packages_or_profile_gets_them(project: Path) -
     (project / "dbt_project.yml").write_text("name: bare\nprofile: none_yet\n")
     (project / "profiles.yml").unlink()
     make_ready(project)
-    assert yaml.safe_load((project / "dbt_project.yml").read_text())["models"] == {
-        "bare": {"+post-hook": "{{ tract.sign() }}"}
-    }
+    assert yaml.safe_load((project / "dbt_project.yml").read_text())["models"] == {"+post-hook": "{{ tract.sign() }}"}
     assert list(yaml.safe_load((project / "profiles.yml").read_text())["none_yet"]["outputs"]) == ["tract"]
     assert init.plan(project, ASKED) == []
 
@@ -104,7 +102,7 @@ def test_packages_and_comments_that_are_there_stay(project: Path) -> None:
         ("profiles.yml", "gardeners: [", "profiles.yml is no YAML"),
         (
             "dbt_project.yml",
-            "name: a\nprofile: gardeners\nmodels:\n  a:\n    +post-hook: x\n",
+            "name: a\nprofile: gardeners\nmodels:\n  +post-hook: x\n",
             "have a post-hook already",
         ),
     ],
@@ -121,7 +119,7 @@ def test_what_it_cannot_change_it_says(project: Path, file: str, text: str | Non
 def test_it_shows_the_diff_and_asks_before_it_writes(project: Path) -> None:
     arguments = ["init", "--model", "harvests", "--key", "bed", "--target", "courgettes_kg"]
     refused = CliRunner().invoke(cli.tract, arguments, input="n\n")
-    assert '+    +post-hook: "{{ tract.sign() }}"' in refused.output
+    assert '+  +post-hook: "{{ tract.sign() }}"' in refused.output
     assert "Write this?" in refused.output
     assert not (project / "packages.yml").exists()
     assert CliRunner().invoke(cli.tract, arguments, input="y\n").exit_code == 0
