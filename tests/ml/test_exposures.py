@@ -273,7 +273,7 @@ def test_the_names_that_no_exposure_may_take_are_the_tables_of_ml() -> None:
     assert set(re.findall(r"create (?:table|view) if not exists lake\.ml\.(\w+)", ddl)) == OWN_TABLES
 
 
-def test_a_setting_that_has_another_name_now_is_refused_by_that(exposure: Exposure) -> None:
+def test_a_setting_that_has_another_name_now_is_refused_by_that() -> None:
     assert refused(manifest({"level": 0.8, "limits": "x", "map": ["a", "b"]})) == [
         f"{POINTS}: meta.ml.level is called meta.ml.coverage now.",
         f"{POINTS}: meta.ml.limits is called meta.ml.limitations now.",
