@@ -1,7 +1,7 @@
 """Second moments of a table, by one SQL scan: all that a linear model needs to know of the rows.
 
-``gather`` asks DuckDB for n, the sums and the sums of products of ``[features..., target]`` per fold;
-``Moments`` holds them centred and adds them up. Nothing here depends on how many rows there are.
+`gather` asks DuckDB for n, the sums and the sums of products of `[features..., target]` per fold. `Moments` holds them
+centred and adds them up. Nothing here depends on how many rows there are.
 """
 
 from __future__ import annotations
@@ -24,38 +24,29 @@ _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TIN
     "INTEGER",
     "UINTEGER",
 }
-# Rows that the shift is taken from. Their mean is good enough for nearly every table and costs 0.03 s at 10
-# million rows; the exact mean would cost a scan of its own (1.7 s beside the 2.8 s of the sums, one thread).
+# Rows that the shift is taken from. Their mean is good enough for nearly every table and costs 0.03 s at 10 million
+# rows; the exact mean would cost a scan of its own (1.7 s beside the 2.8 s of the sums, one thread).
 _SHIFT_ROWS = 10_000
-# A fold may lie this many of its own variances (5 standard deviations, squared) from the shift. At the limit,
-# 1.4 of the 13 or so digits of a sum over 10 million doubles cancel; beyond it `gather` scans again, from
-# each fold's own mean.
+# A fold may lie this many of its own variances (5 standard deviations, squared) from the shift. At the limit, 1.4 of
+# the 13 or so digits of a sum over 10 million doubles cancel; beyond it `gather` scans again, from each fold's mean.
 _FAR = 25.0
 
 
 class UnusableRowsError(TractError, ValueError):
-    """The table cannot be learned from.
-
-    The message names the column and says what was found, what is allowed and what to do.
-    """
+    """The table cannot be learned from; the message names the column, what was found, what is allowed, what to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Count, mean and centred second moments of rows ``[x_1, ..., x_p, y]``.
+    """Count, mean and centred second moments of rows `[x_1, ..., x_p, y]`.
 
-    Attributes
-    ----------
-    n : int
-        Number of rows, at least one.
-    mean : ndarray of shape (p + 1,), float64
-        Mean of each feature, then of the target, in the columns' own units.
-    rest : ndarray of shape (p + 1,), float64
-        What rounding took from the mean: ``mean + rest`` is the mean to more digits than a double has.
-        Without it, folds whose means are a million standard deviations from zero would add up to ten digits
-        only.
-    scatter : ndarray of shape (p + 1, p + 1), float64
-        Sum over rows of ``(row - mean)(row - mean)'``: not divided by n.
+    Attributes:
+        n: Number of rows, at least one.
+        mean: Of each feature, then of the target, in the columns' own units, shape (p + 1,).
+        rest: What rounding took from the mean, shape (p + 1,): `mean + rest` is the mean to more digits than a double
+            has. Without it, folds whose means are a million standard deviations from zero would add up to ten digits
+            only.
+        scatter: Sum over rows of `(row - mean)(row - mean)'`, not divided by n, shape (p + 1, p + 1).
     """
 
     n: int
@@ -74,10 +65,10 @@ class Moments:
         return cls(len(rows), mean, rest, centred.T @ centred - len(rows) * np.outer(off, off))
 
     def __add__(self, other: Moments) -> Moments:
-        """Give the moments of both sets of rows together.
+        """The moments of both sets of rows together.
 
-        Chan, Golub, LeVeque (1979), 'Updating formulae and a pairwise algorithm for computing sample
-        variances', eq. 2.1, for covariances.
+        Chan, Golub, LeVeque (1979), 'Updating formulae and a pairwise algorithm for computing sample variances', eq.
+        2.1, for covariances.
         """
         if self.mean.shape != other.mean.shape:
             raise ValueError(f"moments of {len(self.mean)} and of {len(other.mean)} columns do not add up")
@@ -88,28 +79,25 @@ class Moments:
         return Moments(n, mean, rest, self.scatter + other.scatter + between)
 
     def step(self, other: Moments) -> Array:
-        """Give the other's mean less this one's, of shape (p + 1,)."""
+        """The other's mean less this one's, shape (p + 1,)."""
         result: Array = (other.mean - self.mean) + (other.rest - self.rest)
         return result
 
 
 def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """Give ``a + b`` rounded, and exactly what rounding took: Knuth's TwoSum."""
+    """`a + b` rounded, and exactly what rounding took: Knuth's TwoSum."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
 
 
 def total(parts: Iterable[Moments]) -> Moments:
-    """Moments of all parts together. At least one part."""
+    """Moments of all parts together, of which there is at least one."""
     return reduce(add, parts)
 
 
 def complement(folds: Mapping[int, Moments], held_out: int) -> Moments:
-    """Give the moments of every fold but ``held_out``.
-
-    The others are summed: subtracting one from the whole would cancel digits.
-    """
+    """The moments of every fold but `held_out`, summed: subtracting one from the whole would cancel digits."""
     return total(moments for fold, moments in sorted(folds.items()) if fold != held_out)
 
 
@@ -123,38 +111,27 @@ def gather(
 ) -> dict[int, Moments]:
     """Moments of each fold of a table, in one scan.
 
-    The sums are taken of ``x - shift``, the shift being the mean of the first rows, so that means far from
-    zero do not cancel the digits of the variances (Chan, Golub, LeVeque 1983, 'Algorithms for computing the
-    sample variance', section 3). If a fold turns out to lie far from the shift, one more scan centres each
-    fold on itself.
+    The sums are taken of `x - shift`, the shift being the mean of the first rows, so that means far from zero do not
+    cancel the digits of the variances (Chan, Golub, LeVeque 1983, 'Algorithms for computing the sample variance',
+    section 3). If a fold turns out to lie far from the shift, one more scan centres each fold on itself.
 
-    Parameters
-    ----------
-    con : duckdb.DuckDBPyConnection
-        Where ``relation`` can be read. Nothing is written or left behind.
-    relation : str
-        Any SQL table expression that gives the same rows each time it is read: ``lake.features.t at (version
-        => 7)``, or a subquery in parentheses.
-    features : sequence of str
-        Names of p numeric columns; other numbers than doubles are cast to double.
-    target : str
-        Name of one more.
-    fold : str or None
-        SQL expression over the relation's columns giving each row's fold as an integer; None puts all rows in
-        fold 0.
-    folds : int or None
-        Number of folds expected, numbered from 0. None allows any two or more.
+    Args:
+        con: Where `relation` can be read. Nothing is written or left behind.
+        relation: Any SQL table expression that gives the same rows each time it is read:
+            `lake.features.t at (version => 7)`, or a subquery in parentheses.
+        features: Names of p numeric columns; other numbers than doubles are cast to double.
+        target: Name of one more.
+        fold: SQL expression over the relation's columns giving each row's fold as an integer; None puts all rows in
+            fold 0.
+        folds: Number of folds expected, numbered from 0. None allows any two or more.
 
-    Returns
-    -------
-    dict of int to Moments, by fold, in rising order.
+    Returns:
+        The moments by fold, in rising order.
 
-    Raises
-    ------
-    UnusableRowsError
-        A column is missing or not numeric; NULL, NaN or infinity in a column or NULL in the fold; numbers too
-        large to be squared; no rows; fewer rows than folds; an empty fold; only one fold. Nothing is ever
-        left out.
+    Raises:
+        UnusableRowsError: A column is missing or not numeric; NULL, NaN or infinity in a column or NULL in the fold;
+            numbers too large to be squared; no rows; fewer rows than folds; an empty fold; only one fold. Nothing is
+            ever left out.
     """
     columns = [*features, target]
     _check_columns(con, relation, columns, fold)
@@ -181,7 +158,7 @@ class _Sums:
 
 
 def _centred(relation: str, columns: Sequence[str], fold: str | None, shift: Array) -> str:
-    """Select ``fold`` and the columns less their shift, as v0, v1, ..."""
+    """Select `fold` and the columns less their shift, as v0, v1, ..."""
     values = ", ".join(
         f"cast({quoted(name)} as double) - {literal(s)} as v{i}"
         for i, (name, s) in enumerate(zip(columns, shift, strict=True))
@@ -208,10 +185,10 @@ def _fold(fold: str | None) -> str:
 def _sums_sql(centred: str, width: int, by_fold: bool) -> str:
     """One row per fold: n, counts, sums, products of the upper triangle.
 
-    CPU seconds for 10 million rows of 8 features and a target on one thread, where the bare sums of products,
-    unshifted and with neither fold nor counts, take 2.7: as here 2.9, and by fold 3.2 (3.9 if the fold is an
-    expression whose range DuckDB does not know). Counting costs 0.1. Rejected: grouping by a constant 4.8, fsum
-    (Kahan) for sum 4.3, covar_pop 4.5, one filtered sum per fold 252.
+    CPU seconds for 10 million rows of 8 features and a target on one thread: the bare sums of products, unshifted and
+    with neither fold nor counts, take 2.7; this takes 2.9, and by fold 3.2 (3.9 if the fold is an expression whose
+    range DuckDB does not know). Counting costs 0.1. Rejected: grouping by a constant 4.8, fsum (Kahan) for sum 4.3,
+    covar_pop 4.5, one filtered sum per fold 252.
     """
     counts = [f"count(v{i})" for i in range(width)]
     sums = [f"sum(v{i})" for i in range(width)]
@@ -251,10 +228,7 @@ def _is_far(moments: Moments, shift: Array) -> bool:
 
 
 def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> Array:
-    """Give the mean of each column over the first rows; if it is constant there, its value.
-
-    So constants stay exact: their deviations are zeros.
-    """
+    """The mean of each column over the first rows; if it is constant there, its value, so that deviations are zeros."""
     raw = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
     finite = [f"filter (where abs(v{i}) < {literal(1e150)})" for i in range(len(columns))]  # false for NaN, too
     means = ", ".join(
@@ -295,7 +269,7 @@ def _check_rows(
 ) -> None:
     """Check that every value took part in the sums.
 
-    Counts tell of NULL; one NaN or infinity makes its column's sum of squares one.
+    A count shows NULLs; one NaN or infinity makes its column's sum of squares one.
     """
     if not any(row.n for row in sums.values()):
         raise UnusableRowsError(f"{relation} has no rows: at least one is needed; is the upstream model empty?")
