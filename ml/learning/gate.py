@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ml.arrays import Integers, Vector
 from ml.exposures import Exposure
 from ml.spec import MEAN
 
@@ -56,9 +56,7 @@ def refresh(judgement: "Judgement", champion_rmse: float, exposure: Exposure) ->
     return Verdict(change <= spec.refresh_margin, f"refresh: {compared}")
 
 
-def challenge(
-    challenger: "Judgement", defender: "Judgement", blocks: npt.NDArray[np.int64], exposure: Exposure
-) -> Verdict:
+def challenge(challenger: "Judgement", defender: "Judgement", blocks: Integers, exposure: Exposure) -> Verdict:
     """Another recipe than the champion's, both refitted on the same folds, wins if it is better by more than chance.
 
     Chance is that of the blocks of neighbouring rows, which are drawn with replacement (Efron and Tibshirani, An
@@ -98,9 +96,7 @@ def _growth(now: float, before: float) -> float:
     return math.inf if now > 0 else 0.0
 
 
-def chance_of_no_gain(
-    before: npt.NDArray[np.float64], now: npt.NDArray[np.float64], blocks: npt.NDArray[np.int64], seed: int
-) -> float:
+def chance_of_no_gain(before: Vector, now: Vector, blocks: Integers, seed: int) -> float:
     """The share of draws of blocks, with replacement, in which the mean squared error did not fall.
 
     Args:

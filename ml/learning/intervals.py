@@ -11,15 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from ml.arrays import Integers, Vector
 from ml.lake.sql import literal, quoted
 from ml.linear.moments import Moments, total
 from ml.linear.spectrum import Spectrum
-
-Vector = npt.NDArray[np.float64]
-Folds = npt.NDArray[np.int64]
 
 PREDICTION = "prediction"
 # The expected size of an error is kept between these shares of the mean error: a linear model of heavy-tailed columns
@@ -91,7 +88,7 @@ def fit(
     features: pd.DataFrame,
     predicted: Vector,
     actual: Vector,
-    fold: Folds,
+    fold: Integers,
     level: float,
     minimum: float | None = None,
 ) -> Spread:
@@ -112,7 +109,7 @@ def fit(
     return replace(_HeldOut.of(features, predicted, actual, fold).spread(level), minimum=minimum)
 
 
-def held_out(features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds, level: float) -> Vector:
+def held_out(features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Integers, level: float) -> Vector:
     """Half widths of held-out rows, shape (rows,), each by a spread learned without the row's fold; else as `fit`."""
     errors = _HeldOut.of(features, predicted, actual, fold)
     widths = np.empty(len(predicted))
@@ -152,7 +149,7 @@ class _HeldOut:
     parts: Mapping[int, _Part]
 
     @classmethod
-    def of(cls, features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds) -> "_HeldOut":
+    def of(cls, features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Integers) -> "_HeldOut":
         rows = {int(number): fold == number for number in np.unique(fold)}
         return cls({number: _Part.of(features[held], predicted[held], actual[held]) for number, held in rows.items()})
 

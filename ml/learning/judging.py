@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import (
     mean_absolute_error,
@@ -13,6 +12,7 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
+from ml.arrays import Vector
 from ml.learning import intervals
 from ml.learning.candidates import Candidate
 from ml.learning.intervals import Spread
@@ -20,7 +20,6 @@ from ml.learning.training_set import TrainingSet
 from ml.linear.moments import complement
 from ml.spec import MEAN
 
-Vector = npt.NDArray[np.float64]
 ALL = "all"
 
 

@@ -15,12 +15,12 @@ from sklearn.model_selection import GroupKFold, KFold, ParameterSampler
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from ml.arrays import Vector
 from ml.learning.candidates import estimator
 from ml.learning.workers import workers
 from ml.progress import Say, sentence
 from ml.spec import CandidateSpec, Range, SearchSpec
 
-Vector = npt.NDArray[np.float64]
 # Fewer than judging has: a trial costs a fit a fold, and the trials are compared on the same rows.
 FOLDS = 3
 # A recipe whose error on the first fold is worse than the known one's by more than this share is not tried on the

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import duckdb
 import numpy as np
 
+from ml.arrays import Matrix, Vector
 from ml.lake.sql import quoted
-from ml.linear.moments import Array, Moments, UnusableRowsError
+from ml.linear.moments import Moments, UnusableRowsError
 from ml.linear.spectrum import Spectrum, check_alphas
 
 # Rows per Arrow batch of the leave-one-out scan: 7 MB of 8 features and a target. CPU seconds for 10 million rows by
@@ -26,8 +27,8 @@ def loo_errors(
     features: Sequence[str],
     target: str,
     moments: Moments,
-    alphas: Sequence[float] | Array,
-) -> Array:
+    alphas: Sequence[float] | Vector,
+) -> Vector:
     """Mean squared leave-one-out error of each penalty, in one scan; the scaling is that of all rows.
 
     A row's left-out error is `(y - prediction) / (1 - h)` with its leverage `h = 1/n + sum_j q_j^2 / (l_j + a)`, q
@@ -66,11 +67,11 @@ def loo_errors(
     # distinguish penalties whose errors agree in ten digits.
     rest = weights[:, 1:]
     excess = 2 * rest @ sums[0, 1:] + np.einsum("ks,st,kt->k", rest, sums[1:, 1:], rest)
-    result: Array = (sums[0, 0] + excess) / moments.n
+    result: Vector = (sums[0, 0] + excess) / moments.n
     return result
 
 
-def _nodes(spectrum: Spectrum, alphas: Array) -> tuple[Array, Array]:
+def _nodes(spectrum: Spectrum, alphas: Vector) -> tuple[Vector, Matrix]:
     """Penalties to evaluate, (r,), and weights, (penalties, r), that give the errors at `alphas` from them.
 
     A row's left-out error is a constant plus terms `b / (m + alpha)`, m being the eigenvalues without that row: at
@@ -88,7 +89,7 @@ def _nodes(spectrum: Spectrum, alphas: Array) -> tuple[Array, Array]:
     return alphas, np.eye(len(alphas))
 
 
-def _lagrange(nodes: Array, points: Array) -> Array:
+def _lagrange(nodes: Vector, points: Vector) -> Matrix:
     """Weights of the values at `nodes` for the polynomial through them at `points`: (points, nodes)."""
     weights = np.ones((len(points), len(nodes)))
     for s, node in enumerate(nodes):
@@ -98,8 +99,8 @@ def _lagrange(nodes: Array, points: Array) -> Array:
 
 
 def _loo_scan(
-    con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], spectrum: Spectrum, nodes: Array
-) -> tuple[Array, float]:
+    con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], spectrum: Spectrum, nodes: Vector
+) -> tuple[Matrix, float]:
     """Sum the products of `[e_0, e_1 - e_0, ...]`, e being a row's left-out errors at the nodes.
 
     Returns:

@@ -13,12 +13,10 @@ from operator import add
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
+from ml.arrays import Integers, Matrix, Vector
 from ml.errors import TractError
 from ml.lake.sql import is_numeric, literal, quoted
-
-Array = NDArray[np.float64]
 
 _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")) | {
     "INTEGER",
@@ -50,12 +48,12 @@ class Moments:
     """
 
     n: int
-    mean: Array
-    rest: Array
-    scatter: Array
+    mean: Vector
+    rest: Vector
+    scatter: Matrix
 
     @classmethod
-    def of(cls, rows: Array) -> Moments:
+    def of(cls, rows: Matrix) -> Moments:
         """Moments of the rows of an array of shape (n, p + 1), by the two-pass algorithm."""
         rows = np.asarray(rows, dtype=np.float64)
         shift = rows.mean(axis=0)
@@ -78,13 +76,13 @@ class Moments:
         between = np.outer(step, step) * (self.n * (other.n / n))
         return Moments(n, mean, rest, self.scatter + other.scatter + between)
 
-    def step(self, other: Moments) -> Array:
+    def step(self, other: Moments) -> Vector:
         """The other's mean less this one's, shape (p + 1,)."""
-        result: Array = (other.mean - self.mean) + (other.rest - self.rest)
+        result: Vector = (other.mean - self.mean) + (other.rest - self.rest)
         return result
 
 
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+def _two_sum(a: Vector, b: Vector) -> tuple[Vector, Vector]:
     """`a + b` rounded, and exactly what rounding took: Knuth's TwoSum."""
     total = a + b
     part = total - a
@@ -152,12 +150,12 @@ class _Sums:
     """One fold's row of the scan: rows, non-NULL values per column, sums, sums of products (p + 1, p + 1)."""
 
     n: int
-    values: NDArray[np.int64]
-    sums: Array
-    products: Array
+    values: Integers
+    sums: Vector
+    products: Matrix
 
 
-def _centred(relation: str, columns: Sequence[str], fold: str | None, shift: Array) -> str:
+def _centred(relation: str, columns: Sequence[str], fold: str | None, shift: Vector) -> str:
     """Select `fold` and the columns less their shift, as v0, v1, ..."""
     values = ", ".join(
         f"cast({quoted(name)} as double) - {literal(s)} as v{i}"
@@ -166,7 +164,7 @@ def _centred(relation: str, columns: Sequence[str], fold: str | None, shift: Arr
     return f"select {_fold(fold)} as fold, {values} from {relation}"
 
 
-def _centred_by_fold(relation: str, columns: Sequence[str], fold: str | None, shifts: Mapping[int, Array]) -> str:
+def _centred_by_fold(relation: str, columns: Sequence[str], fold: str | None, shifts: Mapping[int, Vector]) -> str:
     """Select the same with a shift of its own for each fold."""
     rows = ", ".join(f"({key}, {', '.join(map(literal, shift))})" for key, shift in shifts.items())
     names = ", ".join(f"s{i}" for i in range(len(columns)))
@@ -216,18 +214,18 @@ def _parse(row: tuple[object, ...], width: int) -> _Sums:
     return _Sums(int(str(row[1])), numbers[:width].astype(np.int64), numbers[width : 2 * width], products)
 
 
-def _from_sums(sums: _Sums, shift: Array) -> Moments:
+def _from_sums(sums: _Sums, shift: Vector) -> Moments:
     off = sums.sums / sums.n
     scatter = sums.products - sums.n * np.outer(off, off)
     np.fill_diagonal(scatter, np.maximum(np.diag(scatter), 0.0))  # rounding may leave a constant at -1e-30
     return Moments(sums.n, *_two_sum(shift, off), scatter)
 
 
-def _is_far(moments: Moments, shift: Array) -> bool:
+def _is_far(moments: Moments, shift: Vector) -> bool:
     return bool(np.any(moments.n * (moments.mean - shift) ** 2 > _FAR * np.diag(moments.scatter)))
 
 
-def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> Array:
+def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> Vector:
     """The mean of each column over the first rows; if it is constant there, its value, so that deviations are zeros."""
     raw = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
     finite = [f"filter (where abs(v{i}) < {literal(1e150)})" for i in range(len(columns))]  # false for NaN, too

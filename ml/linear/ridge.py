@@ -17,8 +17,9 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ml.arrays import Matrix, Vector
 from ml.linear.leave_one_out import loo_errors
-from ml.linear.moments import Array, Moments, complement, gather, total
+from ml.linear.moments import Moments, complement, gather, total
 from ml.linear.spectrum import Spectrum, check_alphas
 
 
@@ -53,7 +54,7 @@ def fit(
     features: Sequence[str],
     target: str,
     *,
-    alphas: Sequence[float] | Array,
+    alphas: Sequence[float] | Vector,
     alpha_by: Literal["loo", "folds"] = "loo",
     fold: str | None = None,
     folds: int | None = None,
@@ -90,7 +91,7 @@ def fit(
     return chosen(moments, features, checked, errors)
 
 
-def chosen(moments: Moments, features: Sequence[str], alphas: Sequence[float] | Array, errors: Array) -> RidgeFit:
+def chosen(moments: Moments, features: Sequence[str], alphas: Sequence[float] | Vector, errors: Vector) -> RidgeFit:
     """Fit with the penalty of least error, the first of those.
 
     Args:
@@ -144,7 +145,7 @@ def fit_moments(moments: Moments, alpha: float, features: Sequence[str]) -> Pipe
     return pipeline
 
 
-def fold_errors(folds: Mapping[int, Moments], alphas: Sequence[float] | Array) -> Array:
+def fold_errors(folds: Mapping[int, Moments], alphas: Sequence[float] | Vector) -> Matrix:
     """Mean squared error of each held-out fold under each penalty, fitted on the other folds.
 
     Features are standardized within each training set. With slopes b in the columns' own units, a fold's squared errors
@@ -158,7 +159,7 @@ def fold_errors(folds: Mapping[int, Moments], alphas: Sequence[float] | Array) -
     )
 
 
-def generalized_errors(moments: Moments, alphas: Sequence[float] | Array) -> Array:
+def generalized_errors(moments: Moments, alphas: Sequence[float] | Vector) -> Vector:
     """Generalized cross-validated squared error of each penalty, from the moments alone: shape (penalties,).
 
     `n RSS / (n - tr H)^2`: leave-one-out with every row's leverage put at their mean (Golub, Heath, Wahba 1979,
@@ -172,25 +173,25 @@ def generalized_errors(moments: Moments, alphas: Sequence[float] | Array) -> Arr
     least = max(float(moments.scatter[-1, -1] - explained.sum()), 0.0)
     rss = least + explained @ (penalties * shrunk) ** 2
     freedom = moments.n - 1 - spectrum.eigenvalues @ shrunk
-    errors: Array = moments.n * rss / np.maximum(freedom, np.finfo(np.float64).tiny) ** 2
+    errors: Vector = moments.n * rss / np.maximum(freedom, np.finfo(np.float64).tiny) ** 2
     return errors
 
 
-def _held_out_errors(training: Moments, held_out: Moments, alphas: Sequence[float] | Array) -> Array:
+def _held_out_errors(training: Moments, held_out: Moments, alphas: Sequence[float] | Vector) -> Vector:
     spectrum = Spectrum(training)
     slopes = spectrum.coefficients(np.asarray(alphas)) / spectrum.scale
     direction = np.column_stack([-slopes, np.ones(len(alphas))])
     root = _square_root(held_out.scatter / held_out.n)
     # The means are subtracted first: an intercept in the columns' own units would cancel when they are large.
     bias = direction @ training.step(held_out)
-    errors: Array = np.sum((direction @ root) ** 2, axis=1) + bias**2
+    errors: Vector = np.sum((direction @ root) ** 2, axis=1) + bias**2
     return errors
 
 
-def _square_root(covariance: Array) -> Array:
+def _square_root(covariance: Matrix) -> Matrix:
     """R with RR' = covariance, so that v'Cv is a sum of squares and cannot round below zero."""
     scale = np.sqrt(np.diag(covariance))
     safe = np.where(scale > 0, scale, 1.0)
     values, vectors = np.linalg.eigh(covariance / np.outer(safe, safe))
-    root: Array = scale[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))
+    root: Matrix = scale[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))
     return root

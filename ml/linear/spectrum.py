@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from ml.linear.moments import Array, Moments
+from ml.arrays import Mask, Matrix, Vector
+from ml.linear.moments import Moments
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -44,14 +44,14 @@ class Spectrum:
         self.null = vectors[:, ~told]
         self.projection = self.vectors.T @ np.where(self.constant, 0.0, moments.scatter[:-1, -1] / self.scale)
 
-    def shrunk(self, alphas: Array) -> Array:
+    def shrunk(self, alphas: Vector) -> Matrix:
         """`1 / (eigenvalue + alpha)`, shape (rank, penalties)."""
-        result: Array = 1.0 / (self.eigenvalues[:, None] + alphas)
+        result: Matrix = 1.0 / (self.eigenvalues[:, None] + alphas)
         return result
 
-    def coefficients(self, alphas: Array) -> Array:
+    def coefficients(self, alphas: Vector) -> Matrix:
         """Ridge coefficients of the standardized features for each penalty, shape (penalties, p)."""
-        result: Array = (self.vectors @ (self.projection[:, None] * self.shrunk(alphas))).T
+        result: Matrix = (self.vectors @ (self.projection[:, None] * self.shrunk(alphas))).T
         return result
 
     @cached_property
@@ -85,18 +85,18 @@ class Spectrum:
         return (*constant, *collinear)
 
 
-def _is_constant(variance: Array, mean: Array, n: int) -> NDArray[np.bool_]:
+def _is_constant(variance: Vector, mean: Vector, n: int) -> Mask:
     """Whether a variance is no more than rounding, shape (p,).
 
     StandardScaler's rule (`_is_constant_feature`), after the bound for the two-pass algorithm in Chan, Golub, LeVeque
     (1983).
     """
     bound = n * _EPS * variance + (n * mean * _EPS) ** 2
-    result: NDArray[np.bool_] = variance <= bound
+    result: Mask = variance <= bound
     return result
 
 
-def check_alphas(alphas: Sequence[float] | Array) -> tuple[float, ...]:
+def check_alphas(alphas: Sequence[float] | Vector) -> tuple[float, ...]:
     """Penalties as floats.
 
     Raises:

@@ -6,18 +6,16 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.stats import ks_2samp
 
+from ml.arrays import Vector
 from ml.exposures import Exposure
 from ml.lake.sql import doubles, quoted
 from ml.learning import folds
 from ml.learning.intervals import PREDICTION
 from ml.records.publications import Publication
 from ml.records.versions import Version
-
-Vector = npt.NDArray[np.float64]
 
 BINS = 10
 # A bin without rows counts as this share: the index would be infinite.

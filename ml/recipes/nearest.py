@@ -1,14 +1,12 @@
 """The nearest points of a tree, of points that may be in it themselves."""
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-Array = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
+from ml.recipes.arrays import Integers, Matrix
 
 
-def nearest(tree: cKDTree, points: Array, k: int, start: int | None) -> tuple[Array, Index]:
+def nearest(tree: cKDTree, points: Matrix, k: int, start: int | None) -> tuple[Matrix, Integers]:
     """Distances and numbers of the `k` nearest points of a tree, nearest first, shape (rows, k); fewer if it has fewer.
 
     Args:

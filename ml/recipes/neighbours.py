@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.spatial import cKDTree
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
@@ -18,9 +17,8 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from ml.recipes import averaged
+from ml.recipes.arrays import Matrix, Vector
 from ml.recipes.nearest import nearest
-
-Array = npt.NDArray[np.float64]
 
 KM_PER_DEGREE = 111.195  # of a great circle on a sphere of 6,371 km
 # Rows that are looked up at once: 50 neighbours of 20,000 rows are 16 MB.
@@ -49,26 +47,26 @@ class Located(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         self._fit(X, None if y is None else np.asarray(y, np.float64))
         return self
 
-    def transform(self, X: pd.DataFrame) -> Array:
+    def transform(self, X: pd.DataFrame) -> Matrix:
         """The features of rows that may be new, shape (rows, made features)."""
         return self._made(X, own=False)
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None, **_: object) -> Array:
+    def fit_transform(self, X: pd.DataFrame, y: object = None, **_: object) -> Matrix:
         """Those of the rows that are learned from, each without itself among its neighbours."""
         return self.fit(X, y)._made(X, own=True)
 
-    def _fit(self, X: pd.DataFrame, y: Array | None) -> None:
+    def _fit(self, X: pd.DataFrame, y: Vector | None) -> None:
         """Learn more."""
 
-    def _made(self, X: pd.DataFrame, own: bool) -> Array:
+    def _made(self, X: pd.DataFrame, own: bool) -> Matrix:
         batches = (slice(start, start + BATCH) for start in range(0, len(X), BATCH))
         return np.concatenate([self._batch(X.iloc[rows], rows.start if own else None) for rows in batches])
 
     @abstractmethod
-    def _batch(self, X: pd.DataFrame, start: int | None) -> Array:
+    def _batch(self, X: pd.DataFrame, start: int | None) -> Matrix:
         """The features of some rows; `start` is the first one's number among the rows learned from, if it is one."""
 
-    def _km(self, X: pd.DataFrame) -> Array:
+    def _km(self, X: pd.DataFrame) -> Matrix:
         """Positions in km, shape (rows, 2): right to 1 % within some 500 km north and south of the parallel."""
         longitude, latitude = X[self.longitude].to_numpy(np.float64), X[self.latitude].to_numpy(np.float64)
         return KM_PER_DEGREE * np.column_stack([longitude * np.cos(np.radians(self.parallel_)), latitude])
@@ -93,7 +91,7 @@ class Places(Located):
         super().__init__(longitude, latitude)
         self.places = places
 
-    def _batch(self, X: pd.DataFrame, start: int | None) -> Array:
+    def _batch(self, X: pd.DataFrame, start: int | None) -> Matrix:
         km = self._km(X)
         turned = [km @ [np.cos(np.radians(angle)), np.sin(np.radians(angle))] for angle in ROTATIONS]
         distances = []
@@ -115,11 +113,11 @@ class NeighbourFeatures(Located):
         super().__init__(longitude, latitude)
         self.k = k
 
-    def _fit(self, X: pd.DataFrame, y: Array | None) -> None:
+    def _fit(self, X: pd.DataFrame, y: Vector | None) -> None:
         self.tree_ = cKDTree(self._km(X))
         self.values_ = X[self._others(X)].to_numpy(np.float64)
 
-    def _batch(self, X: pd.DataFrame, start: int | None) -> Array:
+    def _batch(self, X: pd.DataFrame, start: int | None) -> Matrix:
         own = X[self._others(X)].to_numpy(np.float64)
         _, index = nearest(self.tree_, self._km(X), max(self.k), start)
         means = [self.values_[index[:, :k]].mean(axis=1) for k in self.k]
@@ -145,14 +143,14 @@ class NeighbourTargets(Located):
         self.k = k
         self.softening = softening
 
-    def _fit(self, X: pd.DataFrame, y: Array | None) -> None:
+    def _fit(self, X: pd.DataFrame, y: Vector | None) -> None:
         assert y is not None, "neighbours' targets need a target"
         self.tree_, self.target_ = cKDTree(self._km(X)), y
 
-    def _batch(self, X: pd.DataFrame, start: int | None) -> Array:
+    def _batch(self, X: pd.DataFrame, start: int | None) -> Matrix:
         distance, index = nearest(self.tree_, self._km(X), max(self.k), start)
         target, weight = self.target_[index], 1 / (distance + self.softening)
-        columns: list[Array] = []
+        columns: list[Vector] = []
         for k in self.k:
             near = target[:, :k]
             columns += [
@@ -200,7 +198,7 @@ class KrigedTarget(Located):
         self.near_share = near_share
         self.nugget = nugget
 
-    def _fit(self, X: pd.DataFrame, y: Array | None) -> None:
+    def _fit(self, X: pd.DataFrame, y: Vector | None) -> None:
         assert y is not None, "kriging needs a target"
         deviation = np.arcsinh(X[self._others(X)].to_numpy(np.float64)).std(axis=0)
         self.scale_ = np.where(deviation > 0, deviation, 1.0)
@@ -208,15 +206,15 @@ class KrigedTarget(Located):
         self.alike_, self.near_ = self._scaled(X)
         self.trees_ = cKDTree(self.alike_), cKDTree(self.near_)
 
-    def _scaled(self, X: pd.DataFrame) -> tuple[Array, Array]:
+    def _scaled(self, X: pd.DataFrame) -> tuple[Matrix, Matrix]:
         km = self._km(X)
         features = np.arcsinh(X[self._others(X)].to_numpy(np.float64)) / (self.scale_ * self.reach)
         return np.column_stack([features, km / self.km]), km / self.near_km
 
-    def _batch(self, X: pd.DataFrame, start: int | None) -> Array:
+    def _batch(self, X: pd.DataFrame, start: int | None) -> Matrix:
         return np.concatenate(list(self._krige(*self._scaled(X), start)))
 
-    def _krige(self, alike: Array, near: Array, start: int | None, rows: int = 1_000) -> Iterator[Array]:
+    def _krige(self, alike: Matrix, near: Matrix, start: int | None, rows: int = 1_000) -> Iterator[Matrix]:
         """Prediction and variance, a thousand rows at a time: the covariances of 32 neighbours of each are 8 MB."""
         for first in range(0, len(alike), rows):
             some = slice(first, first + rows)
@@ -244,12 +242,12 @@ class KrigedTarget(Located):
             variance = 1 + self.nugget - np.sum(weight * asked, axis=1) + missing
             yield np.column_stack([mean, variance])
 
-    def _covariance(self, alike: Array, near: Array) -> Array:
-        covariance: Array = (1 - self.near_share) * np.exp(-alike) + self.near_share * np.exp(-near)
+    def _covariance(self, alike: Matrix, near: Matrix) -> Matrix:
+        covariance: Matrix = (1 - self.near_share) * np.exp(-alike) + self.near_share * np.exp(-near)
         return covariance
 
 
-def distances(offsets: Array) -> tuple[Array, Array]:
+def distances(offsets: Matrix) -> tuple[Matrix, Matrix]:
     """Of points given by their offsets from another, shape (rows, k, dimensions): among them, and from that other one.
 
     Shapes (rows, k, k) and (rows, k).
@@ -269,12 +267,12 @@ class Column(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, column: int) -> None:
         self.column = column
 
-    def fit(self, X: Array, y: object = None) -> Self:
+    def fit(self, X: Matrix, y: object = None) -> Self:
         """Learn nothing but the number of columns; `X` has shape (rows, features)."""
         self.n_features_in_ = X.shape[1]
         return self
 
-    def predict(self, X: Array) -> Array:
+    def predict(self, X: Matrix) -> Vector:
         """The column, shape (rows,)."""
         return X[:, self.column]
 

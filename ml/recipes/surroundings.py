@@ -4,15 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from duckdb import ColumnExpression, SQLExpression
 from duckdb.sqltypes import DOUBLE
 from scipy.spatial import cKDTree
 
+from ml.recipes.arrays import Integers, Matrix, Vector
 from ml.recipes.nearest import nearest as nearest_points
-
-Matrix = npt.NDArray[np.float64]
 
 EARTH_KM = 6371.0088  # mean radius
 # Rows in memory at a time: with 200 neighbours and 6 columns, 2,000 rows gather 19 MB.
@@ -78,7 +76,7 @@ def nearest(
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def _check(values: Mapping[str, Matrix], rows: int) -> None:
+def _check(values: Mapping[str, Vector], rows: int) -> None:
     if rows == 1:
         raise SurroundingsError("The table has a single row, which has no neighbours. Is its source complete?")
     for name, found in values.items():
@@ -102,7 +100,7 @@ def _names(columns: Mapping[str, str], compared: Sequence[str], counts: Sequence
     ]
 
 
-def _on_globe(latitude: Matrix, longitude: Matrix) -> Matrix:
+def _on_globe(latitude: Vector, longitude: Vector) -> Matrix:
     """Points in km from the earth's centre, shape (rows, 3): near and far as on the sphere, with no projection."""
     north, east = np.radians(latitude), np.radians(longitude)
     return EARTH_KM * np.column_stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)])
@@ -110,12 +108,12 @@ def _on_globe(latitude: Matrix, longitude: Matrix) -> Matrix:
 
 def _summed(
     known: Matrix,
-    own: npt.NDArray[np.int64],
-    near: npt.NDArray[np.int64],
+    own: Integers,
+    near: Integers,
     km: Matrix,
     of: Mapping[str, int],
     counts: Sequence[int],
-) -> list[Matrix]:
+) -> list[Vector]:
     """The columns of a batch, each of shape (own,)."""
     around = known[near]  # (own, most, columns)
     sums = np.cumsum(around, axis=1)  # one after the other from near to far: the same bits in any batch

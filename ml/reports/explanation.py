@@ -5,12 +5,12 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.base import clone
 from sklearn.inspection import partial_dependence, permutation_importance
 from threadpoolctl import threadpool_limits
 
+from ml.arrays import Integers, Mask
 from ml.exposures import Exposure
 from ml.learning import training_set
 from ml.learning.training_set import FOLD
@@ -77,7 +77,7 @@ def as_asked(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Versio
 
 
 def importance(
-    estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", held: npt.NDArray[np.bool_], seed: int
+    estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", held: Mask, seed: int
 ) -> pd.DataFrame:
     """Permutation importance of each feature (Breiman, Random Forests, 2001) for rows that the refit has not seen.
 
@@ -142,7 +142,7 @@ def dependence(estimator: Any, features: pd.DataFrame, seed: int) -> pd.DataFram
     return pd.concat(found, ignore_index=True)
 
 
-def _drawn(rows: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np.int64]:
+def _drawn(rows: Integers, count: int, seed: int) -> Integers:
     """At most `count` of the rows, in their order."""
     if len(rows) <= count:
         return rows

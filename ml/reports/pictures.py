@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 from PIL import Image
 
+from ml.arrays import Vector
 from ml.learning.judging import ALL
 from ml.spec import MEAN
 
@@ -318,7 +319,7 @@ def _drawn(figure: Figure, name: str) -> Picture:
     return Picture(name, figure.get_suptitle(), smaller.getvalue())
 
 
-def _span(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> tuple[float, float]:
+def _span(values: Vector) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     room = 0.02 * (high - low) or 1.0
     return low - room, high + room

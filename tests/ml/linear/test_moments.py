@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from ml.arrays import Integers, Matrix
 from ml.lake.sql import literal
-from ml.linear.moments import Array, Moments, UnusableRowsError, complement, gather, total
+from ml.linear.moments import Moments, UnusableRowsError, complement, gather, total
 
 COLUMNS = ["a", "b c", 'd"e', "y"]
 SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
@@ -25,16 +25,16 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def numbers(seed: int, n: int, width: int = 4) -> Array:
+def numbers(seed: int, n: int, width: int = 4) -> Matrix:
     """Correlated columns of scales 1e-6 to 1e6, means up to a million standard deviations away."""
     rng = np.random.default_rng(seed)
     scales = 10.0 ** rng.integers(-6, 7, width)
     offsets = scales * rng.choice([0, 1, -1e3, 1e6], width)
-    rows: Array = rng.normal(size=(n, width)) @ rng.normal(size=(width, width)) * scales + offsets
+    rows: Matrix = rng.normal(size=(n, width)) @ rng.normal(size=(width, width)) * scales + offsets
     return rows
 
 
-def table(con: duckdb.DuckDBPyConnection, rows: Array, fold: NDArray[np.int64] | None = None) -> None:
+def table(con: duckdb.DuckDBPyConnection, rows: Matrix, fold: Integers | None = None) -> None:
     frame = pd.DataFrame(rows, columns=COLUMNS).assign(fold=0 if fold is None else fold)  # noqa: F841
     con.execute("create or replace table t as select * from frame")
 

@@ -20,8 +20,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
+from ml.arrays import Vector
 from ml.linear import leave_one_out, ridge
-from ml.linear.moments import Array, Moments, UnusableRowsError, gather
+from ml.linear.moments import Moments, UnusableRowsError, gather
 from ml.linear.predict_sql import predict_sql
 from ml.linear.spectrum import Spectrum
 
@@ -74,7 +75,7 @@ def reference(alpha: float = 1.0) -> Pipeline:
     return make_pipeline(StandardScaler(), Ridge(alpha=alpha))
 
 
-def assert_same_coefficients(ours: Array, theirs: Array, tolerance: float) -> None:
+def assert_same_coefficients(ours: Vector, theirs: Vector, tolerance: float) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * max(1.0, np.abs(theirs).max()))
 
 
