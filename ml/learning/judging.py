@@ -82,7 +82,7 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
     for split, moments in training.moments.items():
         fold = training.fold(split)
         predicted = candidate.held_out(split)
-        half = intervals.held_out(training.features, predicted, actual, fold, spec.coverage)
+        half = intervals.held_out_half_widths(training.features, predicted, actual, fold, spec.coverage)
         lower, upper = intervals.ends(predicted, half, spec.minimum)
         heldout.append(
             pd.DataFrame(

@@ -9,7 +9,7 @@ import pytest
 from ml import consumption, lake
 from ml.exposures import Exposure
 from ml.lake.artifacts import Artifact
-from ml.learning.intervals import Spread
+from ml.learning.intervals import ExpectedError, Spread
 from ml.linear import predict_sql as linear_sql
 from ml.linear.predict_sql import ParityError
 from ml.records.versions import Version
@@ -22,7 +22,7 @@ NOWHERE = Artifact("", "")
 
 
 def version(half_width: float, minimum: float | None = None, **slopes: float) -> Version:
-    spread = Spread(1.0, half_width, slopes, 0.0, 1e9, minimum)
+    spread = Spread(1.0, ExpectedError(half_width, slopes, 0.0, 1e9), minimum)
     return Version("v", "ridge", ("a", "b"), {"spread": spread.to_json()}, NOWHERE, NOWHERE)
 
 
