@@ -14,11 +14,11 @@ from ml.linear.spectrum import Spectrum, check_alphas
 
 # Rows per Arrow batch of the leave-one-out scan: 7 MB of 8 features and a target. CPU seconds for 10 million rows by
 # batches of 10,000: 3.1; 50,000: 1.4; 200,000: 1.3.
-_BATCH = 100_000
+_BATCH_ROWS = 100_000
 # Interpolation in the penalty is used where its error bound is below this, far under a double's rounding.
-_EXACT = 1e-18
+_MAX_INTERPOLATION_ERROR = 1e-18
 # ... and where no row's leverage is beyond this; the bound allows for one half.
-_LEVERAGE = 0.4
+_MAX_LEVERAGE = 0.4
 
 
 def loo_errors(
@@ -60,7 +60,7 @@ def loo_errors(
     spectrum = Spectrum(moments)
     nodes, weights = _nodes(spectrum, checked)
     sums, leverage = _loo_scan(con, relation, [*features, target], spectrum, nodes)
-    if len(nodes) < len(checked) and leverage > _LEVERAGE:
+    if len(nodes) < len(checked) and leverage > _MAX_LEVERAGE:
         nodes, weights = checked, np.eye(len(checked))
         sums, _ = _loo_scan(con, relation, [*features, target], spectrum, nodes)
     # The error at a penalty is e_0 + sum_s w_s (e_s - e_0). Squared, the differences stay apart from e_0^2: they
@@ -82,7 +82,7 @@ def _nodes(spectrum: Spectrum, alphas: Vector) -> tuple[Vector, Matrix]:
     low, high = float(alphas.min()), float(alphas.max())
     least = float(spectrum.eigenvalues.min(initial=np.inf)) / 2
     for count in range(1, len(alphas) // 3 + 1):
-        if 2 * ((high - low) / (4 * (least + low))) ** count <= _EXACT:
+        if 2 * ((high - low) / (4 * (least + low))) ** count <= _MAX_INTERPOLATION_ERROR:
             angles = (2 * np.arange(count) + 1) * np.pi / (2 * count)
             nodes = (low + high) / 2 + (high - low) / 2 * np.cos(angles)
             return nodes, _lagrange(nodes, alphas)
@@ -112,7 +112,7 @@ def _loo_scan(
     basis = spectrum.vectors / spectrum.scale[:, None]
     residual = np.vstack([-(basis @ (spectrum.projection[:, None] * shrunk)), np.ones(len(nodes))])
     sums, least, rows = np.zeros((len(nodes), len(nodes))), np.inf, 0
-    for batch in con.execute(f"select {values} from {relation}").to_arrow_reader(_BATCH):
+    for batch in con.execute(f"select {values} from {relation}").to_arrow_reader(_BATCH_ROWS):
         centred = np.empty((len(columns), batch.num_rows))
         for row, column, mean in zip(centred, batch.columns, means, strict=True):
             np.subtract(column.to_numpy(zero_copy_only=False), mean, out=row)

@@ -27,7 +27,7 @@ _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TIN
 _SHIFT_ROWS = 10_000
 # A fold may lie this many of its own variances (5 standard deviations, squared) from the shift. At the limit, 1.4 of
 # the 13 or so digits of a sum over 10 million doubles cancel; beyond it `gather` scans again, from each fold's mean.
-_FAR = 25.0
+_MAX_SHIFT_VARIANCES = 25.0
 
 
 class UnusableRowsError(TractError, ValueError):
@@ -94,9 +94,9 @@ def total(parts: Iterable[Moments]) -> Moments:
     return reduce(add, parts)
 
 
-def complement(folds: Mapping[int, Moments], held_out: int) -> Moments:
-    """The moments of every fold but `held_out`, summed: subtracting one from the whole would cancel digits."""
-    return total(moments for fold, moments in sorted(folds.items()) if fold != held_out)
+def complement(folds: Mapping[int, Moments], without: int) -> Moments:
+    """The moments of every fold but `without`, summed: subtracting one from the whole would cancel digits."""
+    return total(moments for fold, moments in sorted(folds.items()) if fold != without)
 
 
 def gather(
@@ -222,7 +222,7 @@ def _from_sums(sums: _Sums, shift: Vector) -> Moments:
 
 
 def _is_far(moments: Moments, shift: Vector) -> bool:
-    return bool(np.any(moments.n * (moments.mean - shift) ** 2 > _FAR * np.diag(moments.scatter)))
+    return bool(np.any(moments.n * (moments.mean - shift) ** 2 > _MAX_SHIFT_VARIANCES * np.diag(moments.scatter)))
 
 
 def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> Vector:
@@ -254,8 +254,8 @@ def _check_columns(con: duckdb.DuckDBPyConnection, relation: str, columns: Seque
                 f"column {name!r} is {types[name.lower()]}; integers, decimals and floats are allowed: "
                 "cast or encode it where it is made, or leave it out of the features"
             )
-    if fold is not None and (found := _types(con, f"select ({fold}) as fold from {relation}")["fold"]) not in _INTEGERS:
-        raise UnusableRowsError(f"the fold ({fold}) is {found}; an integer is allowed: cast it to integer")
+    if fold is not None and (kind := _types(con, f"select ({fold}) as fold from {relation}")["fold"]) not in _INTEGERS:
+        raise UnusableRowsError(f"the fold ({fold}) is {kind}; an integer is allowed: cast it to integer")
 
 
 def _types(con: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
@@ -284,18 +284,19 @@ def _describe_bad_values(con: duckdb.DuckDBPyConnection, relation: str, columns:
         for i in range(len(columns))
     )
     row = con.execute(f"select {counts} from (select {raw} from {relation}) as c").fetchone() or ()
-    found = []
+    descriptions = []
     for i, name in enumerate(columns):
         bad = row[3 * i : 3 * i + 3]
         kinds = [f"{n} {kind}" for n, kind in zip(bad, ("NULL", "NaN", "infinite"), strict=True) if n]
         if kinds:
-            found.append(f"column {name!r} has {' and '.join(kinds)} value{'s' if sum(bad) > 1 else ''}")
-    if not found:
+            descriptions.append(f"column {name!r} has {' and '.join(kinds)} value{'s' if sum(bad) > 1 else ''}")
+    if not descriptions:
         return (
             f"numbers in {', '.join(map(repr, columns))} are too large to be squared and summed (beyond about "
             "1e150): state them in a larger unit"
         )
-    return "; ".join(found) + ": only finite numbers are allowed; fill them or filter the rows where the table is made"
+    listed = "; ".join(descriptions)
+    return f"{listed}: only finite numbers are allowed; fill them or filter the rows where the table is made"
 
 
 def _check_folds(sums: Mapping[int | None, _Sums], fold: str | None, folds: int | None) -> None:

@@ -39,9 +39,9 @@ class Spectrum:
         values, vectors = np.linalg.eigh(gram)
         # What rounding leaves of a zero eigenvalue: of the factorization, times p; of a sum of n terms one after
         # another, times the root of n. Such a direction holds noise, which a small penalty would blow up.
-        told = values > values[-1] * 4 * _EPS * (len(values) + np.sqrt(moments.n))
-        self.eigenvalues, self.vectors = values[told], vectors[:, told]
-        self.null = vectors[:, ~told]
+        nonzero = values > values[-1] * 4 * _EPS * (len(values) + np.sqrt(moments.n))
+        self.eigenvalues, self.vectors = values[nonzero], vectors[:, nonzero]
+        self.null = vectors[:, ~nonzero]
         self.projection = self.vectors.T @ np.where(self.constant, 0.0, moments.scatter[:-1, -1] / self.scale)
 
     def shrunk(self, alphas: Vector) -> Matrix:

@@ -18,7 +18,7 @@ from ml.records.publications import Publication
 from ml.records.versions import Version
 
 BINS = 10
-# A bin without rows counts as this share: the index would be infinite.
+# A bin without rows counts as this share: the index would be infinite otherwise.
 LEAST_SHARE = 1e-4
 
 
@@ -74,7 +74,7 @@ def measure(
         **{name: (then[name].to_numpy(np.float64), now[name].to_numpy(np.float64)) for name in champion.features},
         PREDICTION: (estimator.predict(then), estimator.predict(now)),
     }
-    found = {name: between(before, after) for name, (before, after) in both.items()}
+    drifts = {name: between(before, after) for name, (before, after) in both.items()}
     return pd.DataFrame(
         [
             {
@@ -86,7 +86,7 @@ def measure(
                 "baseline_rows": len(then),
                 "current_rows": len(now),
             }
-            for name, drift in found.items()
+            for name, drift in drifts.items()
         ]
     )
 

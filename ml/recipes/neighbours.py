@@ -1,7 +1,7 @@
 """What a row's neighbours say of it: scikit-learn transformers over rows with a longitude and a latitude.
 
-Two of them read the neighbours' targets. In training each leaves the row's own target out, so that what the next step
-learns from looks like what it will see: neighbours only.
+Two of them read the neighbours' targets. In training, each leaves the row's own target out: the next step learns from
+neighbours only, as it will predict from neighbours only.
 """
 
 from abc import ABC, abstractmethod
@@ -23,11 +23,9 @@ from ml.recipes.nearest import nearest
 KM_PER_DEGREE = 111.195  # of a great circle on a sphere of 6,371 km
 # Rows that are looked up at once: 50 neighbours of 20,000 rows are 16 MB.
 BATCH = 20_000
-ROTATIONS = (15.0, 30.0, 45.0, 60.0, 75.0)  # degrees; trees cut along axes only, and coasts and valleys run aslant
-
-
+ROTATIONS = (15.0, 30.0, 45.0, 60.0, 75.0)  # degrees; trees cut along axes only, and coasts and valleys do not run so
 # Added to the variance of a row that is to have no weight.
-NEVER = 1e12
+EXCLUDING_VARIANCE = 1e12
 
 
 class Located(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -52,7 +50,7 @@ class Located(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         return self._made(X, own=False)
 
     def fit_transform(self, X: pd.DataFrame, y: object = None, **_: object) -> Matrix:
-        """Those of the rows that are learned from, each without itself among its neighbours."""
+        """The features of the rows that are learned from, each without itself among its neighbours."""
         return self.fit(X, y)._made(X, own=True)
 
     def _fit(self, X: pd.DataFrame, y: Vector | None) -> None:
@@ -64,7 +62,11 @@ class Located(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def _batch(self, X: pd.DataFrame, start: int | None) -> Matrix:
-        """The features of some rows; `start` is the first one's number among the rows learned from, if it is one."""
+        """The features of a batch of rows.
+
+        Args:
+            start: Number of the first row among the rows learned from; None for new rows.
+        """
 
     def _km(self, X: pd.DataFrame) -> Matrix:
         """Positions in km, shape (rows, 2): right to 1 % within some 500 km north and south of the parallel."""
@@ -128,8 +130,8 @@ class NeighbourTargets(Located):
     """Of the nearest rows' targets: mean, median, standard deviation, and mean weighted by nearness.
 
     Args:
-        k: Numbers of neighbours; beside their targets stands the distance in km to the last of them.
-        softening: km that are added to each distance before its inverse is the weight.
+        k: Numbers of neighbours; the distance in km to the last of them is a feature too.
+        softening: Added to each distance before its inverse is the weight, in km.
     """
 
     def __init__(
@@ -164,15 +166,15 @@ class NeighbourTargets(Located):
 
 
 class KrigedTarget(Located):
-    """The target, and its uncertainty, by local ordinary kriging from the rows that are most alike and most near.
+    """The target and its variance, by local ordinary kriging from the most similar rows and from the nearest.
 
-    The covariance of two rows is the sum of two exponential ones: `1 - near_share` of it falls with the distance in
+    The covariance of two rows is the sum of two exponential ones. `1 - near_share` of it falls with the distance in
     standardized features and position together, `near_share` with the distance in position alone (Cressie, Statistics
     for Spatial Data, 1993, section 3.2; Chilès and Delfiner, Geostatistics, 2012, section 3.4). Features enter as their
     inverse hyperbolic sine, which is a logarithm that takes zero.
 
     Args:
-        k: Rows of each kind: most alike, and nearest.
+        k: Rows of each kind: most similar, and nearest.
         reach: Standard deviations of a feature over which covariance falls to 1/e.
         km, near_km: The same of positions, for the two parts.
         near_share: The second part's share.
@@ -232,7 +234,7 @@ class KrigedTarget(Located):
             )
             known, asked = self._covariance(*among), self._covariance(*away)
             diagonal = np.arange(index.shape[1])
-            known[:, diagonal, diagonal] += self.nugget + np.where(twice, NEVER, 0.0)
+            known[:, diagonal, diagonal] += self.nugget + np.where(twice, EXCLUDING_VARIANCE, 0.0)
             solved = np.linalg.solve(known, np.stack([asked, np.ones_like(asked)], axis=-1))
             simple, even = solved[..., 0], solved[..., 1]
             # ordinary kriging: the weights of simple kriging, moved so that they add up to one
@@ -248,9 +250,10 @@ class KrigedTarget(Located):
 
 
 def distances(offsets: Matrix) -> tuple[Matrix, Matrix]:
-    """Of points given by their offsets from another, shape (rows, k, dimensions): among them, and from that other one.
+    """Distances of points among each other, shape (rows, k, k), and from an origin, shape (rows, k).
 
-    Shapes (rows, k, k) and (rows, k).
+    Args:
+        offsets: The points less the origin, shape (rows, k, dimensions).
     """
     squared = np.einsum("rkd,rkd->rk", offsets, offsets)
     among = squared[:, :, None] + squared[:, None] - 2 * offsets @ offsets.transpose(0, 2, 1)
@@ -287,14 +290,14 @@ def gradient_boosting(
     random_state: int = 0,
     **parameters: Any,
 ) -> Pipeline:
-    """Gradient boosting on a table's columns and on all that the neighbours say, averaged with kriging.
+    """Gradient boosting on a table's columns and on all features of the neighbours, averaged with kriging.
 
-    Boosting sees the kriged target too, and yet their mean is better than either: 0.3950 with a quarter of kriging,
-    0.3973 with none, on three folds of the training parts of two splits of this project's data.
+    Boosting sees the kriged target too, and yet their mean is better than either: 0.3950 with a quarter of
+    kriging, 0.3973 with none, on three folds of the training parts of two splits of this project's data.
 
     Args:
         places: See `Places`.
-        decimals: To how many decimals of a degree positions are known: finer digits than the rows learned from have
+        decimals: Decimals of a degree that positions are rounded to. Finer digits than those of the rows learned from
             would only say on which side of a grid's line a row lies.
         kriged_share: Of kriging in the mean.
         times: How many seeds of boosting are averaged, from `random_state` on.
@@ -302,7 +305,7 @@ def gradient_boosting(
     """
     at = longitude, latitude
     digits = {"decimals": {longitude: decimals, latitude: decimals} if decimals is not None else {}}
-    said = FeatureUnion(
+    neighbours = FeatureUnion(
         [
             ("own", "passthrough"),
             ("places", Places(*at, places)),
@@ -315,7 +318,7 @@ def gradient_boosting(
     return Pipeline(
         [
             ("known", FunctionTransformer(pd.DataFrame.round, kw_args=digits, feature_names_out="one-to-one")),
-            ("neighbours", said),
+            ("neighbours", neighbours),
             (
                 "mean",
                 VotingRegressor(
