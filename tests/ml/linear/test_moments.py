@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import duckdb
 import numpy as np
 import pandas as pd
@@ -12,17 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.arrays import Integers, Matrix
-from ml.lake.sql import literal
 from ml.linear.moments import Moments, UnusableRowsError, complement, gather, total
 
 COLUMNS = ["a", "b c", 'd"e', "y"]
 SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
-
-
-@pytest.fixture
-def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(config={"threads": 2}) as connection:
-        yield connection
 
 
 def numbers(seed: int, n: int, width: int = 4) -> Matrix:
@@ -128,13 +119,6 @@ def test_other_numbers_are_cast(con: duckdb.DuckDBPyConnection) -> None:
     )
     moments = gather(con, "t", ["a", "b", "c"], "y")[0]
     np.testing.assert_allclose(moments.mean, [3, 11, 3, 3])
-
-
-@SETTINGS
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_literals_read_back_to_the_same_double(value: float) -> None:
-    with duckdb.connect() as con:
-        assert con.execute(f"select {literal(value)}").fetchone() == (value,)
 
 
 @pytest.mark.parametrize(
