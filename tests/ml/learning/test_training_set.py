@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.exposures import Exposure
-from ml.learning import folds, training_set
+from ml.learning import training_set
 from ml.learning.training_set import RowsError, TrainingSet
 from ml.linear.moments import Moments
 from tests.ml.conftest import POINTS
@@ -34,16 +34,6 @@ def test_folds_do_not_depend_on_the_order_of_rows(seed: int, split: str) -> None
     rows = frame(120)
     shuffled = rows.sample(frac=1, random_state=seed)
     assert fold_by_key(trained_on(rows, POINTS), split) == fold_by_key(trained_on(shuffled, POINTS), split)
-
-
-@SETTINGS
-@given(sizes=st.dictionaries(st.integers(0, 1023), st.integers(1, 1000), min_size=5, max_size=60))
-def test_groups_go_to_the_smallest_fold_the_largest_first(sizes: dict[int, int]) -> None:
-    fold = folds.assign(sizes, 5)
-    assert fold.keys() == sizes.keys()
-    rows = [sum(sizes[group] for group in fold if fold[group] == number) for number in range(5)]
-    assert max(rows) - min(rows) <= max(sizes.values())
-    assert fold == folds.assign(dict(reversed(sizes.items())), 5)
 
 
 def test_random_folds_are_even_and_groups_stay_whole() -> None:

@@ -1,0 +1,136 @@
+"""Who may serve: a first model, a refresh, a challenger, on errors with known answers."""
+
+import re
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from ml.exposures import Exposure
+from ml.learning import candidates, gate, judging
+from ml.learning.intervals import ExpectedError, Spread
+from ml.learning.judging import Judgement
+from ml.learning.training_set import TrainingSet
+from ml.spec import CandidateSpec
+from tests.ml.conftest import POINTS
+from tests.ml.rows import frame, silent, trained_on
+
+
+def judgement(rmse: float, mean: float = 100.0, actual: list[float] | None = None) -> Judgement:
+    errors = actual or [0.0]
+    heldout = pd.DataFrame({"split": "random", "actual": errors, "predicted": [0.0] * len(errors)})
+    metrics = pd.DataFrame(
+        [("ridge", "random", "all", "rmse", rmse), ("mean", "random", "all", "rmse", mean)],
+        columns=["candidate", "split", "slice", "metric", "value"],
+    )
+    return Judgement("ridge", heldout, metrics, Spread(1.0, ExpectedError(0.0, {}, 1.0, 1.0)))
+
+
+def test_a_first_model_must_beat_the_mean(exposure: Exposure) -> None:
+    better, equal = gate.first(judgement(99.0), exposure), gate.first(judgement(100.0), exposure)
+    assert (better.promoted, equal.promoted) == (True, False)
+    assert equal.reason == ("no better than the mean predictor: held-out RMSE 100 (random folds), the mean's 100")
+
+
+def test_a_refresh_may_be_worse_by_the_margin_and_no_more(exposure: Exposure) -> None:
+    assert gate.refresh(judgement(104.9), 100.0, exposure).promoted
+    refused = gate.refresh(judgement(106.0), 100.0, exposure)
+    assert not refused.promoted
+    assert refused.reason == ("refresh: held-out RMSE 106 (random folds), the champion's 100: +6.0%, allowed +5.0%")
+
+
+def contest(gain: float, hurt: float = 0.0) -> gate.Verdict:
+    """A challenger whose errors are smaller by a share `gain`, and larger by `hurt` in the slice `few`."""
+    random = np.random.default_rng(1)
+    rows, blocks = 2000, 50
+    actual, error = np.zeros(rows), random.normal(size=rows)
+    inside = np.arange(rows) < 200
+    now = error * (1 - gain) * np.where(inside, 1 + hurt, 1) + 0.1 * random.normal(size=rows)
+    made = []
+    for name, errors in (("old", error), ("new", now)):
+        heldout = pd.DataFrame({"split": "random", "actual": actual, "predicted": errors})
+        metrics = [
+            {"candidate": name, "split": "random", "slice": part, "metric": metric, "value": value}
+            for part, held in (("all", np.ones(rows, bool)), ("size: few", inside))
+            for metric, value in judging.measure(actual[held], errors[held]).items()
+        ]
+        made.append(Judgement(name, heldout, pd.DataFrame(metrics), Spread(1.0, ExpectedError(0.0, {}, 1.0, 1.0))))
+    old, new = made
+    return gate.challenge(new, old, np.arange(rows) % blocks, POINTS)
+
+
+def test_a_challenger_that_is_better_by_more_than_chance_wins_and_says_by_how_much() -> None:
+    verdict = contest(0.1)
+    assert verdict.promoted
+    assert re.fullmatch(
+        r"challenge won: new has held-out RMSE 1 \(random folds\), champion's recipe old 1: -9\.\d%, no gain in 0\.0% "
+        r"of 5,000 draws of blocks, allowed 5\.0%",
+        verdict.reason,
+    )
+
+
+def test_a_challenger_that_is_better_by_chance_alone_loses() -> None:
+    verdict = contest(0.0)
+    assert not verdict.promoted
+    assert verdict.reason.startswith("challenge lost: new has held-out RMSE")
+
+
+def test_a_challenger_that_is_much_worse_somewhere_loses() -> None:
+    verdict = contest(0.2, hurt=0.5)
+    assert not verdict.promoted
+    assert verdict.reason.startswith("challenge lost in the slice size: few: RMSE")
+    assert "allowed +5.0%; over all rows new has held-out RMSE" in verdict.reason
+
+
+def test_a_challenger_that_is_worse_loses() -> None:
+    verdict = contest(-0.1)
+    assert not verdict.promoted
+    assert re.match(r"challenge lost: new has held-out RMSE 1 .*: \+1\d\.\d%, no gain in 100\.0% of", verdict.reason)
+
+
+def judged(training: TrainingSet, name: str, estimator: str, **parameters: int) -> Judgement:
+    recipe = CandidateSpec(name=name, estimator=estimator, parameters=parameters)
+    with duckdb.connect() as con:
+        return judging.judge(candidates.build(recipe, con, training, silent), training)
+
+
+@pytest.mark.slow
+def test_a_lucky_split_wins_no_more_often_than_the_level_allows_and_a_better_recipe_wins() -> None:
+    # Trees that split at random, alike but for their random_state: equally good in truth, one better on any folds.
+    # Twenty fair contests at the level of 0.05 are won Binomial(20, 0.05) times, in 98 of 100 cases at most 3 times.
+    columns = {name: kind for name, kind in POINTS.columns.items() if name != "cell"}
+    alone = replace(POINTS, columns=columns, spec=POINTS.spec.model_copy(update={"group": None, "folds": 2}))
+    blocks = np.arange(600) % 60  # rows that err alike by chance only; 600 blocks would take ten times as long to draw
+    lucky = better = 0
+    for seed in range(20):
+        training = trained_on(frame(600, seed, noise=5.0), alone)
+        one, other = (
+            judged(training, n, "sklearn.tree.ExtraTreeRegressor", random_state=i) for i, n in enumerate("ab")
+        )
+        lucky += gate.challenge(other, one, blocks, alone).promoted
+        line = judged(training, "line", "sklearn.linear_model.LinearRegression")
+        better += gate.challenge(line, one, blocks, alone).promoted
+    assert lucky <= binom.ppf(0.95, 20, alone.spec.significance) == 3
+    assert better == 20
+
+
+def test_the_chance_is_counted_over_draws_of_blocks() -> None:
+    # one block gains 3, one loses 1: of the four draws of two, only that of the loser twice has no gain
+    before, now = np.array([4.0, 1.0]), np.array([1.0, 2.0])
+    assert gate.chance_of_no_gain(before, now, np.array([0, 1]), seed=0) == pytest.approx(0.25, abs=0.02)
+    assert gate.chance_of_no_gain(now, before, np.array([0, 1]), seed=0) == pytest.approx(0.75, abs=0.02)
+
+
+@pytest.mark.slow
+def test_recipes_that_are_equally_good_are_told_apart_at_the_level_asked_for() -> None:
+    random = np.random.default_rng(0)
+    blocks = np.arange(1000) % 40
+    wins = 0
+    for seed in range(200):
+        effect = random.normal(size=(40, 2))[blocks]  # rows of a block err alike
+        before, now = np.square(random.normal(size=(1000, 2)) + effect).T
+        wins += gate.chance_of_no_gain(before, now, blocks, seed) < 0.05
+    assert wins / 200 == pytest.approx(0.05, abs=0.04)
