@@ -222,19 +222,3 @@ def test_a_card_that_is_not_there_says_why(
     con.execute(f"copy (select 'other'::blob) to '{made.uri}' (format blob)")
     with pytest.raises(ArtifactError, match="it was changed after"):
         card.saved(con, "points")
-
-
-def test_the_champion_before_is_the_one_that_served_when_the_version_was_made(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
-) -> None:
-    publish(0.1)
-    first = consume(exposure)
-    publish(0.2)
-    second = consume(exposure)
-    assert version_facts.champion_before(con, version_facts.read(con, exposure, first)) is None
-    before = version_facts.champion_before(con, version_facts.read(con, exposure, second))
-    assert before is not None
-    assert before.version_id == first
-    promotion.rollback(exposure, by="Ann", reason="the second is odd", say=silent)
-    again = version_facts.champion_before(con, version_facts.read(con, exposure, first))
-    assert again is None  # what was promoted later does not change what was there before
