@@ -63,7 +63,7 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
         f"""
         with stood as (
             select version_id, {key}, prediction, lower, upper
-            from lake.ml.{quoted(spec.predictions)}
+            from {predictions.table(exposure)}
             where exposure = ? and publication_id = ? and {looked_at}
         ),
         arrived as (
