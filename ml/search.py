@@ -19,8 +19,8 @@ from ml.records import champions, findings, migrations, versions
 from ml.records.publications import Publication
 from ml.spec import CandidateSpec
 
-# Folds of the search are dealt by another seed than those by which its result is judged.
-ANOTHER = 1
+# Added to the spec's seed: the folds of the search differ from those that judge its result.
+SEED_STEP = 1
 
 
 class SearchError(TractError):
@@ -76,7 +76,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
         groups = training.blocks if spec.split == "group" else None
         target = np.asarray(training.target, np.float64)
         tried = {
-            recipe.name: trials.search(recipe, training.features, target, groups, spec.seed + ANOTHER, say)
+            recipe.name: trials.search(recipe, training.features, target, groups, spec.seed + SEED_STEP, say)
             for recipe in searched
         }
         found = tuple(trials.best(recipe, tried[recipe.name]) for recipe in searched)

@@ -20,7 +20,7 @@ class ArtifactError(TractError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """Where an artifact stands, and the sha256 of its bytes."""
+    """An artifact's address, and the sha256 of its bytes."""
 
     uri: str
     sha256: str
@@ -40,10 +40,10 @@ def save(con: duckdb.DuckDBPyConnection, thing: object, suffix: str) -> Artifact
 
 
 def read(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> bytes:
-    """The bytes of an artifact, which were seen to have the recorded sha256.
+    """The bytes of an artifact, checked against the recorded sha256.
 
     Raises:
-        ArtifactError: It is missing, or its bytes are others than those recorded.
+        ArtifactError: It is missing, or its bytes are not those recorded.
     """
     try:
         row = con.execute("select content from read_blob(?)", [artifact.uri]).fetchone()
@@ -52,10 +52,10 @@ def read(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> bytes:
     if row is None:
         raise ArtifactError(f"Artifact {artifact.uri} is missing: restore it from a backup of the bucket.")
     content = bytes(row[0])
-    found = hashlib.sha256(content).hexdigest()
-    if found != artifact.sha256:
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != artifact.sha256:
         raise ArtifactError(
-            f"Artifact {artifact.uri} has sha256 {found}, but {artifact.sha256} was recorded: it was changed after "
+            f"Artifact {artifact.uri} has sha256 {sha256}, but {artifact.sha256} was recorded: it was changed after "
             "it was written, and is not loaded."
         )
     return content
@@ -65,7 +65,7 @@ def load(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> Any:
     """The object in an artifact whose bytes have the recorded sha256.
 
     Raises:
-        ArtifactError: It is missing, its bytes are others than those recorded, or today's code lacks what it names.
+        ArtifactError: It is missing, its bytes are not those recorded, or today's code lacks what it names.
     """
     content = read(con, artifact)
     import joblib

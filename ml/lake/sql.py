@@ -27,8 +27,7 @@ def doubles(names: Iterable[str]) -> str:
 def literal(value: float) -> str:
     """`value` as SQL that reads back to the same double.
 
-    From a string, because a bare `0.12345678901234567` is a DECIMAL, whose cast to double may miss by an
-    ulp.
+    The cast is of a string: a bare `0.12345678901234567` is a DECIMAL, whose cast to double may miss by an ulp.
     """
     return f"cast('{float(value)!r}' as double)"
 

@@ -15,6 +15,7 @@ from joblib import delayed
 from sklearn.base import clone, is_regressor
 from threadpoolctl import threadpool_limits
 
+from ml.arrays import Vector
 from ml.errors import TractError
 from ml.learning.training_set import TrainingSet
 from ml.learning.workers import workers
@@ -23,8 +24,6 @@ from ml.linear.leave_one_out import loo_errors
 from ml.linear.moments import complement
 from ml.progress import Progress, Say, following
 from ml.spec import ESTIMATORS, RIDGE, CandidateSpec
-
-Vector = npt.NDArray[np.float64]
 
 ALPHAS = np.logspace(-3, 1, 30)
 

@@ -29,7 +29,7 @@ class Learned:
 
     Attributes:
         judgements: Of every candidate, by name.
-        refreshed: Whether the version is the champion's recipe.
+        refreshed: Whether the version was made by the champion's recipe.
     """
 
     version: Version
@@ -60,7 +60,7 @@ def learn(
 ) -> Learned:
     """Judge every candidate on the same folds, let the gate choose, fit the chosen recipe on everything, and save it.
 
-    A candidate of which a search found the champion competes with the parameters that were found.
+    A candidate whose search found the champion competes with the champion's parameters.
 
     Raises:
         RowsError: The published rows cannot be learned from.
@@ -75,7 +75,7 @@ def learn(
 
 
 def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, watch: Stopwatch) -> TrainingSet:
-    """The training set of a publication, with a word on its size.
+    """The training set of a publication; its size is said.
 
     Raises:
         RowsError: As `learn`.
@@ -109,9 +109,9 @@ def compete(
             defender, champion.recipe.model_copy(update={"name": defender, "estimator": champion.recipe.path})
         )
     competing = {}
-    for name, said in asked.items():
+    for name, recipe in asked.items():
         try:
-            competing[name] = candidates.build(said, con, training, watch.say)
+            competing[name] = candidates.build(recipe, con, training, watch.say)
         except EstimatorError as error:
             if name != defender or name in {recipe.name for recipe in recipes}:
                 raise

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ml.arrays import Integers, Vector
 from ml.exposures import Exposure
 from ml.spec import MEAN
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ml.learning.judging import Judgement
 
 DRAWS = 5_000
-# Rows of a slice below which its error is mostly chance, and does not decide.
-FEW = 100
+# In a slice of fewer rows the error is mostly chance, and does not decide.
+MIN_SLICE_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,12 @@ def refresh(judgement: "Judgement", champion_rmse: float, exposure: Exposure) ->
     return Verdict(change <= spec.refresh_margin, f"refresh: {compared}")
 
 
-def challenge(
-    challenger: "Judgement", defender: "Judgement", blocks: npt.NDArray[np.int64], exposure: Exposure
-) -> Verdict:
-    """Another recipe than the champion's, both refitted on the same folds, wins if it is better by more than chance.
+def challenge(challenger: "Judgement", defender: "Judgement", blocks: Integers, exposure: Exposure) -> Verdict:
+    """Another recipe than the champion's wins if it is better by more than chance; both are refitted on the same folds.
 
-    Chance is that of the blocks of neighbouring rows, which are drawn with replacement (Efron and Tibshirani, An
-    Introduction to the Bootstrap, 1993, chapter 8): rows of a block err alike. No slice of the spec may get worse by
-    more than `slice_margin`.
+    Chance is that of drawing blocks of neighbouring rows with replacement (Efron and Tibshirani, An Introduction to the
+    Bootstrap, 1993, chapter 8): rows of a block err alike. No slice of the spec may get worse by more than
+    `slice_margin`.
 
     Args:
         blocks: Of each held-out row, shape (rows,): the bucket of its group, or of its key where there are no groups.
@@ -82,7 +80,7 @@ def challenge(
     for name in dict.fromkeys(challenger.metrics["slice"]):
         before, now = (judgement.values(split, of=name) for judgement in (defender, challenger))
         change = _growth(now["rmse"], before["rmse"])
-        if now["rows"] >= FEW and change > spec.slice_margin:
+        if now["rows"] >= MIN_SLICE_ROWS and change > spec.slice_margin:
             return Verdict(
                 False,
                 f"challenge lost in the slice {name}: RMSE {now['rmse']:,.0f}, before {before['rmse']:,.0f}, "
@@ -98,9 +96,7 @@ def _growth(now: float, before: float) -> float:
     return math.inf if now > 0 else 0.0
 
 
-def chance_of_no_gain(
-    before: npt.NDArray[np.float64], now: npt.NDArray[np.float64], blocks: npt.NDArray[np.int64], seed: int
-) -> float:
+def chance_of_no_gain(before: Vector, now: Vector, blocks: Integers, seed: int) -> float:
     """The share of draws of blocks, with replacement, in which the mean squared error did not fall.
 
     Args:

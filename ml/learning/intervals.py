@@ -1,67 +1,80 @@
 """Prediction intervals: conformal, their width a function of the row, as SQL and in numpy.
 
-The errors of held-out rows are divided by what a linear model of the features and the prediction expects of their
-size; the quantile of these scores times the expected size is half the width (normalized cross-conformal prediction:
-Vovk, Cross-conformal predictors, 2015; Papadopoulos, Gammerman, Vovk, Normalized nonconformity measures, 2008).
+A linear model of the features and the prediction gives the expected size of an error. The error of a held-out row
+divided by its expected size is its score. Half the width of an interval is the expected size times a quantile of the
+scores (normalized cross-conformal prediction: Vovk, Cross-conformal predictors, 2015; Papadopoulos, Gammerman, Vovk,
+Normalized nonconformity measures, 2008).
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from ml.arrays import Integers, Vector
 from ml.lake.sql import literal, quoted
 from ml.linear.moments import Moments, total
 from ml.linear.spectrum import Spectrum
 
-Vector = npt.NDArray[np.float64]
-Folds = npt.NDArray[np.int64]
-
 PREDICTION = "prediction"
-# The expected size of an error is kept between these shares of the mean error: a linear model of heavy-tailed columns
-# would otherwise promise certainty, or nothing at all, where no such row was seen.
-LEAST, MOST = 0.25, 4.0
+# The bounds of an expected error, as shares of the mean error. A linear model of heavy-tailed columns would otherwise
+# promise certainty, or nothing at all, where no such row was seen.
+LEAST_SHARE, MOST_SHARE = 0.25, 4.0
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How far off a prediction may be.
+class ExpectedError:
+    """The absolute error that is expected of a prediction, linear in the features and the prediction, within bounds.
 
     Attributes:
-        quantile: Of the held-out scores, at the level asked for.
-        intercept, slopes: The expected absolute error, by column and by the prediction, in the target's unit.
-        least, most: Bounds of the expected error, in the target's unit.
-        minimum: What the target cannot be below, in its unit; None for a target that can be any number.
+        intercept, slopes: By column and by the prediction, in the target's unit.
+        least, most: The bounds, in the target's unit.
     """
 
-    quantile: float
     intercept: float
     slopes: Mapping[str, float]
     least: float
     most: float
-    minimum: float | None = None
 
-    def half_width(self, features: pd.DataFrame, predicted: Vector) -> Vector:
-        """Half the width of the interval of each row, before it is cut, shape (rows,), in the target's unit."""
-        return self.quantile * self._expected(features, predicted)
-
-    def _expected(self, features: pd.DataFrame, predicted: Vector) -> Vector:
+    def of(self, features: pd.DataFrame, predicted: Vector) -> Vector:
+        """The expected error of each row, shape (rows,), in the target's unit."""
         expected = np.full(len(predicted), self.intercept)
         for name, slope in self.slopes.items():
             expected += slope * (predicted if name == PREDICTION else features[name].to_numpy(np.float64))
         bounded: Vector = np.clip(expected, self.least, self.most)
         return bounded
 
-    def half_width_sql(self) -> str:
+    def sql(self) -> str:
         """The same as an expression over the features and a column `prediction`."""
         terms = [f"cast({quoted(name)} as double) * {literal(slope)}" for name, slope in self.slopes.items()]
         expected = " + ".join([literal(self.intercept), *terms])
-        bounded = f"least(greatest({expected}, {literal(self.least)}), {literal(self.most)})"
-        return f"({literal(self.quantile)} * {bounded})"
+        return f"least(greatest({expected}, {literal(self.least)}), {literal(self.most)})"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Makes the intervals of a version: a quantile of scores times the expected error, to each side.
+
+    Attributes:
+        quantile: Of the held-out scores, at the level asked for.
+        expected_error: By which an error is divided to be a score.
+        minimum: What the target cannot be below, in its unit; None for a target that can be any number.
+    """
+
+    quantile: float
+    expected_error: ExpectedError
+    minimum: float | None = None
+
+    def half_width(self, features: pd.DataFrame, predicted: Vector) -> Vector:
+        """Half the width of the interval of each row, before it is cut, shape (rows,), in the target's unit."""
+        return self.quantile * self.expected_error.of(features, predicted)
+
+    def half_width_sql(self) -> str:
+        """The same as an expression over the features and a column `prediction`."""
+        return f"({literal(self.quantile)} * {self.expected_error.sql()})"
 
     def ends_sql(self) -> str:
         """What `ends` gives, as columns `lower` and `upper` over columns `prediction` and `half`."""
@@ -72,13 +85,14 @@ class Spread:
         return f"{lower} as lower, {upper} as upper"
 
     def to_json(self) -> dict[str, Any]:
-        """As numbers and names, for ml.model_versions."""
-        return asdict(self)
+        """As numbers and names, on one level, for ml.model_versions."""
+        return {"quantile": self.quantile, **asdict(self.expected_error), "minimum": self.minimum}
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> "Spread":
+    def from_json(cls, json: Mapping[str, Any]) -> "Spread":
         """From what `to_json` gave."""
-        return cls(**said)
+        expected_error = {name: json[name] for name in ("intercept", "slopes", "least", "most")}
+        return cls(json["quantile"], ExpectedError(**expected_error), json.get("minimum"))
 
 
 def ends(predicted: Vector, half: Vector, minimum: float | None) -> tuple[Vector, Vector]:
@@ -91,33 +105,38 @@ def fit(
     features: pd.DataFrame,
     predicted: Vector,
     actual: Vector,
-    fold: Folds,
+    fold: Integers,
     level: float,
     minimum: float | None = None,
 ) -> Spread:
     """Learn the spread from held-out predictions.
 
-    The scores that make the quantile are of errors that the expected size was not learned from, fold by fold: from its
-    own errors it promises too much where folds differ (one-degree cells, 48 features: 86.7 % covered at 90, and 90.9 %
-    so).
+    The scores of a fold divide by an expected error that was learned from the other folds. Learned from the same
+    errors, it promises too much where folds differ (one-degree cells, 48 features, 90 % asked for: 86.7 % were covered,
+    and 90.9 % so).
 
     Args:
         features: Shape (rows, features), of the held-out rows.
         predicted: Shape (rows,), each by a model that had not seen the row.
         actual: Shape (rows,).
         fold: Shape (rows,), the fold in which each row was held out.
-        level: Share of new rows that intervals shall cover.
+        level: Share of new rows that intervals are to cover.
         minimum: Of the spread.
     """
-    return replace(_HeldOut.of(features, predicted, actual, fold).spread(level), minimum=minimum)
+    folds = _by_fold(features, predicted, actual, fold)
+    return Spread(_quantile(folds, level), _expected_error(folds.values()), minimum)
 
 
-def held_out(features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds, level: float) -> Vector:
+def held_out_half_widths(
+    features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Integers, level: float
+) -> Vector:
     """Half widths of held-out rows, shape (rows,), each by a spread learned without the row's fold; else as `fit`."""
-    errors = _HeldOut.of(features, predicted, actual, fold)
+    folds = _by_fold(features, predicted, actual, fold)
     widths = np.empty(len(predicted))
-    for number, part in errors.parts.items():
-        widths[fold == number] = errors.spread(level, number).half_width(part.features, part.predicted)
+    for number, part in folds.items():
+        others = _without(folds, number)
+        spread = Spread(_quantile(others, level), _expected_error(others.values()))
+        widths[fold == number] = spread.half_width(part.features, part.predicted)
     return widths
 
 
@@ -131,7 +150,7 @@ def conformal_quantile(scores: Sequence[float] | Vector, level: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _Fold:
     """The held-out predictions of one fold, and the sums of `[features..., prediction, error]`."""
 
     features: pd.DataFrame
@@ -140,46 +159,41 @@ class _Part:
     moments: Moments
 
     @classmethod
-    def of(cls, features: pd.DataFrame, predicted: Vector, actual: Vector) -> "_Part":
+    def of(cls, features: pd.DataFrame, predicted: Vector, actual: Vector) -> "_Fold":
         errors = np.abs(actual - predicted)
         return cls(features, predicted, errors, Moments.of(np.column_stack([features, predicted, errors])))
 
 
-@dataclass(frozen=True, eq=False)
-class _HeldOut:
-    """Held-out predictions by fold."""
+def _by_fold(features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Integers) -> dict[int, _Fold]:
+    rows = {int(number): fold == number for number in np.unique(fold)}
+    return {number: _Fold.of(features[held], predicted[held], actual[held]) for number, held in rows.items()}
 
-    parts: Mapping[int, _Part]
 
-    @classmethod
-    def of(cls, features: pd.DataFrame, predicted: Vector, actual: Vector, fold: Folds) -> "_HeldOut":
-        rows = {int(number): fold == number for number in np.unique(fold)}
-        return cls({number: _Part.of(features[held], predicted[held], actual[held]) for number, held in rows.items()})
+def _without(folds: Mapping[int, _Fold], left_out: int) -> dict[int, _Fold]:
+    return {number: fold for number, fold in folds.items() if number != left_out}
 
-    def spread(self, level: float, *without: int) -> Spread:
-        """Learned without some folds."""
-        rest = [number for number in self.parts if number not in without]
-        scores = []
-        for number in rest:
-            # of two folds, none is left to learn the size from when one is scored and one held out
-            expected = self._expected(*without, number) if len(rest) > 1 else self._expected(*without)
-            part = self.parts[number]
-            scores.append(part.errors / expected.half_width(part.features, part.predicted))
-        return replace(self._expected(*without), quantile=conformal_quantile(np.concatenate(scores), level))
 
-    def _expected(self, *without: int) -> Spread:
-        """The expected size of an error, ridge on the columns with penalty 1, as a spread whose quantile is 1."""
-        kept = {number: part for number, part in self.parts.items() if number not in without}
-        moments = total(part.moments for part in kept.values())
-        names = [*map(str, next(iter(kept.values())).features.columns), PREDICTION]
-        spectrum = Spectrum(moments)
-        slopes = spectrum.coefficients(np.ones(1))[0] / spectrum.scale
-        mean = float(moments.mean[-1])
-        return Spread(
-            quantile=1.0,
-            intercept=float(mean - slopes @ spectrum.mean),
-            slopes=dict(zip(names, slopes.tolist(), strict=True)),
-            # with no error at all, any width above zero will do
-            least=max(LEAST * mean, float(np.finfo(np.float64).tiny)),
-            most=max(MOST * mean, float(np.finfo(np.float64).tiny)),
-        )
+def _quantile(folds: Mapping[int, _Fold], level: float) -> float:
+    """The quantile of the scores; each fold's divide by the error that the other folds expect."""
+    scores = []
+    for number, fold in folds.items():
+        # a single fold has no others: of two folds, one may be held out
+        others = _without(folds, number) or folds
+        scores.append(fold.errors / _expected_error(others.values()).of(fold.features, fold.predicted))
+    return conformal_quantile(np.concatenate(scores), level)
+
+
+def _expected_error(folds: Collection[_Fold]) -> ExpectedError:
+    """Ridge of the errors on the features and the prediction, with penalty 1."""
+    moments = total(fold.moments for fold in folds)
+    names = [*map(str, next(iter(folds)).features.columns), PREDICTION]
+    spectrum = Spectrum(moments)
+    slopes = spectrum.coefficients(np.ones(1))[0] / spectrum.scale
+    mean = float(moments.mean[-1])
+    return ExpectedError(
+        intercept=float(mean - slopes @ spectrum.mean),
+        slopes=dict(zip(names, slopes.tolist(), strict=True)),
+        # with no error at all, any width above zero will do
+        least=max(LEAST_SHARE * mean, float(np.finfo(np.float64).tiny)),
+        most=max(MOST_SHARE * mean, float(np.finfo(np.float64).tiny)),
+    )

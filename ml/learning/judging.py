@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import (
     mean_absolute_error,
@@ -13,6 +12,7 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
+from ml.arrays import Vector
 from ml.learning import intervals
 from ml.learning.candidates import Candidate
 from ml.learning.intervals import Spread
@@ -20,7 +20,6 @@ from ml.learning.training_set import TrainingSet
 from ml.linear.moments import complement
 from ml.spec import MEAN
 
-Vector = npt.NDArray[np.float64]
 ALL = "all"
 
 
@@ -31,7 +30,7 @@ class Judgement:
     Attributes:
         heldout: A row per split and key: candidate, split, fold, the key, actual, predicted, lower, upper.
         metrics: A row per candidate (itself and `mean`), split, slice and metric, with its value.
-        spread: What makes intervals, learned from all held-out rows of the spec's split.
+        spread: Learned from all held-out rows of the spec's split; it makes the intervals.
     """
 
     candidate: str
@@ -74,7 +73,7 @@ def measure(actual: Vector, predicted: Vector) -> dict[str, float]:
 def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
     """Hold out every sampled row once for each split, by fits that have not seen the row's fold.
 
-    Both splits are judged where the spec names a group: the gate looks at the spec's own, the other stands beside it.
+    Both splits are judged where the spec names a group; the gate decides by the spec's own.
     """
     spec = training.exposure.spec
     actual: Vector = np.asarray(training.target, np.float64)
@@ -83,7 +82,7 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
     for split, moments in training.moments.items():
         fold = training.fold(split)
         predicted = candidate.held_out(split)
-        half = intervals.held_out(training.features, predicted, actual, fold, spec.coverage)
+        half = intervals.held_out_half_widths(training.features, predicted, actual, fold, spec.coverage)
         lower, upper = intervals.ends(predicted, half, spec.minimum)
         heldout.append(
             pd.DataFrame(
@@ -102,10 +101,10 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
         means = {number: float(complement(moments, number).mean[-1]) for number in moments}
         mean: Vector = np.array([means[number] for number in fold], np.float64)
         for name, rows in slices.items():
-            found = measure(actual[rows], predicted[rows])
-            found["coverage"] = float(np.mean((lower <= actual) & (actual <= upper), where=rows))
-            found["mean_width"] = float(np.mean(upper - lower, where=rows))
-            metrics.append((candidate.name, split, name, found))
+            measured = measure(actual[rows], predicted[rows])
+            measured["coverage"] = float(np.mean((lower <= actual) & (actual <= upper), where=rows))
+            measured["mean_width"] = float(np.mean(upper - lower, where=rows))
+            metrics.append((candidate.name, split, name, measured))
         metrics.append((MEAN, split, ALL, measure(actual, mean)))
         if split == spec.split:
             spread = intervals.fit(training.features, predicted, actual, fold, spec.coverage, spec.minimum)
@@ -116,7 +115,7 @@ def _table(metrics: Sequence[tuple[str, str, str, Mapping[str, float]]]) -> pd.D
     return pd.DataFrame(
         [
             {"candidate": candidate, "split": split, "slice": name, "metric": metric, "value": value}
-            for candidate, split, name, found in metrics
-            for metric, value in found.items()
+            for candidate, split, name, measured in metrics
+            for metric, value in measured.items()
         ]
     )

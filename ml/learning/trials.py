@@ -15,17 +15,17 @@ from sklearn.model_selection import GroupKFold, KFold, ParameterSampler
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from ml.arrays import Vector
 from ml.learning.candidates import estimator
 from ml.learning.workers import workers
 from ml.progress import Say, sentence
 from ml.spec import CandidateSpec, Range, SearchSpec
 
-Vector = npt.NDArray[np.float64]
 # Fewer than judging has: a trial costs a fit a fold, and the trials are compared on the same rows.
 FOLDS = 3
-# A recipe whose error on the first fold is worse than the known one's by more than this share is not tried on the
-# others: recipes tried by hand on this project's data lay within 2 % of each other.
-HOPELESS = 0.02
+# The share by which a recipe's error on the first fold may be worse than the known one's. Beyond it, the recipe is not
+# tried on the other folds: recipes tried by hand on this project's data lay within 2 % of each other.
+STOP_MARGIN = 0.02
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Trial:
     Attributes:
         number: 0 is the recipe that is known; the others are in the order in which they were drawn.
         parameters: What was drawn.
-        rmse: Held-out, over the folds that were tried, in the target's unit.
-        folds: How many were: all, or one where it was hopeless.
-        seconds: That it took.
+        rmse: Of the held-out rows of the folds that were tried, in the target's unit.
+        folds: The number of folds that were tried: all, or one where the recipe was stopped.
+        seconds: The time that it took.
     """
 
     number: int
@@ -63,24 +63,25 @@ def search(
     seed: int,
     say: Say,
 ) -> list[Trial]:
-    """Try recipes until the trials or the seconds are used up, one on each core; the same seed draws the same ones.
+    """Try recipes until the trials or the seconds are used up, one on each core; the same seed draws the same recipes.
 
-    The known recipe is the first, so that the best is never worse than it on these folds.
+    The known recipe is the first, so the best is never worse than it on these folds.
 
     Args:
         recipe: With its space and budget.
         features: Shape (rows, features).
         target: Shape (rows,).
-        groups: Of each row, shape (rows,): rows of a group are held out together; None where the question is of rows.
+        groups: Of each row, shape (rows,): rows of a group are held out in the same fold; None where each row is its
+            own.
 
     Raises:
         EstimatorError: The space names a parameter that the estimator does not take.
     """
     asked = recipe.search
     assert asked is not None, f"{recipe.name} has nothing to search"
-    held_out = HeldOut(recipe, features, target, folds(len(target), groups, seed), seed)
+    fits = FoldFits(recipe, features, target, folds(len(target), groups, seed), seed)
     began = time.monotonic()
-    known, bound = held_out.known()
+    known, bound = fits.known()
     trials = [known]
     _say(say, recipe, trials, asked, began)
 
@@ -89,7 +90,7 @@ def search(
             slowest = max(trial.seconds for trial in trials)
             if time.monotonic() - began + slowest > asked.seconds:
                 return
-            yield delayed(held_out.trial)(number, parameters, bound)
+            yield delayed(fits.trial)(number, parameters, bound)
 
     for trial in workers(len(target))(within_budget()):
         trials.append(trial)
@@ -98,14 +99,14 @@ def search(
 
 
 def best(recipe: CandidateSpec, trials: list[Trial]) -> CandidateSpec:
-    """The recipe with what was found; the known one where nothing was better."""
+    """The recipe with the best parameters; the known recipe where none was better."""
     tried = [trial for trial in trials if trial.folds == trials[0].folds]
     winner = min(tried, key=lambda trial: (trial.rmse, trial.number))
     return recipe.model_copy(update={"found": {**recipe.found, **winner.parameters}})
 
 
 def drawn(asked: SearchSpec, seed: int) -> list[dict[str, Any]]:
-    """The recipes to try after the known one, in order: of a smaller number of trials, the first of them."""
+    """The recipes to try after the known one, in order; a smaller number of trials draws the first of them."""
     space = {name: _distribution(values) for name, values in asked.space.items()}
     sampler = ParameterSampler(space, n_iter=max(asked.trials - 1, 1), random_state=seed)
     plain = [{name: _plain(value) for name, value in parameters.items()} for parameters in sampler]
@@ -113,7 +114,7 @@ def drawn(asked: SearchSpec, seed: int) -> list[dict[str, Any]]:
 
 
 def folds(rows: int, groups: npt.NDArray[Any] | None, seed: int) -> list[Fold]:
-    """Deal rows, or groups of rows, to folds; otherwise than judging does, which must not be searched for."""
+    """Deal rows, or groups of rows, to folds; not to those of judging, which a search must not fit."""
     if groups is not None:
         splitter = GroupKFold(FOLDS, shuffle=True, random_state=seed)
     else:
@@ -121,8 +122,8 @@ def folds(rows: int, groups: npt.NDArray[Any] | None, seed: int) -> list[Fold]:
     return [Fold(learned, held) for learned, held in splitter.split(np.empty(rows), groups=groups)]
 
 
-class HeldOut:
-    """Fits trials on the folds; what comes before the last step of a pipeline is made once where trials share it."""
+class FoldFits:
+    """Fits trials on the folds; the steps before a pipeline's last are fitted once where trials share them."""
 
     def __init__(
         self, recipe: CandidateSpec, features: pd.DataFrame, target: Vector, folds: list[Fold], seed: int
@@ -132,13 +133,13 @@ class HeldOut:
         self.shared: list[tuple[Any, Any]] = []
 
     def known(self) -> tuple[Trial, float]:
-        """Fit the known recipe on every fold, a fold a core; and the RMSE on the first above which others stop."""
+        """Fit the known recipe on every fold, a fold a core; the trial, and the RMSE on the first that stops others."""
         began = time.monotonic()
         if self.steps:
             self.shared = list(workers(len(self.target))(delayed(self.before_last)(fold) for fold in self.folds))
         numbers = range(len(self.folds))
         errors = list(workers(len(self.target))(delayed(self.squared_errors)(number, {}) for number in numbers))
-        return Trial(0, {}, _root(errors), len(errors), time.monotonic() - began), _root(errors[:1]) * (1 + HOPELESS)
+        return Trial(0, {}, _root(errors), len(errors), time.monotonic() - began), _root(errors[:1]) * (1 + STOP_MARGIN)
 
     def trial(self, number: int, parameters: Mapping[str, Any], bound: float) -> Trial:
         """Fit a recipe on each fold, or on the first alone if its RMSE there is above the bound."""
@@ -175,7 +176,7 @@ def _root(squared_errors: list[Vector]) -> float:
 
 
 def _steps(made: Any) -> str | None:
-    """What tells a pipeline's steps before the last from another's."""
+    """A hash of a pipeline's steps before the last; None where there are none."""
     return str(joblib.hash(made[:-1])) if isinstance(made, Pipeline) and len(made) > 1 else None
 
 
@@ -206,5 +207,5 @@ def _plain(value: Any) -> Any:
 def _say(say: Say, recipe: CandidateSpec, trials: list[Trial], asked: SearchSpec, began: float) -> None:
     now, least = trials[-1], min(trial.rmse for trial in trials if trial.folds == trials[0].folds)
     seconds = time.monotonic() - began
-    told = sentence(f"searching {recipe.name}", len(trials), asked.trials, seconds, "trials")
-    say(f"{told}, or {max(asked.seconds - seconds, 0):,.0f} s of budget; RMSE {now.rmse:,.4g}, best {least:,.4g}")
+    progress = sentence(f"searching {recipe.name}", len(trials), asked.trials, seconds, "trials")
+    say(f"{progress}, or {max(asked.seconds - seconds, 0):,.0f} s of budget; RMSE {now.rmse:,.4g}, best {least:,.4g}")

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 import duckdb
 import numpy as np
 
+from ml.arrays import Matrix, Vector
 from ml.lake.sql import quoted
-from ml.linear.moments import Array, Moments, UnusableRowsError
+from ml.linear.moments import Moments, UnusableRowsError
 from ml.linear.spectrum import Spectrum, check_alphas
 
-# Rows per Arrow batch of the leave-one-out scan: 7 MB of 8 features and a target. CPU seconds for 10 million
-# rows by batches of 10,000: 3.1; 50,000: 1.4; 200,000: 1.3.
-_BATCH = 100_000
+# Rows per Arrow batch of the leave-one-out scan: 7 MB of 8 features and a target. CPU seconds for 10 million rows by
+# batches of 10,000: 3.1; 50,000: 1.4; 200,000: 1.3.
+_BATCH_ROWS = 100_000
 # Interpolation in the penalty is used where its error bound is below this, far under a double's rounding.
-_EXACT = 1e-18
+_MAX_INTERPOLATION_ERROR = 1e-18
 # ... and where no row's leverage is beyond this; the bound allows for one half.
-_LEVERAGE = 0.4
+_MAX_LEVERAGE = 0.4
 
 
 def loo_errors(
@@ -26,43 +27,32 @@ def loo_errors(
     features: Sequence[str],
     target: str,
     moments: Moments,
-    alphas: Sequence[float] | Array,
-) -> Array:
+    alphas: Sequence[float] | Vector,
+) -> Vector:
     """Mean squared leave-one-out error of each penalty, in one scan; the scaling is that of all rows.
 
-    A row's left-out error is ``(y - prediction) / (1 - h)`` with its leverage ``h = 1/n + sum_j q_j^2 / (l_j
-    + a)``, q being the standardized row in the eigenbasis: Golub, Heath, Wahba (1979), 'Generalized
-    cross-validation as a method for choosing a good ridge parameter', for one row at a time as in Allen's
-    PRESS.
+    A row's left-out error is `(y - prediction) / (1 - h)` with its leverage `h = 1/n + sum_j q_j^2 / (l_j + a)`, q
+    being the standardized row in the eigenbasis: Golub, Heath, Wahba (1979), 'Generalized cross-validation as a method
+    for choosing a good ridge parameter', for one row at a time as in Allen's PRESS.
 
-    Rows arrive as Arrow batches and meet the eigenbasis in BLAS: 8 features and 30 penalties as SQL
-    expressions took 44 s for 10 million rows, on one thread, where this takes 4.4 (DuckDB makes a vector for
-    each of 1,100 operators). Where many rows make the error a smooth function of the penalty, few penalties
-    say it all (``_nodes``): 1.2 s.
+    Rows arrive as Arrow batches, and BLAS multiplies them by the eigenbasis. It takes 4.4 s for 10 million rows, 8
+    features and 30 penalties on one thread. SQL expressions took 44 s: DuckDB makes a vector for each of 1,100
+    operators. Many rows make the error a smooth function of the penalty; then few penalties are enough (`_nodes`),
+    in 1.2 s.
 
-    Parameters
-    ----------
-    con : duckdb.DuckDBPyConnection
-        As for ``gather``, like the next three.
-    relation : str
-        The rows that the moments are of.
-    features : sequence of str
-        Names of the p features.
-    target : str
-        Name of the target.
-    moments : Moments
-        Of all rows, from ``gather``, which has checked them.
-    alphas : sequence of float
-        Penalties, positive and finite.
+    Args:
+        con: As for `gather`, like the next three.
+        relation: The rows that the moments are of.
+        features: Names of the p features.
+        target: Name of the target.
+        moments: Of all rows, from `gather`, which has checked them.
+        alphas: Penalties, positive and finite.
 
-    Returns
-    -------
-    ndarray of shape (penalties,), in squared units of the target.
+    Returns:
+        Shape (penalties,), in squared units of the target.
 
-    Raises
-    ------
-    UnusableRowsError
-        One row only; or other rows than the moments were made of.
+    Raises:
+        UnusableRowsError: One row only; or other rows than the moments were made of.
     """
     if moments.n < 2:
         raise UnusableRowsError("the table has 1 row; at least 2 are needed to leave one out: choose alpha by hand")
@@ -70,38 +60,37 @@ def loo_errors(
     spectrum = Spectrum(moments)
     nodes, weights = _nodes(spectrum, checked)
     sums, leverage = _loo_scan(con, relation, [*features, target], spectrum, nodes)
-    if len(nodes) < len(checked) and leverage > _LEVERAGE:
+    if len(nodes) < len(checked) and leverage > _MAX_LEVERAGE:
         nodes, weights = checked, np.eye(len(checked))
         sums, _ = _loo_scan(con, relation, [*features, target], spectrum, nodes)
-    # The error at a penalty is e_0 + sum_s w_s (e_s - e_0). Squared, the differences stay apart from e_0^2,
-    # so that penalties whose errors agree in ten digits are still told apart.
+    # The error at a penalty is e_0 + sum_s w_s (e_s - e_0). Squared, the differences stay apart from e_0^2: they
+    # distinguish penalties whose errors agree in ten digits.
     rest = weights[:, 1:]
     excess = 2 * rest @ sums[0, 1:] + np.einsum("ks,st,kt->k", rest, sums[1:, 1:], rest)
-    result: Array = (sums[0, 0] + excess) / moments.n
+    result: Vector = (sums[0, 0] + excess) / moments.n
     return result
 
 
-def _nodes(spectrum: Spectrum, alphas: Array) -> tuple[Array, Array]:
-    """Penalties to evaluate, (r,), and weights, (penalties, r), that give the errors at ``alphas`` from them.
+def _nodes(spectrum: Spectrum, alphas: Vector) -> tuple[Vector, Matrix]:
+    """Penalties to evaluate, (r,), and weights, (penalties, r), that give the errors at `alphas` from them.
 
-    A row's left-out error is a constant plus terms ``b / (m + alpha)``, m being the eigenvalues without that
-    row: at least half of Z'Z's if no leverage exceeds one half. Interpolated at r Chebyshev nodes of an
-    interval of length w, each term is off by at most ``2 (w / 4m)^r`` of itself. With 10 million rows the
-    eigenvalues are in the millions, and four nodes do for penalties up to 10. Else the nodes are the
-    penalties, and the weights 1.
+    A row's left-out error is a constant plus terms `b / (m + alpha)`, m being the eigenvalues without that row: at
+    least half of Z'Z's if no leverage exceeds one half. Interpolated at r Chebyshev nodes of an interval of length w,
+    each term is off by at most `2 (w / 4m)^r` of itself. With 10 million rows the eigenvalues are in the millions, and
+    four nodes do for penalties up to 10. Else the nodes are the penalties, and the weights 1.
     """
     low, high = float(alphas.min()), float(alphas.max())
     least = float(spectrum.eigenvalues.min(initial=np.inf)) / 2
     for count in range(1, len(alphas) // 3 + 1):
-        if 2 * ((high - low) / (4 * (least + low))) ** count <= _EXACT:
+        if 2 * ((high - low) / (4 * (least + low))) ** count <= _MAX_INTERPOLATION_ERROR:
             angles = (2 * np.arange(count) + 1) * np.pi / (2 * count)
             nodes = (low + high) / 2 + (high - low) / 2 * np.cos(angles)
             return nodes, _lagrange(nodes, alphas)
     return alphas, np.eye(len(alphas))
 
 
-def _lagrange(nodes: Array, points: Array) -> Array:
-    """Weights of the values at ``nodes`` for the polynomial through them at ``points``: (points, nodes)."""
+def _lagrange(nodes: Vector, points: Vector) -> Matrix:
+    """Weights of the values at `nodes` for the polynomial through them at `points`: (points, nodes)."""
     weights = np.ones((len(points), len(nodes)))
     for s, node in enumerate(nodes):
         for other in np.delete(nodes, s):
@@ -110,11 +99,12 @@ def _lagrange(nodes: Array, points: Array) -> Array:
 
 
 def _loo_scan(
-    con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], spectrum: Spectrum, nodes: Array
-) -> tuple[Array, float]:
-    """Sum the products of ``[e_0, e_1 - e_0, ...]``, e being a row's left-out errors at the nodes.
+    con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], spectrum: Spectrum, nodes: Vector
+) -> tuple[Matrix, float]:
+    """Sum the products of `[e_0, e_1 - e_0, ...]`, e being a row's left-out errors at the nodes.
 
-    Returns the sums, of shape (nodes, nodes), and the largest leverage.
+    Returns:
+        The sums, shape (nodes, nodes), and the largest leverage.
     """
     values = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
     means = [*spectrum.mean, spectrum.target_mean]
@@ -122,7 +112,7 @@ def _loo_scan(
     basis = spectrum.vectors / spectrum.scale[:, None]
     residual = np.vstack([-(basis @ (spectrum.projection[:, None] * shrunk)), np.ones(len(nodes))])
     sums, least, rows = np.zeros((len(nodes), len(nodes))), np.inf, 0
-    for batch in con.execute(f"select {values} from {relation}").to_arrow_reader(_BATCH):
+    for batch in con.execute(f"select {values} from {relation}").to_arrow_reader(_BATCH_ROWS):
         centred = np.empty((len(columns), batch.num_rows))
         for row, column, mean in zip(centred, batch.columns, means, strict=True):
             np.subtract(column.to_numpy(zero_copy_only=False), mean, out=row)

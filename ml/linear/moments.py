@@ -1,7 +1,7 @@
 """Second moments of a table, by one SQL scan: all that a linear model needs to know of the rows.
 
-``gather`` asks DuckDB for n, the sums and the sums of products of ``[features..., target]`` per fold;
-``Moments`` holds them centred and adds them up. Nothing here depends on how many rows there are.
+`gather` asks DuckDB for n, the sums and the sums of products of `[features..., target]` per fold. `Moments` holds them
+centred and adds them up. Nothing here depends on how many rows there are.
 """
 
 from __future__ import annotations
@@ -13,58 +13,47 @@ from operator import add
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
+from ml.arrays import Integers, Matrix, Vector
 from ml.errors import TractError
 from ml.lake.sql import is_numeric, literal, quoted
-
-Array = NDArray[np.float64]
 
 _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")) | {
     "INTEGER",
     "UINTEGER",
 }
-# Rows that the shift is taken from. Their mean is good enough for nearly every table and costs 0.03 s at 10
-# million rows; the exact mean would cost a scan of its own (1.7 s beside the 2.8 s of the sums, one thread).
+# Rows that the shift is taken from. Their mean is good enough for nearly every table and costs 0.03 s at 10 million
+# rows; the exact mean would cost a scan of its own (1.7 s beside the 2.8 s of the sums, one thread).
 _SHIFT_ROWS = 10_000
-# A fold may lie this many of its own variances (5 standard deviations, squared) from the shift. At the limit,
-# 1.4 of the 13 or so digits of a sum over 10 million doubles cancel; beyond it `gather` scans again, from
-# each fold's own mean.
-_FAR = 25.0
+# A fold may lie this many of its own variances (5 standard deviations, squared) from the shift. At the limit, 1.4 of
+# the 13 or so digits of a sum over 10 million doubles cancel; beyond it `gather` scans again, from each fold's mean.
+_MAX_SHIFT_VARIANCES = 25.0
 
 
 class UnusableRowsError(TractError, ValueError):
-    """The table cannot be learned from.
-
-    The message names the column and says what was found, what is allowed and what to do.
-    """
+    """The table cannot be learned from; the message names the column, what was found, what is allowed, what to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Count, mean and centred second moments of rows ``[x_1, ..., x_p, y]``.
+    """Count, mean and centred second moments of rows `[x_1, ..., x_p, y]`.
 
-    Attributes
-    ----------
-    n : int
-        Number of rows, at least one.
-    mean : ndarray of shape (p + 1,), float64
-        Mean of each feature, then of the target, in the columns' own units.
-    rest : ndarray of shape (p + 1,), float64
-        What rounding took from the mean: ``mean + rest`` is the mean to more digits than a double has.
-        Without it, folds whose means are a million standard deviations from zero would add up to ten digits
-        only.
-    scatter : ndarray of shape (p + 1, p + 1), float64
-        Sum over rows of ``(row - mean)(row - mean)'``: not divided by n.
+    Attributes:
+        n: Number of rows, at least one.
+        mean: Of each feature, then of the target, in the columns' own units, shape (p + 1,).
+        rest: What rounding took from the mean, shape (p + 1,): `mean + rest` is the mean to more digits than a double
+            has. Without it, folds whose means are a million standard deviations from zero would add up to ten digits
+            only.
+        scatter: Sum over rows of `(row - mean)(row - mean)'`, not divided by n, shape (p + 1, p + 1).
     """
 
     n: int
-    mean: Array
-    rest: Array
-    scatter: Array
+    mean: Vector
+    rest: Vector
+    scatter: Matrix
 
     @classmethod
-    def of(cls, rows: Array) -> Moments:
+    def of(cls, rows: Matrix) -> Moments:
         """Moments of the rows of an array of shape (n, p + 1), by the two-pass algorithm."""
         rows = np.asarray(rows, dtype=np.float64)
         shift = rows.mean(axis=0)
@@ -74,10 +63,10 @@ class Moments:
         return cls(len(rows), mean, rest, centred.T @ centred - len(rows) * np.outer(off, off))
 
     def __add__(self, other: Moments) -> Moments:
-        """Give the moments of both sets of rows together.
+        """The moments of both sets of rows together.
 
-        Chan, Golub, LeVeque (1979), 'Updating formulae and a pairwise algorithm for computing sample
-        variances', eq. 2.1, for covariances.
+        Chan, Golub, LeVeque (1979), 'Updating formulae and a pairwise algorithm for computing sample variances', eq.
+        2.1, for covariances.
         """
         if self.mean.shape != other.mean.shape:
             raise ValueError(f"moments of {len(self.mean)} and of {len(other.mean)} columns do not add up")
@@ -87,30 +76,27 @@ class Moments:
         between = np.outer(step, step) * (self.n * (other.n / n))
         return Moments(n, mean, rest, self.scatter + other.scatter + between)
 
-    def step(self, other: Moments) -> Array:
-        """Give the other's mean less this one's, of shape (p + 1,)."""
-        result: Array = (other.mean - self.mean) + (other.rest - self.rest)
+    def step(self, other: Moments) -> Vector:
+        """The other's mean less this one's, shape (p + 1,)."""
+        result: Vector = (other.mean - self.mean) + (other.rest - self.rest)
         return result
 
 
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """Give ``a + b`` rounded, and exactly what rounding took: Knuth's TwoSum."""
+def _two_sum(a: Vector, b: Vector) -> tuple[Vector, Vector]:
+    """`a + b` rounded, and exactly what rounding took: Knuth's TwoSum."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
 
 
 def total(parts: Iterable[Moments]) -> Moments:
-    """Moments of all parts together. At least one part."""
+    """Moments of all parts together, of which there is at least one."""
     return reduce(add, parts)
 
 
-def complement(folds: Mapping[int, Moments], held_out: int) -> Moments:
-    """Give the moments of every fold but ``held_out``.
-
-    The others are summed: subtracting one from the whole would cancel digits.
-    """
-    return total(moments for fold, moments in sorted(folds.items()) if fold != held_out)
+def complement(folds: Mapping[int, Moments], without: int) -> Moments:
+    """The moments of every fold but `without`, summed: subtracting one from the whole would cancel digits."""
+    return total(moments for fold, moments in sorted(folds.items()) if fold != without)
 
 
 def gather(
@@ -123,38 +109,27 @@ def gather(
 ) -> dict[int, Moments]:
     """Moments of each fold of a table, in one scan.
 
-    The sums are taken of ``x - shift``, the shift being the mean of the first rows, so that means far from
-    zero do not cancel the digits of the variances (Chan, Golub, LeVeque 1983, 'Algorithms for computing the
-    sample variance', section 3). If a fold turns out to lie far from the shift, one more scan centres each
-    fold on itself.
+    The sums are taken of `x - shift`, the shift being the mean of the first rows, so that means far from zero do not
+    cancel the digits of the variances (Chan, Golub, LeVeque 1983, 'Algorithms for computing the sample variance',
+    section 3). If a fold turns out to lie far from the shift, one more scan centres each fold on itself.
 
-    Parameters
-    ----------
-    con : duckdb.DuckDBPyConnection
-        Where ``relation`` can be read. Nothing is written or left behind.
-    relation : str
-        Any SQL table expression that gives the same rows each time it is read: ``lake.features.t at (version
-        => 7)``, or a subquery in parentheses.
-    features : sequence of str
-        Names of p numeric columns; other numbers than doubles are cast to double.
-    target : str
-        Name of one more.
-    fold : str or None
-        SQL expression over the relation's columns giving each row's fold as an integer; None puts all rows in
-        fold 0.
-    folds : int or None
-        Number of folds expected, numbered from 0. None allows any two or more.
+    Args:
+        con: Where `relation` can be read. Nothing is written or left behind.
+        relation: Any SQL table expression that gives the same rows each time it is read:
+            `lake.features.t at (version => 7)`, or a subquery in parentheses.
+        features: Names of p numeric columns; other numbers than doubles are cast to double.
+        target: Name of one more.
+        fold: SQL expression over the relation's columns giving each row's fold as an integer; None puts all rows in
+            fold 0.
+        folds: Number of folds expected, numbered from 0. None allows any two or more.
 
-    Returns
-    -------
-    dict of int to Moments, by fold, in rising order.
+    Returns:
+        The moments by fold, in rising order.
 
-    Raises
-    ------
-    UnusableRowsError
-        A column is missing or not numeric; NULL, NaN or infinity in a column or NULL in the fold; numbers too
-        large to be squared; no rows; fewer rows than folds; an empty fold; only one fold. Nothing is ever
-        left out.
+    Raises:
+        UnusableRowsError: A column is missing or not numeric; NULL, NaN or infinity in a column or NULL in the fold;
+            numbers too large to be squared; no rows; fewer rows than folds; an empty fold; only one fold. Nothing is
+            ever left out.
     """
     columns = [*features, target]
     _check_columns(con, relation, columns, fold)
@@ -175,13 +150,13 @@ class _Sums:
     """One fold's row of the scan: rows, non-NULL values per column, sums, sums of products (p + 1, p + 1)."""
 
     n: int
-    values: NDArray[np.int64]
-    sums: Array
-    products: Array
+    values: Integers
+    sums: Vector
+    products: Matrix
 
 
-def _centred(relation: str, columns: Sequence[str], fold: str | None, shift: Array) -> str:
-    """Select ``fold`` and the columns less their shift, as v0, v1, ..."""
+def _centred(relation: str, columns: Sequence[str], fold: str | None, shift: Vector) -> str:
+    """Select `fold` and the columns less their shift, as v0, v1, ..."""
     values = ", ".join(
         f"cast({quoted(name)} as double) - {literal(s)} as v{i}"
         for i, (name, s) in enumerate(zip(columns, shift, strict=True))
@@ -189,7 +164,7 @@ def _centred(relation: str, columns: Sequence[str], fold: str | None, shift: Arr
     return f"select {_fold(fold)} as fold, {values} from {relation}"
 
 
-def _centred_by_fold(relation: str, columns: Sequence[str], fold: str | None, shifts: Mapping[int, Array]) -> str:
+def _centred_by_fold(relation: str, columns: Sequence[str], fold: str | None, shifts: Mapping[int, Vector]) -> str:
     """Select the same with a shift of its own for each fold."""
     rows = ", ".join(f"({key}, {', '.join(map(literal, shift))})" for key, shift in shifts.items())
     names = ", ".join(f"s{i}" for i in range(len(columns)))
@@ -208,10 +183,10 @@ def _fold(fold: str | None) -> str:
 def _sums_sql(centred: str, width: int, by_fold: bool) -> str:
     """One row per fold: n, counts, sums, products of the upper triangle.
 
-    CPU seconds for 10 million rows of 8 features and a target on one thread, where the bare sums of products,
-    unshifted and with neither fold nor counts, take 2.7: as here 2.9, and by fold 3.2 (3.9 if the fold is an
-    expression whose range DuckDB does not know). Counting costs 0.1. Rejected: grouping by a constant 4.8, fsum
-    (Kahan) for sum 4.3, covar_pop 4.5, one filtered sum per fold 252.
+    CPU seconds for 10 million rows of 8 features and a target on one thread: the bare sums of products, unshifted and
+    with neither fold nor counts, take 2.7; this takes 2.9, and by fold 3.2 (3.9 if the fold is an expression whose
+    range DuckDB does not know). Counting costs 0.1. Rejected: grouping by a constant 4.8, fsum (Kahan) for sum 4.3,
+    covar_pop 4.5, one filtered sum per fold 252.
     """
     counts = [f"count(v{i})" for i in range(width)]
     sums = [f"sum(v{i})" for i in range(width)]
@@ -239,22 +214,19 @@ def _parse(row: tuple[object, ...], width: int) -> _Sums:
     return _Sums(int(str(row[1])), numbers[:width].astype(np.int64), numbers[width : 2 * width], products)
 
 
-def _from_sums(sums: _Sums, shift: Array) -> Moments:
+def _from_sums(sums: _Sums, shift: Vector) -> Moments:
     off = sums.sums / sums.n
     scatter = sums.products - sums.n * np.outer(off, off)
     np.fill_diagonal(scatter, np.maximum(np.diag(scatter), 0.0))  # rounding may leave a constant at -1e-30
     return Moments(sums.n, *_two_sum(shift, off), scatter)
 
 
-def _is_far(moments: Moments, shift: Array) -> bool:
-    return bool(np.any(moments.n * (moments.mean - shift) ** 2 > _FAR * np.diag(moments.scatter)))
+def _is_far(moments: Moments, shift: Vector) -> bool:
+    return bool(np.any(moments.n * (moments.mean - shift) ** 2 > _MAX_SHIFT_VARIANCES * np.diag(moments.scatter)))
 
 
-def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> Array:
-    """Give the mean of each column over the first rows; if it is constant there, its value.
-
-    So constants stay exact: their deviations are zeros.
-    """
+def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> Vector:
+    """The mean of each column over the first rows; if it is constant there, its value, so that deviations are zeros."""
     raw = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
     finite = [f"filter (where abs(v{i}) < {literal(1e150)})" for i in range(len(columns))]  # false for NaN, too
     means = ", ".join(
@@ -282,8 +254,8 @@ def _check_columns(con: duckdb.DuckDBPyConnection, relation: str, columns: Seque
                 f"column {name!r} is {types[name.lower()]}; integers, decimals and floats are allowed: "
                 "cast or encode it where it is made, or leave it out of the features"
             )
-    if fold is not None and (found := _types(con, f"select ({fold}) as fold from {relation}")["fold"]) not in _INTEGERS:
-        raise UnusableRowsError(f"the fold ({fold}) is {found}; an integer is allowed: cast it to integer")
+    if fold is not None and (kind := _types(con, f"select ({fold}) as fold from {relation}")["fold"]) not in _INTEGERS:
+        raise UnusableRowsError(f"the fold ({fold}) is {kind}; an integer is allowed: cast it to integer")
 
 
 def _types(con: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
@@ -295,7 +267,7 @@ def _check_rows(
 ) -> None:
     """Check that every value took part in the sums.
 
-    Counts tell of NULL; one NaN or infinity makes its column's sum of squares one.
+    A count shows NULLs; one NaN or infinity makes its column's sum of squares one.
     """
     if not any(row.n for row in sums.values()):
         raise UnusableRowsError(f"{relation} has no rows: at least one is needed; is the upstream model empty?")
@@ -312,18 +284,19 @@ def _describe_bad_values(con: duckdb.DuckDBPyConnection, relation: str, columns:
         for i in range(len(columns))
     )
     row = con.execute(f"select {counts} from (select {raw} from {relation}) as c").fetchone() or ()
-    found = []
+    descriptions = []
     for i, name in enumerate(columns):
         bad = row[3 * i : 3 * i + 3]
         kinds = [f"{n} {kind}" for n, kind in zip(bad, ("NULL", "NaN", "infinite"), strict=True) if n]
         if kinds:
-            found.append(f"column {name!r} has {' and '.join(kinds)} value{'s' if sum(bad) > 1 else ''}")
-    if not found:
+            descriptions.append(f"column {name!r} has {' and '.join(kinds)} value{'s' if sum(bad) > 1 else ''}")
+    if not descriptions:
         return (
             f"numbers in {', '.join(map(repr, columns))} are too large to be squared and summed (beyond about "
             "1e150): state them in a larger unit"
         )
-    return "; ".join(found) + ": only finite numbers are allowed; fill them or filter the rows where the table is made"
+    listed = "; ".join(descriptions)
+    return f"{listed}: only finite numbers are allowed; fill them or filter the rows where the table is made"
 
 
 def _check_folds(sums: Mapping[int | None, _Sums], fold: str | None, folds: int | None) -> None:

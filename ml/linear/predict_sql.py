@@ -24,31 +24,23 @@ class ParityError(TractError):
 
 
 def is_linear(estimator: Any) -> TypeGuard[Pipeline]:
-    """Whether `predict_sql` can say the predictions of this fitted estimator."""
+    """Whether `predict_sql` can write the predictions of this fitted estimator."""
     return isinstance(estimator, Pipeline) and [type(step) for _, step in estimator.steps] == [StandardScaler, Ridge]
 
 
 def predict_sql(pipeline: Pipeline, features: Sequence[str]) -> str:
-    """Say ``pipeline.predict`` as a SQL expression, equal to 1e-9 of its largest term.
+    """`pipeline.predict` as a SQL expression, equal to 1e-9 of its largest term.
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        A fitted StandardScaler and a fitted linear model, with ``coef_`` and ``intercept_``.
-    features : sequence of str
-        The columns, as the pipeline was fitted with them, in that order.
+    Args:
+        pipeline: A fitted StandardScaler and a fitted linear model, with `coef_` and `intercept_`.
+        features: The columns, as the pipeline was fitted with them, in that order.
 
-    Returns
-    -------
-    str
-        A double over the columns, NULL where one of them is NULL. Each feature is centred before it is
-        multiplied, as scikit-learn does: folding the means into the intercept would cancel digits when they
-        are large.
+    Returns:
+        A double over the columns, NULL where one of them is NULL. Each feature is centred before it is multiplied, as
+        scikit-learn does: folding the means into the intercept would cancel digits when they are large.
 
-    Raises
-    ------
-    ValueError
-        ``features`` are not the pipeline's.
+    Raises:
+        ValueError: `features` are not the pipeline's.
     """
     scaler, model = pipeline[0], pipeline[-1]
     fitted = [str(name) for name in getattr(scaler, "feature_names_in_", features)]
@@ -64,23 +56,17 @@ def predict_sql(pipeline: Pipeline, features: Sequence[str]) -> str:
 def check_parity(
     con: duckdb.DuckDBPyConnection, rows: pd.DataFrame, estimator: Any, features: Sequence[str]
 ) -> float | None:
-    """Hold SQL and scikit-learn to the same numbers before a version may serve.
+    """Compare SQL's and scikit-learn's predictions before a version may serve.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Any number of rows with the features.
+    Args:
+        rows: Any number of rows with the features.
 
-    Returns
-    -------
-    float or None
+    Returns:
         The largest difference, as a share of the sum of the prediction's absolute terms; None for an estimator that
         has no SQL.
 
-    Raises
-    ------
-    ParityError
-        It is more than ``PARITY``.
+    Raises:
+        ParityError: It is more than `PARITY`.
     """
     if not is_linear(estimator) or rows.empty:
         return None

@@ -1,7 +1,7 @@
 """Ridge regression from a table's moments, as scikit-learn would fit it to the rows.
 
-The moments give every penalty's solution and its cross-validated error exactly, without the rows
-(``alpha_by='folds'``). Leave-one-out errors need each row's leverage, so one more scan (``alpha_by='loo'``).
+The moments give every penalty's solution and its cross-validated error exactly, without the rows (`alpha_by='folds'`).
+Leave-one-out errors need each row's leverage, so one more scan (`alpha_by='loo'`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ml.arrays import Matrix, Vector
 from ml.linear.leave_one_out import loo_errors
-from ml.linear.moments import Array, Moments, complement, gather, total
+from ml.linear.moments import Moments, complement, gather, total
 from ml.linear.spectrum import Spectrum, check_alphas
 
 
@@ -26,22 +27,16 @@ from ml.linear.spectrum import Spectrum, check_alphas
 class RidgeFit:
     """A fitted ridge regression and how its penalty was chosen.
 
-    Attributes
-    ----------
-    pipeline : Pipeline(StandardScaler, Ridge), fitted: what scikit-learn would have made of the rows.
-    alpha : float
-        The penalty chosen: the first of those with the least error.
-    alphas : tuple of float
-        Every penalty tried, as given.
-    errors : tuple of float
-        Mean squared error of each, in squared units of the target: over left-out rows ('loo', the negative of
-        ``RidgeCV.best_score_``) or the mean over folds of each fold's ('folds', the negative of
-        ``GridSearchCV``'s ``mean_test_score``).
-    rank : int
-        Independent directions among the standardized features, at most their number.
-    notes : tuple of str
-        A sentence for each constant or collinear column. Empty if the rank is full.
-    moments : Moments of all rows.
+    Attributes:
+        pipeline: `Pipeline(StandardScaler, Ridge)`, fitted: what scikit-learn would have made of the rows.
+        alpha: The penalty chosen: the first of those with the least error.
+        alphas: Every penalty tried, as given.
+        errors: Mean squared error of each, in squared units of the target: over left-out rows ('loo', the negative of
+            `RidgeCV.best_score_`) or the mean over folds of each fold's ('folds', the negative of `GridSearchCV`'s
+            `mean_test_score`).
+        rank: Independent directions among the standardized features, at most their number.
+        notes: A sentence for each constant or collinear column. Empty if the rank is full.
+        moments: Of all rows.
     """
 
     pipeline: Pipeline
@@ -59,40 +54,28 @@ def fit(
     features: Sequence[str],
     target: str,
     *,
-    alphas: Sequence[float] | Array,
+    alphas: Sequence[float] | Vector,
     alpha_by: Literal["loo", "folds"] = "loo",
     fold: str | None = None,
     folds: int | None = None,
 ) -> RidgeFit:
     """Choose a penalty and fit, without pulling the rows together.
 
-    Parameters
-    ----------
-    con : duckdb.DuckDBPyConnection
-        As for ``ml.linear.moments.gather``, like the next five.
-    relation : str
-        A table expression, read once or twice: name a snapshot.
-    features : sequence of str
-        Names of the p features.
-    target : str
-        Name of the target.
-    alphas : sequence of float
-        Penalties to try, positive and finite; scikit-learn's ``alpha``, on standardized features.
-    alpha_by : 'loo' or 'folds'
-        'loo' chooses as ``Pipeline(StandardScaler(), RidgeCV(alphas))`` does, by leave-one-out error with the
-        scaling of all rows, in two scans. 'folds' chooses as ``GridSearchCV`` over ``Pipeline(StandardScaler(),
-        Ridge())`` does, standardizing within each training set, in one.
-    fold : str or None
-        SQL expression for each row's fold, an integer; for 'folds' only.
-    folds : int or None
-        How many folds are expected.
+    Args:
+        con: As for `ml.linear.moments.gather`, like the next three.
+        relation: A table expression, read once or twice: name a snapshot.
+        features: Names of the p features.
+        target: Name of the target.
+        alphas: Penalties to try, positive and finite; scikit-learn's `alpha`, on standardized features.
+        alpha_by: 'loo' chooses as `Pipeline(StandardScaler(), RidgeCV(alphas))` does, by leave-one-out error with the
+            scaling of all rows, in two scans. 'folds' chooses as `GridSearchCV` over
+            `Pipeline(StandardScaler(), Ridge())` does, standardizing within each training set, in one.
+        fold: SQL expression for each row's fold, an integer; for 'folds' only.
+        folds: How many folds are expected.
 
-    Raises
-    ------
-    UnusableRowsError
-        See ``gather``; also a single row, or a table that changed between the scans.
-    ValueError
-        A penalty is not allowed, or a fold is missing ('folds') or given ('loo').
+    Raises:
+        UnusableRowsError: See `gather`; also a single row, or a table that changed between the scans.
+        ValueError: A penalty is not allowed, or a fold is missing ('folds') or given ('loo').
     """
     checked = check_alphas(alphas)
     if alpha_by not in ("loo", "folds"):
@@ -108,17 +91,14 @@ def fit(
     return chosen(moments, features, checked, errors)
 
 
-def chosen(moments: Moments, features: Sequence[str], alphas: Sequence[float] | Array, errors: Array) -> RidgeFit:
+def chosen(moments: Moments, features: Sequence[str], alphas: Sequence[float] | Vector, errors: Vector) -> RidgeFit:
     """Fit with the penalty of least error, the first of those.
 
-    Parameters
-    ----------
-    moments : Moments
-        Of ``[features..., target]``, all rows.
-    features : sequence of str
-        Names of the p features.
-    alphas, errors : of shape (penalties,)
-        What was tried, and how far off it was.
+    Args:
+        moments: Of `[features..., target]`, all rows.
+        features: Names of the p features.
+        alphas: The penalties tried, shape (penalties,).
+        errors: Their errors, shape (penalties,).
     """
     checked = check_alphas(alphas)
     alpha = checked[int(np.argmin(errors))]
@@ -135,24 +115,23 @@ def chosen(moments: Moments, features: Sequence[str], alphas: Sequence[float] | 
 
 
 def fit_moments(moments: Moments, alpha: float, features: Sequence[str]) -> Pipeline:
-    """Make the fitted ``Pipeline(StandardScaler(), Ridge(alpha))`` of the rows with these moments.
+    """The fitted `Pipeline(StandardScaler(), Ridge(alpha))` of the rows with these moments.
 
-    Parameters
-    ----------
-    moments : Moments
-        Of ``[features..., target]``.
-    alpha : float
-        The penalty, positive and finite.
-    features : sequence of str
-        Names of the p features, in the order of the moments.
+    Args:
+        moments: Of `[features..., target]`.
+        alpha: The penalty, positive and finite.
+        features: Names of the p features, in the order of the moments.
+
+    Raises:
+        ValueError: The penalty is not allowed, or the features are not as many as the moments'.
     """
     (alpha,) = check_alphas([alpha])
     if len(features) != len(moments.mean) - 1:
         raise ValueError(f"{len(features)} features were named; the moments have {len(moments.mean) - 1} and a target")
     spectrum = Spectrum(moments)
     pipeline = Pipeline([("standardscaler", StandardScaler()), ("ridge", Ridge(alpha=alpha))])
-    # scikit-learn fits two rows of zeros first: every attribute that its version sets is then there, with its
-    # right type, and only the numbers are put in.
+    # scikit-learn fits two rows of zeros first: every attribute that its version sets is then there, with its right
+    # type, and only the numbers are put in.
     pipeline.fit(pd.DataFrame(np.zeros((2, len(features))), columns=list(features)), np.zeros(2))
     scaler, ridge = pipeline[0], pipeline[-1]
     scaler.mean_, scaler.var_, scaler.scale_ = (
@@ -166,22 +145,24 @@ def fit_moments(moments: Moments, alpha: float, features: Sequence[str]) -> Pipe
     return pipeline
 
 
-def fold_errors(folds: Mapping[int, Moments], alphas: Sequence[float] | Array) -> Array:
+def fold_errors(folds: Mapping[int, Moments], alphas: Sequence[float] | Vector) -> Matrix:
     """Mean squared error of each held-out fold under each penalty, fitted on the other folds.
 
-    Standardized within each training set. Returns an array of shape (folds, penalties), folds in rising order,
-    in squared units of the target. With slopes b in the columns' own units, a fold's squared errors sum to
-    ``v'Sv + n (v'd)^2`` for ``v = [-b, 1]``, its scatter S, and d its mean less the training rows'.
+    Features are standardized within each training set. With slopes b in the columns' own units, a fold's squared errors
+    sum to `v'Sv + n (v'd)^2` for `v = [-b, 1]`, its scatter S, and d its mean less the training rows'.
+
+    Returns:
+        Shape (folds, penalties), folds in rising order, in squared units of the target.
     """
     return np.array(
         [_held_out_errors(complement(folds, key), held_out, alphas) for key, held_out in sorted(folds.items())]
     )
 
 
-def generalized_errors(moments: Moments, alphas: Sequence[float] | Array) -> Array:
+def generalized_errors(moments: Moments, alphas: Sequence[float] | Vector) -> Vector:
     """Generalized cross-validated squared error of each penalty, from the moments alone: shape (penalties,).
 
-    ``n RSS / (n - tr H)^2``: leave-one-out with every row's leverage put at their mean (Golub, Heath, Wahba 1979,
+    `n RSS / (n - tr H)^2`: leave-one-out with every row's leverage put at their mean (Golub, Heath, Wahba 1979,
     'Generalized cross-validation as a method for choosing a good ridge parameter'). It chooses a penalty for a
     training set that is only known by its sums.
     """
@@ -192,25 +173,25 @@ def generalized_errors(moments: Moments, alphas: Sequence[float] | Array) -> Arr
     least = max(float(moments.scatter[-1, -1] - explained.sum()), 0.0)
     rss = least + explained @ (penalties * shrunk) ** 2
     freedom = moments.n - 1 - spectrum.eigenvalues @ shrunk
-    errors: Array = moments.n * rss / np.maximum(freedom, np.finfo(np.float64).tiny) ** 2
+    errors: Vector = moments.n * rss / np.maximum(freedom, np.finfo(np.float64).tiny) ** 2
     return errors
 
 
-def _held_out_errors(training: Moments, held_out: Moments, alphas: Sequence[float] | Array) -> Array:
+def _held_out_errors(training: Moments, held_out: Moments, alphas: Sequence[float] | Vector) -> Vector:
     spectrum = Spectrum(training)
     slopes = spectrum.coefficients(np.asarray(alphas)) / spectrum.scale
     direction = np.column_stack([-slopes, np.ones(len(alphas))])
     root = _square_root(held_out.scatter / held_out.n)
     # The means are subtracted first: an intercept in the columns' own units would cancel when they are large.
     bias = direction @ training.step(held_out)
-    errors: Array = np.sum((direction @ root) ** 2, axis=1) + bias**2
+    errors: Vector = np.sum((direction @ root) ** 2, axis=1) + bias**2
     return errors
 
 
-def _square_root(covariance: Array) -> Array:
+def _square_root(covariance: Matrix) -> Matrix:
     """R with RR' = covariance, so that v'Cv is a sum of squares and cannot round below zero."""
     scale = np.sqrt(np.diag(covariance))
     safe = np.where(scale > 0, scale, 1.0)
     values, vectors = np.linalg.eigh(covariance / np.outer(safe, safe))
-    root: Array = scale[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))
+    root: Matrix = scale[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))
     return root

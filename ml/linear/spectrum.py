@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from ml.linear.moments import Array, Moments
+from ml.arrays import Mask, Matrix, Vector
+from ml.linear.moments import Moments
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -17,16 +17,15 @@ _EPS = float(np.finfo(np.float64).eps)
 class Spectrum:
     """Eigendecomposition of the standardized features' Gram matrix Z'Z.
 
-    Attributes
-    ----------
-    n : int
-    mean, variance, scale : ndarray of shape (p,), as in StandardScaler
-    target_mean : float
-    constant : ndarray of shape (p,), bool
-    eigenvalues : ndarray of shape (rank,), those told from zero, rising
-    vectors : ndarray of shape (p, rank)
-    null : ndarray of shape (p, d), directions in which the features that vary do not: collinear columns
-    projection : ndarray of shape (rank,), vectors' Z'y
+    Attributes:
+        n: Number of rows.
+        mean, variance, scale: Of the features, as in StandardScaler, shape (p,).
+        target_mean: The target's mean, in its own unit.
+        constant: Which features are constant, shape (p,).
+        eigenvalues: Those that differ from zero, rising, shape (rank,).
+        vectors: Their eigenvectors, shape (p, rank).
+        null: Directions without variance, shape (p, p - rank): of constant and of collinear columns.
+        projection: `vectors' Z'y`, shape (rank,).
     """
 
     def __init__(self, moments: Moments) -> None:
@@ -38,22 +37,21 @@ class Spectrum:
         gram = moments.scatter[:-1, :-1] / np.outer(self.scale, self.scale)
         gram[self.constant, :] = gram[:, self.constant] = 0.0
         values, vectors = np.linalg.eigh(gram)
-        # What rounding leaves of a zero eigenvalue: of the factorization, times p; of a sum of n terms one
-        # after another, times the root of n. Such a direction holds noise, which a small penalty would blow
-        # up.
-        told = values > values[-1] * 4 * _EPS * (len(values) + np.sqrt(moments.n))
-        self.eigenvalues, self.vectors = values[told], vectors[:, told]
-        self.null = vectors[:, ~told]
+        # What rounding leaves of a zero eigenvalue: of the factorization, times p; of a sum of n terms one after
+        # another, times the root of n. Such a direction holds noise, which a small penalty would blow up.
+        nonzero = values > values[-1] * 4 * _EPS * (len(values) + np.sqrt(moments.n))
+        self.eigenvalues, self.vectors = values[nonzero], vectors[:, nonzero]
+        self.null = vectors[:, ~nonzero]
         self.projection = self.vectors.T @ np.where(self.constant, 0.0, moments.scatter[:-1, -1] / self.scale)
 
-    def shrunk(self, alphas: Array) -> Array:
-        """1 / (eigenvalue + alpha), of shape (rank, penalties)."""
-        result: Array = 1.0 / (self.eigenvalues[:, None] + alphas)
+    def shrunk(self, alphas: Vector) -> Matrix:
+        """`1 / (eigenvalue + alpha)`, shape (rank, penalties)."""
+        result: Matrix = 1.0 / (self.eigenvalues[:, None] + alphas)
         return result
 
-    def coefficients(self, alphas: Array) -> Array:
-        """Ridge coefficients of the standardized features for each penalty, of shape (penalties, p)."""
-        result: Array = (self.vectors @ (self.projection[:, None] * self.shrunk(alphas))).T
+    def coefficients(self, alphas: Vector) -> Matrix:
+        """Ridge coefficients of the standardized features for each penalty, shape (penalties, p)."""
+        result: Matrix = (self.vectors @ (self.projection[:, None] * self.shrunk(alphas))).T
         return result
 
     @cached_property
@@ -87,24 +85,22 @@ class Spectrum:
         return (*constant, *collinear)
 
 
-def _is_constant(variance: Array, mean: Array, n: int) -> NDArray[np.bool_]:
-    """Tell whether a variance is no more than rounding.
+def _is_constant(variance: Vector, mean: Vector, n: int) -> Mask:
+    """Whether a variance is no more than rounding, shape (p,).
 
-    StandardScaler's rule (``_is_constant_feature``), after the bound for the two-pass algorithm in Chan, Golub,
-    LeVeque (1983).
+    StandardScaler's rule (`_is_constant_feature`), after the bound for the two-pass algorithm in Chan, Golub, LeVeque
+    (1983).
     """
     bound = n * _EPS * variance + (n * mean * _EPS) ** 2
-    result: NDArray[np.bool_] = variance <= bound
+    result: Mask = variance <= bound
     return result
 
 
-def check_alphas(alphas: Sequence[float] | Array) -> tuple[float, ...]:
-    """Give penalties as floats.
+def check_alphas(alphas: Sequence[float] | Vector) -> tuple[float, ...]:
+    """Penalties as floats.
 
-    Raises
-    ------
-    ValueError
-        There are none, or one is not positive and finite.
+    Raises:
+        ValueError: There are none, or one is not positive and finite.
     """
     checked = tuple(float(alpha) for alpha in alphas)
     if not checked:

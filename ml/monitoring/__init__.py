@@ -1,1 +1,1 @@
-"""What is looked at after a version serves: drift, live error, checks."""
+"""What is measured after a version serves: drift, live error, checks."""

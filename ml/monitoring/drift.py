@@ -6,10 +6,10 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.stats import ks_2samp
 
+from ml.arrays import Vector
 from ml.exposures import Exposure
 from ml.lake.sql import doubles, quoted
 from ml.learning import folds
@@ -17,10 +17,8 @@ from ml.learning.intervals import PREDICTION
 from ml.records.publications import Publication
 from ml.records.versions import Version
 
-Vector = npt.NDArray[np.float64]
-
 BINS = 10
-# A bin without rows counts as this share: the index would be infinite.
+# A bin without rows counts as this share: the index would be infinite otherwise.
 LEAST_SHARE = 1e-4
 
 
@@ -76,7 +74,7 @@ def measure(
         **{name: (then[name].to_numpy(np.float64), now[name].to_numpy(np.float64)) for name in champion.features},
         PREDICTION: (estimator.predict(then), estimator.predict(now)),
     }
-    found = {name: between(before, after) for name, (before, after) in both.items()}
+    drifts = {name: between(before, after) for name, (before, after) in both.items()}
     return pd.DataFrame(
         [
             {
@@ -88,7 +86,7 @@ def measure(
                 "baseline_rows": len(then),
                 "current_rows": len(now),
             }
-            for name, drift in found.items()
+            for name, drift in drifts.items()
         ]
     )
 

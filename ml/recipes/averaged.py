@@ -11,13 +11,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 def boosting(times: int = 4, without: Sequence[str] = (), random_state: int = 0, **parameters: Any) -> Pipeline:
     """The mean of several `HistGradientBoostingRegressor` that differ by their seed alone.
 
-    With `max_features` below 1 each split sees other columns, so that the trees of each seed lean on others, and the
-    mean errs less where columns meet values that they did not have together.
+    With `max_features` below 1 each split sees other columns, so the trees of each seed rely on different columns. The
+    mean errs less where columns have values that they did not have together.
 
     Args:
-        times: How many are averaged.
-        without: Columns that none of them sees. Where a whole region is held out, trees that split by latitude and
-            longitude know it by heart, and can say nothing of the next.
+        times: The number of regressors that are averaged.
+        without: Columns that no regressor sees. Trees that split by latitude and longitude memorize the regions that
+            they learned from, and predict another region badly.
         random_state: Of the first; each further one has the next number.
         parameters: Those of `HistGradientBoostingRegressor`.
     """

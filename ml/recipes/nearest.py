@@ -1,19 +1,17 @@
-"""The nearest points of a tree, of points that may be in it themselves."""
+"""The nearest points of a tree, for points that may be in it themselves."""
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-Array = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
+from ml.recipes.arrays import Integers, Matrix
 
 
-def nearest(tree: cKDTree, points: Array, k: int, start: int | None) -> tuple[Array, Index]:
+def nearest(tree: cKDTree, points: Matrix, k: int, start: int | None) -> tuple[Matrix, Integers]:
     """Distances and numbers of the `k` nearest points of a tree, nearest first, shape (rows, k); fewer if it has fewer.
 
     Args:
-        start: Number of the first row in the tree if the rows are points of it, each of which is left out of its own
-            neighbours, whatever shares its place; None for rows that are not in it.
+        start: Number of the first row in the tree, if the rows are points of the tree: each row is then left out of its
+            own neighbours, whatever shares its place. None for rows that are not in it.
     """
     k = min(k, tree.n if start is None else tree.n - 1)
     distance, index = tree.query(points, np.arange(1, k + (2 if start is not None else 1)))

@@ -1,7 +1,7 @@
 """What a row's neighbours say of it: scikit-learn transformers over rows with a longitude and a latitude.
 
-Two of them read the neighbours' targets. In training each leaves the row's own target out, so that what the next step
-learns from looks like what it will see: neighbours only.
+Two of them read the neighbours' targets. In training, each leaves the row's own target out: the next step learns from
+neighbours only, as it will predict from neighbours only.
 """
 
 from abc import ABC, abstractmethod
@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.spatial import cKDTree
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
@@ -18,18 +17,15 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from ml.recipes import averaged
+from ml.recipes.arrays import Matrix, Vector
 from ml.recipes.nearest import nearest
-
-Array = npt.NDArray[np.float64]
 
 KM_PER_DEGREE = 111.195  # of a great circle on a sphere of 6,371 km
 # Rows that are looked up at once: 50 neighbours of 20,000 rows are 16 MB.
 BATCH = 20_000
-ROTATIONS = (15.0, 30.0, 45.0, 60.0, 75.0)  # degrees; trees cut along axes only, and coasts and valleys run aslant
-
-
+ROTATIONS = (15.0, 30.0, 45.0, 60.0, 75.0)  # degrees; trees cut along axes only, and coasts and valleys do not run so
 # Added to the variance of a row that is to have no weight.
-NEVER = 1e12
+EXCLUDING_VARIANCE = 1e12
 
 
 class Located(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -49,26 +45,30 @@ class Located(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
         self._fit(X, None if y is None else np.asarray(y, np.float64))
         return self
 
-    def transform(self, X: pd.DataFrame) -> Array:
+    def transform(self, X: pd.DataFrame) -> Matrix:
         """The features of rows that may be new, shape (rows, made features)."""
         return self._made(X, own=False)
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None, **_: object) -> Array:
-        """Those of the rows that are learned from, each without itself among its neighbours."""
+    def fit_transform(self, X: pd.DataFrame, y: object = None, **_: object) -> Matrix:
+        """The features of the rows that are learned from, each without itself among its neighbours."""
         return self.fit(X, y)._made(X, own=True)
 
-    def _fit(self, X: pd.DataFrame, y: Array | None) -> None:
+    def _fit(self, X: pd.DataFrame, y: Vector | None) -> None:
         """Learn more."""
 
-    def _made(self, X: pd.DataFrame, own: bool) -> Array:
+    def _made(self, X: pd.DataFrame, own: bool) -> Matrix:
         batches = (slice(start, start + BATCH) for start in range(0, len(X), BATCH))
         return np.concatenate([self._batch(X.iloc[rows], rows.start if own else None) for rows in batches])
 
     @abstractmethod
-    def _batch(self, X: pd.DataFrame, start: int | None) -> Array:
-        """The features of some rows; `start` is the first one's number among the rows learned from, if it is one."""
+    def _batch(self, X: pd.DataFrame, start: int | None) -> Matrix:
+        """The features of a batch of rows.
 
-    def _km(self, X: pd.DataFrame) -> Array:
+        Args:
+            start: Number of the first row among the rows learned from; None for new rows.
+        """
+
+    def _km(self, X: pd.DataFrame) -> Matrix:
         """Positions in km, shape (rows, 2): right to 1 % within some 500 km north and south of the parallel."""
         longitude, latitude = X[self.longitude].to_numpy(np.float64), X[self.latitude].to_numpy(np.float64)
         return KM_PER_DEGREE * np.column_stack([longitude * np.cos(np.radians(self.parallel_)), latitude])
@@ -93,7 +93,7 @@ class Places(Located):
         super().__init__(longitude, latitude)
         self.places = places
 
-    def _batch(self, X: pd.DataFrame, start: int | None) -> Array:
+    def _batch(self, X: pd.DataFrame, start: int | None) -> Matrix:
         km = self._km(X)
         turned = [km @ [np.cos(np.radians(angle)), np.sin(np.radians(angle))] for angle in ROTATIONS]
         distances = []
@@ -115,11 +115,11 @@ class NeighbourFeatures(Located):
         super().__init__(longitude, latitude)
         self.k = k
 
-    def _fit(self, X: pd.DataFrame, y: Array | None) -> None:
+    def _fit(self, X: pd.DataFrame, y: Vector | None) -> None:
         self.tree_ = cKDTree(self._km(X))
         self.values_ = X[self._others(X)].to_numpy(np.float64)
 
-    def _batch(self, X: pd.DataFrame, start: int | None) -> Array:
+    def _batch(self, X: pd.DataFrame, start: int | None) -> Matrix:
         own = X[self._others(X)].to_numpy(np.float64)
         _, index = nearest(self.tree_, self._km(X), max(self.k), start)
         means = [self.values_[index[:, :k]].mean(axis=1) for k in self.k]
@@ -130,8 +130,8 @@ class NeighbourTargets(Located):
     """Of the nearest rows' targets: mean, median, standard deviation, and mean weighted by nearness.
 
     Args:
-        k: Numbers of neighbours; beside their targets stands the distance in km to the last of them.
-        softening: km that are added to each distance before its inverse is the weight.
+        k: Numbers of neighbours; the distance in km to the last of them is a feature too.
+        softening: Added to each distance before its inverse is the weight, in km.
     """
 
     def __init__(
@@ -145,14 +145,14 @@ class NeighbourTargets(Located):
         self.k = k
         self.softening = softening
 
-    def _fit(self, X: pd.DataFrame, y: Array | None) -> None:
+    def _fit(self, X: pd.DataFrame, y: Vector | None) -> None:
         assert y is not None, "neighbours' targets need a target"
         self.tree_, self.target_ = cKDTree(self._km(X)), y
 
-    def _batch(self, X: pd.DataFrame, start: int | None) -> Array:
+    def _batch(self, X: pd.DataFrame, start: int | None) -> Matrix:
         distance, index = nearest(self.tree_, self._km(X), max(self.k), start)
         target, weight = self.target_[index], 1 / (distance + self.softening)
-        columns: list[Array] = []
+        columns: list[Vector] = []
         for k in self.k:
             near = target[:, :k]
             columns += [
@@ -166,15 +166,15 @@ class NeighbourTargets(Located):
 
 
 class KrigedTarget(Located):
-    """The target, and its uncertainty, by local ordinary kriging from the rows that are most alike and most near.
+    """The target and its variance, by local ordinary kriging from the most similar rows and from the nearest.
 
-    The covariance of two rows is the sum of two exponential ones: `1 - near_share` of it falls with the distance in
+    The covariance of two rows is the sum of two exponential ones. `1 - near_share` of it falls with the distance in
     standardized features and position together, `near_share` with the distance in position alone (Cressie, Statistics
     for Spatial Data, 1993, section 3.2; Chilès and Delfiner, Geostatistics, 2012, section 3.4). Features enter as their
     inverse hyperbolic sine, which is a logarithm that takes zero.
 
     Args:
-        k: Rows of each kind: most alike, and nearest.
+        k: Rows of each kind: most similar, and nearest.
         reach: Standard deviations of a feature over which covariance falls to 1/e.
         km, near_km: The same of positions, for the two parts.
         near_share: The second part's share.
@@ -200,7 +200,7 @@ class KrigedTarget(Located):
         self.near_share = near_share
         self.nugget = nugget
 
-    def _fit(self, X: pd.DataFrame, y: Array | None) -> None:
+    def _fit(self, X: pd.DataFrame, y: Vector | None) -> None:
         assert y is not None, "kriging needs a target"
         deviation = np.arcsinh(X[self._others(X)].to_numpy(np.float64)).std(axis=0)
         self.scale_ = np.where(deviation > 0, deviation, 1.0)
@@ -208,15 +208,15 @@ class KrigedTarget(Located):
         self.alike_, self.near_ = self._scaled(X)
         self.trees_ = cKDTree(self.alike_), cKDTree(self.near_)
 
-    def _scaled(self, X: pd.DataFrame) -> tuple[Array, Array]:
+    def _scaled(self, X: pd.DataFrame) -> tuple[Matrix, Matrix]:
         km = self._km(X)
         features = np.arcsinh(X[self._others(X)].to_numpy(np.float64)) / (self.scale_ * self.reach)
         return np.column_stack([features, km / self.km]), km / self.near_km
 
-    def _batch(self, X: pd.DataFrame, start: int | None) -> Array:
+    def _batch(self, X: pd.DataFrame, start: int | None) -> Matrix:
         return np.concatenate(list(self._krige(*self._scaled(X), start)))
 
-    def _krige(self, alike: Array, near: Array, start: int | None, rows: int = 1_000) -> Iterator[Array]:
+    def _krige(self, alike: Matrix, near: Matrix, start: int | None, rows: int = 1_000) -> Iterator[Matrix]:
         """Prediction and variance, a thousand rows at a time: the covariances of 32 neighbours of each are 8 MB."""
         for first in range(0, len(alike), rows):
             some = slice(first, first + rows)
@@ -234,7 +234,7 @@ class KrigedTarget(Located):
             )
             known, asked = self._covariance(*among), self._covariance(*away)
             diagonal = np.arange(index.shape[1])
-            known[:, diagonal, diagonal] += self.nugget + np.where(twice, NEVER, 0.0)
+            known[:, diagonal, diagonal] += self.nugget + np.where(twice, EXCLUDING_VARIANCE, 0.0)
             solved = np.linalg.solve(known, np.stack([asked, np.ones_like(asked)], axis=-1))
             simple, even = solved[..., 0], solved[..., 1]
             # ordinary kriging: the weights of simple kriging, moved so that they add up to one
@@ -244,15 +244,16 @@ class KrigedTarget(Located):
             variance = 1 + self.nugget - np.sum(weight * asked, axis=1) + missing
             yield np.column_stack([mean, variance])
 
-    def _covariance(self, alike: Array, near: Array) -> Array:
-        covariance: Array = (1 - self.near_share) * np.exp(-alike) + self.near_share * np.exp(-near)
+    def _covariance(self, alike: Matrix, near: Matrix) -> Matrix:
+        covariance: Matrix = (1 - self.near_share) * np.exp(-alike) + self.near_share * np.exp(-near)
         return covariance
 
 
-def distances(offsets: Array) -> tuple[Array, Array]:
-    """Of points given by their offsets from another, shape (rows, k, dimensions): among them, and from that other one.
+def distances(offsets: Matrix) -> tuple[Matrix, Matrix]:
+    """Distances of points among each other, shape (rows, k, k), and from an origin, shape (rows, k).
 
-    Shapes (rows, k, k) and (rows, k).
+    Args:
+        offsets: The points less the origin, shape (rows, k, dimensions).
     """
     squared = np.einsum("rkd,rkd->rk", offsets, offsets)
     among = squared[:, :, None] + squared[:, None] - 2 * offsets @ offsets.transpose(0, 2, 1)
@@ -269,12 +270,12 @@ class Column(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, column: int) -> None:
         self.column = column
 
-    def fit(self, X: Array, y: object = None) -> Self:
+    def fit(self, X: Matrix, y: object = None) -> Self:
         """Learn nothing but the number of columns; `X` has shape (rows, features)."""
         self.n_features_in_ = X.shape[1]
         return self
 
-    def predict(self, X: Array) -> Array:
+    def predict(self, X: Matrix) -> Vector:
         """The column, shape (rows,)."""
         return X[:, self.column]
 
@@ -289,14 +290,14 @@ def gradient_boosting(
     random_state: int = 0,
     **parameters: Any,
 ) -> Pipeline:
-    """Gradient boosting on a table's columns and on all that the neighbours say, averaged with kriging.
+    """Gradient boosting on a table's columns and on all features of the neighbours, averaged with kriging.
 
-    Boosting sees the kriged target too, and yet their mean is better than either: 0.3950 with a quarter of kriging,
-    0.3973 with none, on three folds of the training parts of two splits of this project's data.
+    Boosting sees the kriged target too, and yet their mean is better than either: 0.3950 with a quarter of
+    kriging, 0.3973 with none, on three folds of the training parts of two splits of this project's data.
 
     Args:
         places: See `Places`.
-        decimals: To how many decimals of a degree positions are known: finer digits than the rows learned from have
+        decimals: Decimals of a degree that positions are rounded to. Finer digits than those of the rows learned from
             would only say on which side of a grid's line a row lies.
         kriged_share: Of kriging in the mean.
         times: How many seeds of boosting are averaged, from `random_state` on.
@@ -304,7 +305,7 @@ def gradient_boosting(
     """
     at = longitude, latitude
     digits = {"decimals": {longitude: decimals, latitude: decimals} if decimals is not None else {}}
-    said = FeatureUnion(
+    neighbours = FeatureUnion(
         [
             ("own", "passthrough"),
             ("places", Places(*at, places)),
@@ -317,7 +318,7 @@ def gradient_boosting(
     return Pipeline(
         [
             ("known", FunctionTransformer(pd.DataFrame.round, kw_args=digits, feature_names_out="one-to-one")),
-            ("neighbours", said),
+            ("neighbours", neighbours),
             (
                 "mean",
                 VotingRegressor(

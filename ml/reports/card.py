@@ -1,4 +1,4 @@
-"""The model card: one HTML file per version that tells a person what it is, how good, for what, and how to repeat it.
+"""The model card: one HTML file per version that says what it is, how good, for what, and how to repeat it.
 
 After Mitchell et al., Model Cards for Model Reporting, 2019. `tract card` saves the champion's.
 """
@@ -51,10 +51,10 @@ class CardError(TractError):
 
 @dataclass(frozen=True)
 class Card:
-    """A card that stands on S3.
+    """A card on S3.
 
     Attributes:
-        pictures: Those that this call drew for it; none when it stood there already.
+        pictures: Those that this call drew for it; none when the card was there already.
     """
 
     version_id: str
@@ -71,9 +71,9 @@ class Card:
 def explain(exposure: Exposure, *, say: Say = print) -> tuple[Card, ...]:
     """Explain the newest version and the champion, and write their cards, if that is not done.
 
-    The newest is explained whether it passed the gate or not: why one was refused is read in its card. The champion
-    before this one has its card written again, which says that it serves no more. What stands there stays: a second
-    call adds nothing. Each version has its own transaction, under a lock that consumptions do not wait for.
+    The newest version is explained whether it passed the gate or not: its card says why it was refused. The card of the
+    champion before this one is written again, and says that it serves no more. A second call adds nothing. Each version
+    has its own transaction, under a lock that consumptions do not wait for.
 
     Returns:
         The newest version's card first; none before the first version.
@@ -85,7 +85,7 @@ def explain(exposure: Exposure, *, say: Say = print) -> tuple[Card, ...]:
     """
     with locks.lock(f"explain {exposure.name}", say=say) as confirm, lake.connect() as con:
         migrations.migrate(con, [exposure], say)
-        con.execute("set timezone = 'UTC'")  # moments are told, and compared, as the same text everywhere
+        con.execute("set timezone = 'UTC'")  # moments are written, and compared, as the same text everywhere
         cards = []
         for version, unexplained in _due(con, exposure):
             explanation = _explained(con, exposure, version, say) if unexplained else None
@@ -97,9 +97,9 @@ def explain(exposure: Exposure, *, say: Say = print) -> tuple[Card, ...]:
 
             facts = version_facts.read(con, exposure, version.version_id)
             source_hash = hashlib.sha256(f"{facts.digest()} {_source()} {_drawing()}".encode()).hexdigest()
-            standing = findings.last_card(con, exposure.name, version.version_id)
-            if standing and standing[0] == source_hash:
-                cards.append(Card(version.version_id, standing[1], standing[2]))
+            last = findings.last_card(con, exposure.name, version.version_id)
+            if last and last[0] == source_hash:
+                cards.append(Card(version.version_id, last[1], last[2]))
                 continue
             drawn = draw(facts, version_facts.heldout(con, facts))
             uri, sha256 = _save(con, exposure, version, to_html(facts, drawn))
@@ -123,17 +123,17 @@ def _explained(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Vers
     from ml.reports import explanation
 
     say(f"{exposure.name}: explains {version.version_id}, which is fitted once more for that")
-    found = explanation.explain(con, exposure, version, say)
-    most = found.importance.sort_values("importance_mean").iloc[-1]
+    explained = explanation.explain(con, exposure, version, say)
+    most = explained.importance.sort_values("importance_mean").iloc[-1]
     say(
         f"{exposure.name}: {version.version_id} relies most on {most['feature']}: shuffled, it adds "
         f"{most['importance_mean']:,.0f} to the RMSE of {most['heldout_rows']:,} held-out rows"
     )
-    return found
+    return explained
 
 
 def saved(con: duckdb.DuckDBPyConnection, exposure_name: str) -> bytes:
-    """The card of the exposure's champion, as it stands on S3.
+    """The card of the exposure's champion, as it is on S3.
 
     Raises:
         CardError: There is no champion, or its card is not written yet.
@@ -144,13 +144,13 @@ def saved(con: duckdb.DuckDBPyConnection, exposure_name: str) -> bytes:
     champion = champions.champion(con, exposure_name)
     if champion is None:
         raise CardError(f"{exposure_name} has no champion: build its features, and its first version is trained.")
-    standing = findings.last_card(con, exposure_name, champion.version_id)
-    if standing is None:
+    last = findings.last_card(con, exposure_name, champion.version_id)
+    if last is None:
         raise CardError(
             f"The champion of {exposure_name}, {champion.version_id}, has no card yet: its run writes it, or the "
             f"asset {exposure_name}/model_card when it is materialized."
         )
-    return artifacts.read(con, artifacts.Artifact(standing[1], standing[2]))
+    return artifacts.read(con, artifacts.Artifact(last[1], last[2]))
 
 
 def _save(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, html: str) -> tuple[str, str]:
@@ -161,7 +161,7 @@ def _save(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, 
 
 
 def pictures_of(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str) -> "list[Picture]":
-    """All pictures of a registered version, drawn of what the lake holds of it: 4 s of a core for 20,640 rows."""
+    """All pictures of a registered version, from what the lake holds of it: 4 s of a core for 20,640 rows."""
     from ml.reports import facts as version_facts
 
     facts = version_facts.read(con, exposure, version_id)
@@ -169,7 +169,7 @@ def pictures_of(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: 
 
 
 def draw(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
-    """All pictures of a version; without a map where no columns are one, or drift where none was measured.
+    """All pictures of a version; without a map where the spec names none, or drift where none was measured.
 
     Args:
         heldout: As `version_facts.heldout` gives it.
@@ -233,13 +233,13 @@ def _table(metrics: "pd.DataFrame", by: str, first: str) -> list[tuple[str, int,
         (
             name,
             int(wide.loc[name, "rows"]),
-            [_told(wide.loc[name].get(metric), digits) for metric, (_, digits) in COLUMNS.items()],
+            [_as_text(wide.loc[name].get(metric), digits) for metric, (_, digits) in COLUMNS.items()],
         )
         for name in ordered
     ]
 
 
-def _told(value: Any, digits: int | None) -> str:
+def _as_text(value: Any, digits: int | None) -> str:
     if value is None or value != value:  # NaN: the mean predictor has no interval
         return "–"
     if digits is None:
@@ -250,8 +250,8 @@ def _told(value: Any, digits: int | None) -> str:
 
 
 def _rows(metrics: "pd.DataFrame", split: str) -> int:
-    found = metrics[(metrics["split"] == split) & (metrics["slice"] == "all") & (metrics["metric"] == "rows")]
-    return int(found["value"].iloc[0])
+    counts = metrics[(metrics["split"] == split) & (metrics["slice"] == "all") & (metrics["metric"] == "rows")]
+    return int(counts["value"].iloc[0])
 
 
 @cache

@@ -5,12 +5,12 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.base import clone
 from sklearn.inspection import partial_dependence, permutation_importance
 from threadpoolctl import threadpool_limits
 
+from ml.arrays import Integers, Mask
 from ml.exposures import Exposure
 from ml.learning import training_set
 from ml.learning.training_set import FOLD
@@ -18,13 +18,13 @@ from ml.progress import Say
 from ml.records import versions
 from ml.records.versions import Version
 
-# Settings that say which rows are read, and how they are dealt to folds.
-OF_ROWS = ("key", "target", "group", "folds", "seed", "max_rows")
+# Settings that decide which rows are read, and how they are dealt to folds.
+ROW_SETTINGS = ("key", "target", "group", "folds", "seed", "max_rows")
 # The fold held out. One is enough to rank features, and costs one fit.
-HELD_OUT = 0
+HELD_OUT_FOLD = 0
 REPEATS = 5
-# Bounds for estimators that are slow to predict: 11 features are 110,000 predictions for each of the two, 20 s where a
-# second gives 5,000.
+# Bounds for estimators that predict slowly: for 11 features each of the two makes 110,000 predictions, in 20 s at 5,000
+# a second.
 IMPORTANCE_ROWS = 2_000
 DEPENDENCE_ROWS = 500
 GRID_POINTS = 20
@@ -59,7 +59,7 @@ def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version
     sample = training_set.read_sample(con, asked, publication, say)
     split = "group" if asked.spec.group else "random"
     features, target = sample[list(version.features)], sample[asked.spec.target]
-    held = (sample[FOLD[split]] == HELD_OUT).to_numpy()
+    held = (sample[FOLD[split]] == HELD_OUT_FOLD).to_numpy()
     with threadpool_limits(limits=1):  # as candidates are fitted: the numbers repeat, and threads do not wait in turns
         return Explanation(
             importance(estimator, features, target, held, asked.spec.seed).assign(split=split),
@@ -68,16 +68,16 @@ def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version
 
 
 def as_asked(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> Exposure:
-    """The exposure with the columns and the settings, of those that say which rows are read, that the version had."""
-    said = versions.row(con, exposure.name, version.version_id)["spec"]
-    # slices are not asked for here, and may read columns that are gone
-    spec = exposure.spec.model_copy(update={**{name: said[name] for name in OF_ROWS}, "slices": {}})
+    """The exposure with the version's columns, and with its settings that decide which rows are read."""
+    asked = versions.row(con, exposure.name, version.version_id)["spec"]
+    # no slice is read here, and a slice may read columns that are gone
+    spec = exposure.spec.model_copy(update={**{name: asked[name] for name in ROW_SETTINGS}, "slices": {}})
     named = [name for name in (spec.key, spec.group, spec.target) if name]
     return replace(exposure, spec=spec, columns=dict.fromkeys([*version.features, *named], "DOUBLE"))
 
 
 def importance(
-    estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", held: npt.NDArray[np.bool_], seed: int
+    estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", held: Mask, seed: int
 ) -> pd.DataFrame:
     """Permutation importance of each feature (Breiman, Random Forests, 2001) for rows that the refit has not seen.
 
@@ -85,14 +85,14 @@ def importance(
         estimator: A clone of it is fitted; it stays as it is.
         features: Shape (rows, features).
         target: Shape (rows,).
-        held: Which rows are held out, shape (rows,); of more than `IMPORTANCE_ROWS` a draw.
+        held: Which rows are held out, shape (rows,); `IMPORTANCE_ROWS` of them are drawn if there are more.
 
     Returns:
         `Explanation.importance`, without the split; errors in the target's unit.
     """
     refitted = clone(estimator).fit(features[~held], target[~held])
     rows = _drawn(np.flatnonzero(held), IMPORTANCE_ROWS, seed)
-    found = permutation_importance(
+    permuted = permutation_importance(
         refitted,
         features.iloc[rows],
         target.iloc[rows],
@@ -103,8 +103,8 @@ def importance(
     return pd.DataFrame(
         {
             "feature": features.columns,
-            "importance_mean": found.importances_mean,
-            "importance_sd": found.importances_std,
+            "importance_mean": permuted.importances_mean,
+            "importance_sd": permuted.importances_std,
             "repeats": REPEATS,
             "heldout_rows": len(rows),
         }
@@ -116,19 +116,19 @@ def dependence(estimator: Any, features: pd.DataFrame, seed: int) -> pd.DataFram
 
     Args:
         estimator: Fitted.
-        features: Shape (rows, features); of more than `DEPENDENCE_ROWS` a draw is averaged over.
+        features: Shape (rows, features); `DEPENDENCE_ROWS` rows are drawn if there are more.
 
     Returns:
         `Explanation.dependence`; predictions in the target's unit.
     """
     averaged = features.iloc[_drawn(np.arange(len(features)), DEPENDENCE_ROWS, seed)]
-    found = []
+    curves = []
     for name in features.columns:
         grid = np.unique(features[name].quantile(np.linspace(*GRID_ENDS, GRID_POINTS)).to_numpy())
         curve = partial_dependence(
             estimator, averaged, [name], custom_values={name: grid}, method="brute", kind="average"
         )
-        found.append(
+        curves.append(
             pd.DataFrame(
                 {
                     "feature": name,
@@ -139,10 +139,10 @@ def dependence(estimator: Any, features: pd.DataFrame, seed: int) -> pd.DataFram
                 }
             )
         )
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(curves, ignore_index=True)
 
 
-def _drawn(rows: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np.int64]:
+def _drawn(rows: Integers, count: int, seed: int) -> Integers:
     """At most `count` of the rows, in their order."""
     if len(rows) <= count:
         return rows

@@ -1,4 +1,4 @@
-"""What the lake holds of one version, as frames: the model card, the pictures and any other report are made of it."""
+"""What the lake holds of one version, as frames, for the model card, the pictures and any other report."""
 
 import hashlib
 import json
@@ -21,8 +21,8 @@ class Facts:
         version: Its row of ml.model_versions, `spec` and `parameters` as mappings.
         publication: The row of ops.publications that it learned from.
         consumption: The row of ops.consumptions that made it, whose reason is the gate's; None if a search found it.
-        promotions: Of this version, in order: by whom, why, from when, until when another followed.
-        metrics: Of all that were judged for it.
+        promotions: Of this version, in order: by whom, why, from when, until when.
+        metrics: Of all candidates that were judged for it.
         drift: Of its own publication against the champion before it, and of later ones against it; newest last.
         importance, dependence: As in ml.feature_importance and ml.partial_dependence; empty before it is explained.
     """
@@ -69,16 +69,16 @@ class Facts:
 
     @property
     def last_drift(self) -> pd.DataFrame:
-        """Of the newest publication that was held against it, or else of its own; empty where there is none."""
+        """Of the newest publication that was compared with its own, or else of its own; empty where there is none."""
         ours = self.drift[self.drift["version_id"] == self.version_id]
         rows = self.drift if ours.empty else ours
         newest: pd.DataFrame = rows[rows["measured_at"] == rows["measured_at"].max()]
         return newest
 
     def digest(self) -> str:
-        """sha256 of all of it, and of what the exposure says today."""
+        """sha256 of all facts, and of the exposure's words and settings today."""
         exposure = self.exposure
-        said = [
+        content = [
             exposure.owner,
             exposure.owner_email,
             exposure.description,
@@ -91,7 +91,7 @@ class Facts:
             self.promotions,
             *(frame.to_csv(index=False) for frame in (self.metrics, self.drift, self.importance, self.dependence)),
         ]
-        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str) -> Facts:

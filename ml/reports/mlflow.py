@@ -1,7 +1,7 @@
 """MLflow as a mirror of what the lake holds: a run and a registered model per version, the champion as an alias.
 
-The lake is the truth: nothing is read back from MLflow but what it has already, so a version that was committed while
-MLflow was off, or whose mirroring was killed, is mirrored by whoever comes next.
+The lake is the truth: MLflow is only asked which versions it has. A version that was committed while MLflow was off, or
+whose mirroring was killed, is mirrored by the next call.
 """
 
 import os
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ALIAS = "champion"
-VERSION = "tract.version"  # the tag by which a version is known again
-REGISTERED = (VERSION, "tract.publication", "tract.snapshot", "tract.artifact_sha256")  # a run has all of the tags
+VERSION = "tract.version"  # the tag that names a version
+REGISTERED_TAGS = (VERSION, "tract.publication", "tract.snapshot", "tract.artifact_sha256")  # a run has all of the tags
 EXAMPLE_ROWS = 5
-# The first request finds out whether anybody is there: a server that is up answers in 0.1 s, one that takes no
-# connection costs these seconds. The others carry models, which the server hands on to S3 before it answers.
-FIRST, OTHERS = (4, 0), (60, 2)
-# What a process needs that loads a model from MLflow.
-NEEDED = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "cloudpickle")
+# Seconds and retries. The first request finds out whether a server is there: one that is up answers in 0.1 s, one that
+# takes no connection costs these seconds. The others carry models, which the server stores on S3 before it answers.
+FIRST_REQUEST, OTHER_REQUESTS = (4, 0), (60, 2)
+# The packages of a process that loads a model from MLflow.
+MODEL_PACKAGES = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "cloudpickle")
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Mirrored:
 
 
 def address_file(home: Path) -> Path:
-    """Where the local stack writes its server's address while it runs; read at every use, so no process starts anew."""
+    """Where the local stack writes its server's address while it runs; read at every use, no process restarts."""
     return home / "mlflow_uri"
 
 
 def address() -> str | None:
-    """MLflow's server: `MLFLOW_TRACKING_URI`, or else the local stack's; None when MLflow is off."""
-    if said := os.environ.get("MLFLOW_TRACKING_URI"):
-        return said
+    """The address of MLflow's server: `MLFLOW_TRACKING_URI`, or else the local stack's; None when MLflow is off."""
+    if configured := os.environ.get("MLFLOW_TRACKING_URI"):
+        return configured
     file = address_file(lake.home())
     return file.read_text().strip() if file.exists() else None
 
@@ -73,8 +73,11 @@ def address() -> str | None:
 def mirror(exposure: Exposure, *, say: Say = print) -> Mirrored | None:
     """Log each version of the exposure that MLflow does not have yet, and give the champion its alias.
 
-    None, and one sentence, when MLflow is off, is not installed or does not answer: what was committed stands, and the
-    next mirroring finds it.
+    When MLflow is off, is not installed or does not answer, one sentence is said. The commits in the lake stay, and the
+    next mirroring logs them.
+
+    Returns:
+        None when MLflow is off, is not installed or does not answer.
 
     Raises:
         LakeUnavailableError: The lake is not up.
@@ -92,11 +95,11 @@ def mirror(exposure: Exposure, *, say: Say = print) -> Mirrored | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        with _told(where, *FIRST):
+        with _client_settings(where, *FIRST_REQUEST):
             client = mlflow.MlflowClient(where)
             experiment = client.get_experiment_by_name(exposure.name)
         with (
-            _told(where, *OTHERS),
+            _client_settings(where, *OTHER_REQUESTS),
             locks.lock(f"mirror {exposure.name}", say=say),
             lake.connect() as con,
         ):
@@ -140,13 +143,15 @@ def _mirror(
 
 
 def _known(client: "MlflowClient", exposure: Exposure) -> dict[str, tuple[str, str]]:
-    """MLflow's number and run of each version that it has; it got its tag with its last step."""
-    found = client.search_model_versions(f"name = '{exposure.name}'", max_results=200_000)  # as many as MLflow allows
-    return {said.tags[VERSION]: (str(said.version), str(said.run_id)) for said in found if VERSION in said.tags}
+    """MLflow's number and run of each version that it has; registration, the last step, gives a version its tag."""
+    registered = client.search_model_versions(
+        f"name = '{exposure.name}'", max_results=200_000
+    )  # as many as MLflow allows
+    return {each.tags[VERSION]: (str(each.version), str(each.run_id)) for each in registered if VERSION in each.tags}
 
 
 def _experiment(client: "MlflowClient", exposure: Exposure) -> str:
-    """Made under the exposure's lock, after a look whether another has just made it."""
+    """The exposure's experiment, made under its lock unless another process has just made it."""
     there = client.get_experiment_by_name(exposure.name)
     if there:
         return str(there.experiment_id)
@@ -157,7 +162,7 @@ def _experiment(client: "MlflowClient", exposure: Exposure) -> str:
 def _log(
     client: "MlflowClient", con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str, experiment_id: str
 ) -> None:
-    """Log one version; its registration, the last step, says that all of it is there."""
+    """Log one version; its registration, the last step, marks it as complete."""
     import mlflow
 
     for left in client.search_runs([experiment_id], f"tags.`{VERSION}` = '{version_id}'"):
@@ -178,7 +183,7 @@ def _log(
         model_uri, model_id = _log_model(con, facts)
         mlflow.log_metrics(metrics, timestamp=ended, model_id=model_id)
     client.set_terminated(run.info.run_id, "FINISHED", ended)
-    mlflow.register_model(model_uri, exposure.name, tags={name: tags[name] for name in REGISTERED})
+    mlflow.register_model(model_uri, exposure.name, tags={name: tags[name] for name in REGISTERED_TAGS})
 
 
 def _log_model(con: duckdb.DuckDBPyConnection, facts: Facts) -> tuple[str, str]:
@@ -194,14 +199,14 @@ def _log_model(con: duckdb.DuckDBPyConnection, facts: Facts) -> tuple[str, str]:
         name=facts.exposure.name,
         signature=infer_signature(rows, estimator.predict(rows)),
         input_example=rows,
-        pip_requirements=[f"{name}=={library_version(name)}" for name in NEEDED],
+        pip_requirements=[f"{name}=={library_version(name)}" for name in MODEL_PACKAGES],
         **_format(estimator),
     )
     return logged.model_uri, logged.model_id
 
 
 def _format(estimator: Any) -> dict[str, Any]:
-    """How the model is written: with skops, which runs nothing at loading; what it cannot write, with cloudpickle."""
+    """The format of a model: skops, which runs no code at loading; cloudpickle for what skops cannot write."""
     import skops.io
 
     try:
@@ -213,7 +218,7 @@ def _format(estimator: Any) -> dict[str, Any]:
 
 
 def _params(facts: Facts) -> dict[str, Any]:
-    """What was asked for and what fitting chose."""
+    """The recipe, the spec, and the parameters that fitting chose."""
     made = facts.made
     return {
         "candidate": made.candidate,
@@ -226,12 +231,12 @@ def _params(facts: Facts) -> dict[str, Any]:
 
 def _metrics(con: duckdb.DuckDBPyConnection, facts: Facts) -> dict[str, float]:
     """Held-out metrics as `split/metric`, other candidates and slices between the two; the scaler's means by column."""
-    found = {}
+    metrics = {}
     for candidate, split, part, metric, value in facts.metrics.itertuples(index=False):
         between = [*([candidate] if candidate != facts.candidate else []), *([part] if part != "all" else [])]
-        found["/".join(_named(name) for name in (split, *between, metric))] = value
+        metrics["/".join(_named(name) for name in (split, *between, metric))] = value
     means, _ = artifacts.load(con, facts.made.scaler)
-    return found | {f"scaler_mean/{_named(name)}": value for name, value in means.items()}
+    return metrics | {f"scaler_mean/{_named(name)}": value for name, value in means.items()}
 
 
 def _named(name: str) -> str:
@@ -265,7 +270,7 @@ def _tags(facts: Facts) -> dict[str, str]:
 
 
 def _reason(error: BaseException) -> str:
-    """Why a request failed: the system's own words where there are some, below what three libraries wrap them in."""
+    """Why a request failed, in the system's own words where there are some: three libraries wrap them."""
     words, inner = lake.first_line(error), error.__cause__ or error.__context__
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:
@@ -277,19 +282,19 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _told(where: str, seconds: int, retries: int) -> Iterator[None]:
-    """Tell MLflow's client where, how long to wait for an answer, and how often to ask again: it reads them each time.
+def _client_settings(where: str, seconds: int, retries: int) -> Iterator[None]:
+    """Set the address, the timeout in seconds and the retries of MLflow's client, which reads them at each request.
 
-    By the environment for as long as it lasts, since `mlflow.set_tracking_uri` would set it for good.
+    They are set in the environment while the context lasts: `mlflow.set_tracking_uri` would set the address for good.
     """
-    said = {
+    settings = {
         "MLFLOW_TRACKING_URI": where,
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }
-    before = {name: os.environ.get(name) for name in said}
-    os.environ.update(said)
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:

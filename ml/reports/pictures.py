@@ -1,4 +1,4 @@
-"""Pictures of a version, from what the lake holds of it; nothing is computed here that stands in a table."""
+"""Pictures of a version, from what the lake holds of it; no number of a table is computed again."""
 
 import io
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 from PIL import Image
 
+from ml.arrays import Vector
 from ml.learning.judging import ALL
 from ml.spec import MEAN
 
@@ -21,12 +22,12 @@ INK, MUTED, LINES, OURS, OTHER = "#1f2933", "#6b7280", "#e5e7eb", "#2a5d9c", "#c
 COUNTS = LinearSegmentedColormap.from_list("counts", ["#cfe0f1", "#7fb0dc", OURS, "#0c2a52"])
 SIGNED = "RdBu_r"
 STEPS = [1, 2, 2.5, 5, 10]  # of ticks: numbers that are read at a glance
-# Share of the cells on the map whose colour is not at an end of the scale: a few extreme ones would pale the rest.
-MAPPED = 0.97
-CELLS = 50
-# Share of the predictions at each end that may lie beyond the frame, and are counted in it: of linear models a few are
-# so far off that the others would be a dot.
-SHOWN = 0.001
+# Share of the cells on the map whose colour is within the scale: a few extreme ones would pale the rest.
+COLOURED_SHARE = 0.97
+CELLS_ACROSS = 50
+# Share of the predictions at each end that may lie beyond the frame; their number is written in it. A few predictions
+# of linear models are so far off that all others would be a dot.
+BEYOND_FRAME = 0.001
 # Above these the dbt tests of `model_monitoring` warn and fail.
 PSI_LIMITS, KS_LIMITS = (0.1, 0.25), (0.1, 0.3)
 
@@ -37,7 +38,7 @@ class Picture:
 
     Attributes:
         name: As a file would be called.
-        title: What it shows, in words; it stands in the picture too.
+        title: What it shows, in words, as in the picture.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Picture:
 
 
 def predicted_against_actual(heldout: pd.DataFrame, target: str, unit: str = "") -> Picture:
-    """How many held-out rows lie where, the diagonal being right.
+    """The number of held-out rows in each cell of actual and predicted; predictions on the diagonal are right.
 
     Args:
         heldout: Columns actual and predicted, a row per held-out row of one split.
@@ -54,15 +55,22 @@ def predicted_against_actual(heldout: pd.DataFrame, target: str, unit: str = "")
     figure, axes = _figure("Predicted against actual, held-out rows", 5.6)
     actual, predicted = heldout["actual"].to_numpy(np.float64), heldout["predicted"].to_numpy(np.float64)
     x_span = _span(actual)
-    y_span = _span(np.concatenate([actual, np.quantile(predicted, [SHOWN, 1 - SHOWN])]))
+    y_span = _span(np.concatenate([actual, np.quantile(predicted, [BEYOND_FRAME, 1 - BEYOND_FRAME])]))
     cells = axes.hexbin(
-        actual, predicted, gridsize=CELLS, extent=(*x_span, *y_span), bins="log", mincnt=1, cmap=COUNTS, linewidths=0
+        actual,
+        predicted,
+        gridsize=CELLS_ACROSS,
+        extent=(*x_span, *y_span),
+        bins="log",
+        mincnt=1,
+        cmap=COUNTS,
+        linewidths=0,
     )
     axes.axline((x_span[0], x_span[0]), slope=1, color=OTHER, linewidth=1.2, label="predicted = actual")
     axes.set(xlim=x_span, ylim=y_span)
     if beyond := int(np.sum((predicted < y_span[0]) | (predicted > y_span[1]))):
-        told = f"{beyond:,} of {len(predicted):,} rows are predicted beyond the frame"
-        axes.set_title(told, loc="left", fontsize=8.5, color=MUTED)
+        note = f"{beyond:,} of {len(predicted):,} rows are predicted beyond the frame"
+        axes.set_title(note, loc="left", fontsize=8.5, color=MUTED)
     axes.set_xlabel(f"actual {_words(target)}{_in(unit)}")
     axes.set_ylabel(f"predicted {_words(target)}")
     axes.grid(True, color=LINES, linewidth=0.6)
@@ -81,9 +89,9 @@ def residual_map(heldout: pd.DataFrame, longitude: str, latitude: str, unit: str
     x, y = heldout[longitude].to_numpy(), heldout[latitude].to_numpy()
     residual = (heldout["predicted"] - heldout["actual"]).to_numpy()
     cells = axes.hexbin(
-        x, y, C=residual, reduce_C_function=np.mean, gridsize=CELLS, mincnt=1, cmap=SIGNED, linewidths=0.15
+        x, y, C=residual, reduce_C_function=np.mean, gridsize=CELLS_ACROSS, mincnt=1, cmap=SIGNED, linewidths=0.15
     )
-    end = float(np.quantile(np.abs(np.asarray(cells.get_array(), np.float64)), MAPPED)) or 1.0
+    end = float(np.quantile(np.abs(np.asarray(cells.get_array(), np.float64)), COLOURED_SHARE)) or 1.0
     cells.set_clim(-end, end)
     cells.set_edgecolor("#9ca3af")  # cells near zero are nearly white
     axes.set_aspect(1 / np.cos(np.radians(float(y.mean()))))  # a degree of longitude is that much shorter
@@ -100,13 +108,13 @@ def error_by_slice(metrics: pd.DataFrame, candidate: str, split: str, unit: str 
         metrics: Of one version, as in ml.model_metrics.
         split: The one that the gate judges by.
     """
-    found = _by_slice(metrics[metrics["candidate"] == candidate], "rmse")
-    figure, axes = _figure("Error by slice, held-out rows", 1.3 + 0.27 * len(found))
-    places = np.arange(len(found))
-    for name in sorted(found.columns, key=lambda name: name == split):
+    rmse = _by_slice(metrics[metrics["candidate"] == candidate], "rmse")
+    figure, axes = _figure("Error by slice, held-out rows", 1.3 + 0.27 * len(rmse))
+    places = np.arange(len(rmse))
+    for name in sorted(rmse.columns, key=lambda name: name == split):
         deciding = name == split
         axes.scatter(
-            found[name],
+            rmse[name],
             places,
             s=46,
             color=OURS if deciding else "white",
@@ -114,11 +122,11 @@ def error_by_slice(metrics: pd.DataFrame, candidate: str, split: str, unit: str 
             label=f"{name} folds{', which the gate judges by' if deciding else ''}",
             zorder=3,
         )
-    axes.hlines(places, 0, found.max(axis=1), color=LINES, linewidth=1.4, zorder=1)
+    axes.hlines(places, 0, rmse.max(axis=1), color=LINES, linewidth=1.4, zorder=1)
     mean = _by_slice(metrics[metrics["candidate"] == MEAN], "rmse")
     if split in mean:
         axes.axvline(float(mean[split].loc[ALL]), color=OTHER, linewidth=1.2, label="the mean predictor, all rows")
-    _rows(axes, found.index)
+    _rows(axes, rmse.index)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"RMSE{_in(unit)}")
     _legend(figure)
@@ -126,17 +134,17 @@ def error_by_slice(metrics: pd.DataFrame, candidate: str, split: str, unit: str 
 
 
 def coverage(metrics: pd.DataFrame, candidate: str, split: str, level: float) -> Picture:
-    """The share of held-out values that their intervals hold, over all rows and in each slice, beside the share asked.
+    """The share of held-out values within their intervals, over all rows and in each slice, beside the share asked for.
 
     Args:
         metrics: Of one version, as in ml.model_metrics.
     """
-    found = _by_slice(metrics[(metrics["candidate"] == candidate) & (metrics["split"] == split)], "coverage")[split]
-    figure, axes = _figure(f"Intervals hold the value: asked {level:.0%}, seen", 1.1 + 0.27 * len(found))
-    places = np.arange(len(found))
-    axes.hlines(places, level, found, color=LINES, linewidth=3, zorder=1)
-    axes.scatter(found, places, s=46, color=OURS, zorder=3)
-    for place, value in zip(places, found, strict=True):
+    covered = _by_slice(metrics[(metrics["candidate"] == candidate) & (metrics["split"] == split)], "coverage")[split]
+    figure, axes = _figure(f"Intervals hold the value: asked {level:.0%}, seen", 1.1 + 0.27 * len(covered))
+    places = np.arange(len(covered))
+    axes.hlines(places, level, covered, color=LINES, linewidth=3, zorder=1)
+    axes.scatter(covered, places, s=46, color=OURS, zorder=3)
+    for place, value in zip(places, covered, strict=True):
         axes.annotate(
             f"{value:.1%}",
             (value, place),
@@ -148,22 +156,22 @@ def coverage(metrics: pd.DataFrame, candidate: str, split: str, level: float) ->
             color=INK,
         )
     axes.axvline(level, color=OTHER, linewidth=1.2, zorder=2)
-    _rows(axes, found.index)
-    room = max(0.02, 0.14 * (1 - min(float(found.min()), level)))
-    axes.set_xlim(max(0.0, min(float(found.min()), level) - room), 1 + room)
+    _rows(axes, covered.index)
+    room = max(0.02, 0.14 * (1 - min(float(covered.min()), level)))
+    axes.set_xlim(max(0.0, min(float(covered.min()), level) - room), 1 + room)
     axes.set_xticks([tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= 1])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.10g}%"))
     axes.set_xlabel(f"held-out rows inside their interval, {split} folds")
     return _drawn(figure, "coverage")
 
 
-def importance(found: pd.DataFrame, unit: str = "") -> Picture:
-    """How much the held-out error grows when a feature is shuffled; the line is a standard deviation each way.
+def importance(importances: pd.DataFrame, unit: str = "") -> Picture:
+    """By how much the held-out error grows when a feature is shuffled; the line is a standard deviation each way.
 
     Args:
-        found: Of one version, as in ml.feature_importance.
+        importances: Of one version, as in ml.feature_importance.
     """
-    ordered = found.sort_values("importance_mean", ascending=False)
+    ordered = importances.sort_values("importance_mean", ascending=False)
     figure, axes = _figure("What the model relies on", 1.1 + 0.3 * len(ordered))
     places = np.arange(len(ordered))
     axes.barh(
@@ -181,14 +189,14 @@ def importance(found: pd.DataFrame, unit: str = "") -> Picture:
     return _drawn(figure, "importance")
 
 
-def partial_dependence(found: pd.DataFrame, target: str, unit: str = "", order: Sequence[str] = ()) -> Picture:
+def partial_dependence(curves: pd.DataFrame, target: str, unit: str = "", order: Sequence[str] = ()) -> Picture:
     """The mean prediction as one feature is set to each value; ticks below are quantiles of the rows.
 
     Args:
-        found: Of one version, as in ml.partial_dependence.
-        order: Features in the order that they are drawn in; as they come without it.
+        curves: Of one version, as in ml.partial_dependence.
+        order: The features in the order of drawing; without it, in the order of the curves.
     """
-    names = list(order) or list(dict.fromkeys(found["feature"]))
+    names = list(order) or list(dict.fromkeys(curves["feature"]))
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
     figure = _empty("How predictions follow each feature, all else as it is", 0.7 + 1.75 * lines)
@@ -197,7 +205,7 @@ def partial_dependence(found: pd.DataFrame, target: str, unit: str = "", order: 
         if place >= len(names):
             axes.set_visible(False)
             continue
-        curve = found[found["feature"] == names[place]].sort_values("grid_point")
+        curve = curves[curves["feature"] == names[place]].sort_values("grid_point")
         _plain(axes)
         axes.plot(curve["feature_value"], curve["mean_prediction"], color=OURS, linewidth=1.8)
         axes.plot(
@@ -217,13 +225,13 @@ def partial_dependence(found: pd.DataFrame, target: str, unit: str = "", order: 
     return _drawn(figure, "partial_dependence")
 
 
-def drift(found: pd.DataFrame) -> Picture:
+def drift(drifts: pd.DataFrame) -> Picture:
     """How far each column has moved, by both measures, beside where tests warn and fail.
 
     Args:
-        found: Of one publication, as in ml.drift.
+        drifts: Of one publication, as in ml.drift.
     """
-    ordered = found.sort_values("psi", ascending=False)
+    ordered = drifts.sort_values("psi", ascending=False)
     figure = _empty("How far the rows have moved", 1.3 + 0.27 * len(ordered))
     both = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(ordered))
@@ -255,7 +263,7 @@ def drift(found: pd.DataFrame) -> Picture:
 
 
 def _by_slice(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row per slice, all rows first, in alphabetical order then; a column per split."""
+    """A row per slice, all rows first, the others in alphabetical order; a column per split."""
     wide = metrics[metrics["metric"] == metric].pivot_table(index="slice", columns="split", values="value")
     return wide.loc[sorted(wide.index, key=lambda name: (name != ALL, name))]
 
@@ -310,22 +318,22 @@ def _colour_bar(figure: Figure, axes: Axes, cells: object, label: str, extend: s
 def _drawn(figure: Figure, name: str) -> Picture:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    # A palette of 256 colours is a third of the bytes, and nobody sees it: 60 kB for the map, where it was 180. Nothing
-    # but the picture is written, no library's version: the same numbers give the same file.
+    # A palette of 256 colours is a third of the bytes, and nobody sees it: the map has 60 kB, and had 180. No library's
+    # version is written: the same numbers give the same file.
     smaller = io.BytesIO()
     with Image.open(buffer) as drawn:
         drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(smaller, "PNG", optimize=True)
     return Picture(name, figure.get_suptitle(), smaller.getvalue())
 
 
-def _span(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> tuple[float, float]:
+def _span(values: Vector) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     room = 0.02 * (high - low) or 1.0
     return low - room, high + room
 
 
 def _number(value: float, _: object = None) -> str:
-    """With separators of thousands, and no more digits than it has."""
+    """A number with separators of thousands, and no more digits than it has."""
     return f"{value:,.10g}".replace("-", "−")
 
 

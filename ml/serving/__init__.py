@@ -20,10 +20,10 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
     Args:
         con: From `lake.connect`.
         rows: Any number of rows with the features that the champion learned from, as numbers, in any order; other
-            columns are not looked at.
+            columns are ignored.
 
     Returns:
-        Columns prediction, lower, upper, with the index of `rows`, in the target's unit: the numbers that stand in
+        Columns prediction, lower, upper, with the index of `rows`, in the target's unit: the numbers of
         lake.ml.predictions for the same features.
 
     Raises:

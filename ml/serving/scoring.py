@@ -23,8 +23,8 @@ from ml.records.versions import Version
 
 # Rows in memory at a time and core: 100,000 rows of 11 doubles are 9 MB, and larger batches were no faster.
 BATCH = 100_000
-# Rows of the snapshot on which SQL and scikit-learn are held together before every scoring, in 0.1 s.
-CHECKED = 20_000
+# Rows of the snapshot on which SQL and scikit-learn are compared before every scoring, in 0.1 s.
+PARITY_ROWS = 20_000
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def predicted(
 ) -> Iterator[str]:
     """A table expression of key, prediction, lower, upper for every published row; it streams, and is read once.
 
-    Intervals are the prediction plus and minus what the version's spread says of the row.
+    An interval is the prediction plus and minus the half width that the version's spread gives for the row.
 
     Raises:
         ParityError: The predictions as SQL are not those of the estimator.
@@ -46,7 +46,7 @@ def predicted(
     spread = Spread.from_json(version.parameters["spread"])
     key, half, ends = quoted(exposure.spec.key), spread.half_width_sql(), spread.ends_sql()
     if linear_sql.is_linear(estimator):
-        first = con.execute(f"select {doubles(version.features)} from {publication.table} limit {CHECKED}").df()
+        first = con.execute(f"select {doubles(version.features)} from {publication.table} limit {PARITY_ROWS}").df()
         linear_sql.check_parity(con, first, estimator, version.features)
         expression = linear_sql.predict_sql(estimator, version.features)
         with following(con, say, "predicting", publication.row_count):
@@ -81,7 +81,7 @@ def _batches(
     progress = Progress(say, "predicting", publication.row_count)
 
     def predict(batch: pa.RecordBatch) -> pa.RecordBatch:
-        with threadpool_limits(limits=1):  # a core a batch: OpenMP inside would take them all again
+        with threadpool_limits(limits=1):  # a core a batch: OpenMP inside would take all cores again
             values = estimator.predict(batch.select(list(version.features)).to_pandas())
         return batch.append_column("prediction", pa.array(values, pa.float64()))
 
@@ -102,7 +102,10 @@ def score(
     estimator: Any,
     say: Say,
 ) -> int:
-    """Append the version's predictions for every published row, inside the caller's transaction; how many.
+    """Append the version's predictions for every published row, inside the caller's transaction.
+
+    Returns:
+        The number of rows.
 
     Raises:
         ParityError: As `predicted`.

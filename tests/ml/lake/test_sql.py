@@ -1,9 +1,13 @@
-"""Numbers are told from what only begins like one."""
+"""Names, texts and numbers read back as they were; and numbers are told from what only begins like one."""
 
 import duckdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ml.lake.sql import is_numeric
+from ml.lake.sql import doubles, is_numeric, literal, quoted, table, text
+
+SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
 
 NUMBERS = [
     "tinyint", "usmallint", "int", "int4", "integer", "uinteger", "bigint", "hugeint", "real", "float", "float8",
@@ -33,3 +37,26 @@ def test_a_number_in_a_contract_is_one_in_duckdb(kind: str) -> None:
 @pytest.mark.parametrize("kind", OTHERS)
 def test_what_is_none(kind: str) -> None:
     assert not is_numeric(kind)
+
+
+@SETTINGS
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_literals_read_back_to_the_same_double(value: float) -> None:
+    with duckdb.connect() as con:
+        assert con.execute(f"select {literal(value)}").fetchone() == (value,)
+
+
+@pytest.mark.parametrize("value", [None, "", "'", "it''s", 'a "b" c', "line\nline", "Zürich", "'; drop table t; --"])
+def test_texts_read_back(value: str | None) -> None:
+    with duckdb.connect() as con:
+        assert con.execute(f"select {text(value)}").fetchone() == (value,)
+
+
+def test_any_name_is_quoted() -> None:
+    names = ["a b", 'c"d']
+    with duckdb.connect() as con:
+        con.execute(f"create table t as select 1::tinyint as {quoted(names[0])}, 2::tinyint as {quoted(names[1])}")
+        selected = con.sql(f"select {doubles(names)} from t")
+        assert (selected.columns, [str(kind) for kind in selected.types]) == (names, ["DOUBLE", "DOUBLE"])
+        assert selected.fetchall() == [(1.0, 2.0)]
+    assert table("features.points") == 'lake."features"."points"'

@@ -66,18 +66,6 @@ def test_alpha_by_folds_has_the_least_error_over_the_folds_of_the_split() -> Non
     assert fit_ridge(rows, exposure).parameters == {"alpha": candidates.ALPHAS[int(np.argmin(errors))]}
 
 
-def test_generalized_errors_are_leave_one_out_with_every_leverage_at_their_mean() -> None:
-    rows, alphas = frame(60), np.array([0.1, 3.0, 50.0])
-    training = trained_on(rows, EXPOSURE)
-    z = StandardScaler().fit_transform(rows[["a", "b"]])
-    y = rows["y"] - rows["y"].mean()
-    expected = []
-    for alpha in alphas:
-        hat = z @ np.linalg.solve(z.T @ z + alpha * np.eye(2), z.T) + 1 / 60
-        expected.append(60 * float(np.sum((y - (hat - 1 / 60) @ y) ** 2)) / (60 - np.trace(hat)) ** 2)
-    assert ridge.generalized_errors(training.whole, alphas) == pytest.approx(expected, rel=1e-10)
-
-
 def test_a_note_names_columns_that_are_constant_or_collinear() -> None:
     rows = frame()
     assert fit_ridge(rows.assign(b=5.0), EXPOSURE).notes == ("column 'b' is constant at 5: its coefficient is 0",)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ml.learning import intervals
-from ml.learning.intervals import Spread
+from ml.learning.intervals import ExpectedError, Spread
 
 
 def rows(count: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -46,10 +46,10 @@ def test_new_rows_are_covered_at_the_level_and_more_evenly_than_by_one_width(lev
 def test_held_out_widths_are_learned_without_the_row_s_fold() -> None:
     features, predicted, actual = rows(500, 0)
     fold = folds(500)
-    before = intervals.held_out(features, predicted, actual, fold, 0.9)
+    before = intervals.held_out_half_widths(features, predicted, actual, fold, 0.9)
     changed = actual.copy()
     changed[fold == 2] += 1000.0
-    after = intervals.held_out(features, predicted, changed, fold, 0.9)
+    after = intervals.held_out_half_widths(features, predicted, changed, fold, 0.9)
     assert after[fold == 2].tolist() == before[fold == 2].tolist()
     assert (after[fold != 2] > before[fold != 2]).all()
 
@@ -65,7 +65,7 @@ def test_folds_that_differ_are_covered_at_the_level_too() -> None:
         features = pd.DataFrame(values, columns=[f"x{i}" for i in range(40)])
         predicted = np.full(1000, 100.0)
         actual = predicted + random.uniform(5, 15, size=5)[fold] * random.normal(size=1000)
-        half = intervals.held_out(features, predicted, actual, fold, 0.9)
+        half = intervals.held_out_half_widths(features, predicted, actual, fold, 0.9)
         covered.append(np.mean(np.abs(actual - predicted) <= half))
     assert np.mean(covered) == pytest.approx(0.9, abs=0.03)
 
@@ -74,7 +74,7 @@ def test_folds_that_differ_are_covered_at_the_level_too() -> None:
 def test_few_folds_are_enough(count: int) -> None:
     features, predicted, actual = rows(2000, 0)
     fold = np.arange(2000) % count
-    half = intervals.held_out(features, predicted, actual, fold, 0.9)
+    half = intervals.held_out_half_widths(features, predicted, actual, fold, 0.9)
     assert np.mean(np.abs(actual - predicted) <= half) == pytest.approx(0.9, abs=0.02)
 
 
@@ -89,6 +89,16 @@ def test_the_expression_in_sql_is_the_same() -> None:
     np.testing.assert_allclose(found, spread.half_width(features, predicted), rtol=1e-12)
 
 
+def test_a_spread_is_written_on_one_level_and_read_without_what_earlier_releases_lacked() -> None:
+    spread = Spread(1.5, ExpectedError(2.0, {"a": 0.5, "prediction": 0.25}, 1.0, 8.0), 0.0)
+    written = {"quantile": 1.5, "intercept": 2.0, "slopes": {"a": 0.5, "prediction": 0.25}, "least": 1.0, "most": 8.0}
+    assert spread.to_json() == {**written, "minimum": 0.0}
+    assert Spread.from_json(written) == Spread(1.5, spread.expected_error)
+    # 2 + 0.5 a + 0.25 prediction, between 1 and 8, times 1.5
+    widths = spread.half_width(pd.DataFrame({"a": [2.0, -9.0, 40.0]}), np.array([4.0, 0.0, 0.0]))
+    assert widths.tolist() == [6.0, 1.5, 12.0]
+
+
 @pytest.mark.parametrize("minimum", [None, 0.0, -1.5])
 def test_ends_are_cut_where_the_target_cannot_be_and_nowhere_else(minimum: float | None) -> None:
     predicted, half = np.array([-5.0, 0.0, 3.0]), np.array([1.0, 2.0, 0.5])
@@ -96,7 +106,7 @@ def test_ends_are_cut_where_the_target_cannot_be_and_nowhere_else(minimum: float
     low = {None: [-6.0, -2.0, 2.5], 0.0: [0.0, 0.0, 2.5], -1.5: [-1.5, -1.5, 2.5]}[minimum]
     high = {None: [-4.0, 2.0, 3.5], 0.0: [0.0, 2.0, 3.5], -1.5: [-1.5, 2.0, 3.5]}[minimum]
     assert (lower.tolist(), upper.tolist()) == (low, high)
-    spread = Spread.from_json(Spread(1.0, 1.0, {}, 1.0, 1.0, minimum).to_json())
+    spread = Spread.from_json(Spread(1.0, ExpectedError(1.0, {}, 1.0, 1.0), minimum).to_json())
     held = pd.DataFrame({"prediction": predicted, "half": half})
     with duckdb.connect() as con:
         con.register("held", held)
@@ -110,7 +120,7 @@ def test_the_width_is_bounded_where_no_such_row_was_seen() -> None:
     far = pd.DataFrame({"a": [1e6, -1e6], "b": [0.0, 0.0]})
     mean = np.abs(actual - predicted).mean()
     widths = spread.half_width(far, np.array([100.0, 100.0])) / spread.quantile
-    assert widths.tolist() == pytest.approx([intervals.MOST * mean, intervals.LEAST * mean])
+    assert widths.tolist() == pytest.approx([intervals.MOST_SHARE * mean, intervals.LEAST_SHARE * mean])
 
 
 def test_predictions_without_any_error_have_an_interval_of_no_width() -> None:

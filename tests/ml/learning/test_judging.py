@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from ml.exposures import Exposure
 from ml.learning import candidates, gate, judging
-from ml.learning.intervals import Spread
+from ml.learning.intervals import ExpectedError, Spread
 from ml.learning.judging import Judgement
 from ml.learning.training_set import RowsError, TrainingSet
 from ml.spec import CandidateSpec
@@ -26,7 +26,7 @@ def judgement(rmse: float, mean: float = 100.0, actual: list[float] | None = Non
         [("ridge", "random", "all", "rmse", rmse), ("mean", "random", "all", "rmse", mean)],
         columns=["candidate", "split", "slice", "metric", "value"],
     )
-    return Judgement("ridge", heldout, metrics, Spread(1.0, 0.0, {}, 1.0, 1.0))
+    return Judgement("ridge", heldout, metrics, Spread(1.0, ExpectedError(0.0, {}, 1.0, 1.0)))
 
 
 def test_metrics_of_known_errors() -> None:
@@ -114,7 +114,7 @@ def contest(gain: float, hurt: float = 0.0) -> gate.Verdict:
             for part, held in (("all", np.ones(rows, bool)), ("size: few", inside))
             for metric, value in judging.measure(actual[held], errors[held]).items()
         ]
-        made.append(Judgement(name, heldout, pd.DataFrame(metrics), Spread(1.0, 0.0, {}, 1.0, 1.0)))
+        made.append(Judgement(name, heldout, pd.DataFrame(metrics), Spread(1.0, ExpectedError(0.0, {}, 1.0, 1.0))))
     old, new = made
     return gate.challenge(new, old, np.arange(rows) % blocks, POINTS)
 

@@ -71,9 +71,9 @@ def test_the_interval_of_a_fold_does_not_change_with_its_targets() -> None:
     training = trained_on(ROWS, POINTS)
     fold, actual = training.fold("random"), np.asarray(training.target, np.float64)
     predicted = made(RECIPES[0], training).held_out("random")
-    expected = intervals.held_out(training.features, predicted, actual, fold, 0.9)
+    expected = intervals.held_out_half_widths(training.features, predicted, actual, fold, 0.9)
     for number in np.unique(fold):
         other = np.where(fold == number, actual * -7 + 1000, actual)
-        found = intervals.held_out(training.features, predicted, other, fold, 0.9)
+        found = intervals.held_out_half_widths(training.features, predicted, other, fold, 0.9)
         assert found[fold == number].tolist() == expected[fold == number].tolist()
         assert not np.allclose(found[fold != number], expected[fold != number])

@@ -128,12 +128,12 @@ def test_a_pipeline_s_first_steps_are_made_once_where_trials_share_them() -> Non
     recipe = CandidateSpec(name="near", estimator="ml.recipes.neighbours.gradient_boosting", parameters=parameters)
     rows = frame(300)
     target = rows["y"].to_numpy()
-    held_out = trials.HeldOut(recipe, rows[["a", "b"]], target, trials.folds(300, None, 0), 0)
-    known, bound = held_out.known()
-    shared = held_out.trial(1, {"learning_rate": 0.2}, np.inf)
-    assert len(held_out.shared) == trials.FOLDS
-    held_out.shared = []
-    assert held_out.trial(1, {"learning_rate": 0.2}, np.inf).rmse == shared.rmse
+    fits = trials.FoldFits(recipe, rows[["a", "b"]], target, trials.folds(300, None, 0), 0)
+    known, bound = fits.known()
+    shared = fits.trial(1, {"learning_rate": 0.2}, np.inf)
+    assert len(fits.shared) == trials.FOLDS
+    fits.shared = []
+    assert fits.trial(1, {"learning_rate": 0.2}, np.inf).rmse == shared.rmse
     assert bound > 0 and known.rmse != shared.rmse
 
 

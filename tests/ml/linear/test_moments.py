@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from ml.lake.sql import literal
-from ml.linear.moments import Array, Moments, UnusableRowsError, complement, gather, total
+from ml.arrays import Integers, Matrix
+from ml.linear.moments import Moments, UnusableRowsError, complement, gather, total
 
 COLUMNS = ["a", "b c", 'd"e', "y"]
 SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
 
 
-@pytest.fixture
-def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(config={"threads": 2}) as connection:
-        yield connection
-
-
-def numbers(seed: int, n: int, width: int = 4) -> Array:
+def numbers(seed: int, n: int, width: int = 4) -> Matrix:
     """Correlated columns of scales 1e-6 to 1e6, means up to a million standard deviations away."""
     rng = np.random.default_rng(seed)
     scales = 10.0 ** rng.integers(-6, 7, width)
     offsets = scales * rng.choice([0, 1, -1e3, 1e6], width)
-    rows: Array = rng.normal(size=(n, width)) @ rng.normal(size=(width, width)) * scales + offsets
+    rows: Matrix = rng.normal(size=(n, width)) @ rng.normal(size=(width, width)) * scales + offsets
     return rows
 
 
-def table(con: duckdb.DuckDBPyConnection, rows: Array, fold: NDArray[np.int64] | None = None) -> None:
+def table(con: duckdb.DuckDBPyConnection, rows: Matrix, fold: Integers | None = None) -> None:
     frame = pd.DataFrame(rows, columns=COLUMNS).assign(fold=0 if fold is None else fold)  # noqa: F841
     con.execute("create or replace table t as select * from frame")
 
@@ -128,13 +119,6 @@ def test_other_numbers_are_cast(con: duckdb.DuckDBPyConnection) -> None:
     )
     moments = gather(con, "t", ["a", "b", "c"], "y")[0]
     np.testing.assert_allclose(moments.mean, [3, 11, 3, 3])
-
-
-@SETTINGS
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_literals_read_back_to_the_same_double(value: float) -> None:
-    with duckdb.connect() as con:
-        assert con.execute(f"select {literal(value)}").fetchone() == (value,)
 
 
 @pytest.mark.parametrize(
