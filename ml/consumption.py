@@ -12,6 +12,7 @@ from ml.lake import locks
 from ml.lake.artifacts import ArtifactError
 from ml.monitoring import live_error
 from ml.monitoring.live_error import LiveError
+from ml.numbers import figure
 from ml.progress import Say, Stopwatch
 from ml.records import champions, consumptions, findings, migrations, predictions, publications, versions
 from ml.records.champions import Standing
@@ -264,7 +265,7 @@ def _drift(
 
 def _turned_out(error: LiveError) -> str:
     return (
-        f"{error.row_count:,} true values that {error.version_id} had not seen: RMSE {error.rmse:,.0f}, "
+        f"{error.row_count:,} true values that {error.version_id} had not seen: RMSE {figure(error.rmse)}, "
         f"{error.coverage:.1%} in its intervals"
     )
 

@@ -155,8 +155,8 @@ def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) 
         raise SpecError("\n".join(f"{where}: {_sentence(e)}" for e in inner)) from None
     exposure = Exposure(
         name=node["name"],
-        owner=node["owner"].get("name") or node["owner"].get("email") or "",
-        owner_email=node["owner"].get("email"),
+        owner=node["owner"].get("name") or _email(node["owner"]) or "",
+        owner_email=_email(node["owner"]),
         description=node.get("description", ""),
         unique_id=parents[0],
         relation=f"{model['schema']}.{model['alias']}",
@@ -168,6 +168,12 @@ def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) 
     )
     _check(exposure, where)
     return exposure
+
+
+def _email(owner: Mapping[str, Any]) -> str | None:
+    """The owner's address; of several, which dbt allows, the first."""
+    email = owner.get("email")
+    return str(email[0]) if isinstance(email, list) and email else email or None
 
 
 # The models inside a spec, by the field that holds them, outermost first.

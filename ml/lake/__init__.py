@@ -115,6 +115,8 @@ def connect() -> duckdb.DuckDBPyConnection:
         load_extensions(con)
         con.execute(ATTACH)
         con.execute("use lake")
+        # not what TZ says, which may name a zone that Python does not know: an empty one is Etc/Unknown to DuckDB
+        con.execute("set timezone = 'UTC'")
         # counts how far a statement is, for `ml.progress`; nothing is drawn
         with suppress(duckdb.InvalidInputException):  # in Jupyter DuckDB refuses without ipywidgets: it counts nothing
             con.execute(

@@ -80,7 +80,15 @@ def _ask(con: Connection, query: str, parameters: tuple[object, ...] = ()) -> li
 
 def this_process() -> str:
     """Who we are to someone waiting for us: `TRACT_BUILT_BY` where set, otherwise user, host and process."""
-    return os.environ.get("TRACT_BUILT_BY") or f"{getpass.getuser()}@{socket.gethostname()} pid {os.getpid()}"
+    return os.environ.get("TRACT_BUILT_BY") or f"{_user()}@{socket.gethostname()} pid {os.getpid()}"
+
+
+def _user() -> str:
+    """The user's name; in a container a number may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def lock_number(name: str) -> int:

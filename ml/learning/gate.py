@@ -12,6 +12,7 @@ import numpy as np
 
 from ml.arrays import Integers, Vector
 from ml.exposures import Exposure
+from ml.numbers import figure
 from ml.spec import MEAN
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def first(judgement: "Judgement", exposure: Exposure) -> Verdict:
     """A first model must have a smaller error than predicting the mean."""
     split = exposure.spec.split
     ours, mean = judgement.value(split, "rmse"), judgement.value(split, "rmse", MEAN)
-    compared = f"held-out RMSE {ours:,.0f} ({split} folds), the mean's {mean:,.0f}"
+    compared = f"held-out RMSE {figure(ours)} ({split} folds), the mean's {figure(mean)}"
     if ours < mean:
         return Verdict(True, f"first model, better than the mean predictor: {compared}")
     return Verdict(False, f"no better than the mean predictor: {compared}")
@@ -50,7 +51,7 @@ def refresh(judgement: "Judgement", champion_rmse: float, exposure: Exposure) ->
     ours = judgement.value(spec.split, "rmse")
     change = _growth(ours, champion_rmse)
     compared = (
-        f"held-out RMSE {ours:,.0f} ({spec.split} folds), the champion's {champion_rmse:,.0f}: {change:+.1%}, "
+        f"held-out RMSE {figure(ours)} ({spec.split} folds), the champion's {figure(champion_rmse)}: {change:+.1%}, "
         f"allowed {spec.refresh_margin:+.1%}"
     )
     return Verdict(change <= spec.refresh_margin, f"refresh: {compared}")
@@ -71,9 +72,9 @@ def challenge(challenger: "Judgement", defender: "Judgement", blocks: Integers, 
     theirs, ours = defender.value(split, "rmse"), challenger.value(split, "rmse")
     chance = chance_of_no_gain(defender.squared_errors(split), challenger.squared_errors(split), blocks, spec.seed)
     compared = (
-        f"{challenger.candidate} has held-out RMSE {ours:,.0f} ({split} folds), champion's recipe {defender.candidate} "
-        f"{theirs:,.0f}: {_growth(ours, theirs):+.1%}, no gain in {chance:.1%} of {DRAWS:,} draws of blocks, allowed "
-        f"{spec.significance:.1%}"
+        f"{challenger.candidate} has held-out RMSE {figure(ours)} ({split} folds), champion's recipe "
+        f"{defender.candidate} {figure(theirs)}: {_growth(ours, theirs):+.1%}, no gain in {chance:.1%} of {DRAWS:,} "
+        f"draws of blocks, allowed {spec.significance:.1%}"
     )
     if chance >= spec.significance:
         return Verdict(False, f"challenge lost: {compared}")
@@ -83,7 +84,7 @@ def challenge(challenger: "Judgement", defender: "Judgement", blocks: Integers, 
         if now["rows"] >= MIN_SLICE_ROWS and change > spec.slice_margin:
             return Verdict(
                 False,
-                f"challenge lost in the slice {name}: RMSE {now['rmse']:,.0f}, before {before['rmse']:,.0f}, "
+                f"challenge lost in the slice {name}: RMSE {figure(now['rmse'])}, before {figure(before['rmse'])}, "
                 f"{change:+.1%}, allowed {spec.slice_margin:+.1%}; over all rows {compared}",
             )
     return Verdict(True, f"challenge won: {compared}")

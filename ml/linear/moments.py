@@ -280,19 +280,22 @@ def _describe_bad_values(con: duckdb.DuckDBPyConnection, relation: str, columns:
     raw = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
     infinity = "cast('infinity' as double)"
     counts = ", ".join(
-        f"count(*) - count(v{i}), count(*) filter (where isnan(v{i})), count(*) filter (where abs(v{i}) = {infinity})"
+        f"count(*) - count(v{i}), count(*) filter (where isnan(v{i})), count(*) filter (where abs(v{i}) = {infinity}), "
+        f"count(*) filter (where abs(v{i}) > 1e150 and abs(v{i}) < {infinity})"
         for i in range(len(columns))
     )
     row = con.execute(f"select {counts} from (select {raw} from {relation}) as c").fetchone() or ()
-    descriptions = []
+    descriptions, large = [], []
     for i, name in enumerate(columns):
-        bad = row[3 * i : 3 * i + 3]
+        bad = row[4 * i : 4 * i + 3]
+        large.extend([(name, row[4 * i + 3])] if row[4 * i + 3] else [])
         kinds = [f"{n} {kind}" for n, kind in zip(bad, ("NULL", "NaN", "infinite"), strict=True) if n]
         if kinds:
             descriptions.append(f"column {name!r} has {' and '.join(kinds)} value{'s' if sum(bad) > 1 else ''}")
     if not descriptions:
+        where = ", ".join(f"{name!r} ({rows} rows)" for name, rows in large) or ", ".join(map(repr, columns))
         return (
-            f"numbers in {', '.join(map(repr, columns))} are too large to be squared and summed (beyond about "
+            f"numbers in {where} are too large to be squared and summed (beyond about "
             "1e150): state them in a larger unit"
         )
     listed = "; ".join(descriptions)

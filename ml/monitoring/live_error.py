@@ -62,7 +62,7 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
         f"""
         with predicted as (
             select version_id, {key}, prediction, lower, upper
-            from lake.ml.{quoted(spec.predictions)}
+            from {predictions.table(exposure)}
             where exposure = ? and publication_id = ? and {sampled}
         ),
         arrived as (

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def table(exposure: Exposure) -> str:
+    """An exposure's predictions as a table expression; rows of other exposures may stand beside them."""
+    return f"lake.ml.{quoted(exposure.spec.predictions)}"
+
+
 def append(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, version: Version, rows: str
 ) -> int:
@@ -23,7 +28,7 @@ def append(
     """
     inserted = con.execute(
         f"""
-        insert into lake.ml.{quoted(exposure.spec.predictions)} by name
+        insert into {table(exposure)} by name
         select
             $exposure as exposure, $publication as publication_id, predicted.*, $version as version_id,
             now() as predicted_at
@@ -43,7 +48,7 @@ def versions_of(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication_
     """The versions that have predicted a publication, by name."""
     rows = con.execute(
         f"""
-        select distinct version_id from lake.ml.{quoted(exposure.spec.predictions)}
+        select distinct version_id from {table(exposure)}
         where exposure = ? and publication_id = ?
         order by version_id
         """,
@@ -59,7 +64,7 @@ def predicted_as(con: duckdb.DuckDBPyConnection, exposure: Exposure, input_hash:
         select consumptions.predicted_publication_id
         from lake.ops.consumptions as consumptions
         where consumptions.exposure = $exposure and consumptions.input_hash = $input_hash and exists (
-            from lake.ml.{quoted(exposure.spec.predictions)} as predictions
+            from {table(exposure)} as predictions
             where predictions.exposure = $exposure and predictions.version_id = $version_id
               and predictions.publication_id = consumptions.predicted_publication_id
         )
@@ -81,7 +86,7 @@ def of_version(
     return con.execute(
         f"""
         select {key}, prediction, lower, upper
-        from lake.ml.{quoted(exposure.spec.predictions)}
+        from {table(exposure)}
         where exposure = $exposure and version_id = $version and publication_id = (
             select predicted_publication_id from lake.ops.consumptions
             where exposure = $exposure and publication_id = $publication
@@ -103,7 +108,7 @@ def standing(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pu
     return con.execute(
         f"""
         select {key}, published.{target}, predictions.prediction, predictions.lower, predictions.upper
-        from {_STANDING.format(table=quoted(exposure.spec.predictions))} as predictions
+        from {_STANDING.format(table=table(exposure))} as predictions
         inner join (from {publication.table}) as published using ({key})
         order by {key}
         limit {rows}
@@ -126,7 +131,7 @@ def count_standing(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[
             count(predictions.prediction)
         from lake.ml.standing_predictions as standing
         inner join lake.ops.publications as publications on standing.publication_id = publications.publication_id
-        left join {_STANDING.format(table=quoted(exposure.spec.predictions))} as predictions on true
+        left join {_STANDING.format(table=table(exposure))} as predictions on true
         where standing.exposure = $exposure
         group by all
         """,
@@ -137,7 +142,7 @@ def count_standing(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[
 # The champion's predictions of the newest judged rows, as a table expression.
 _STANDING = """(
     select predictions.*
-    from lake.ml.{table} as predictions
+    from {table} as predictions
     inner join lake.ml.standing_predictions as standing
         on predictions.exposure = standing.exposure
         and predictions.publication_id = standing.predicted_publication_id

@@ -20,6 +20,7 @@ from ml import identity, lake
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
+from ml.numbers import figure
 from ml.progress import Say
 from ml.records import champions, findings, migrations, versions
 from ml.records.versions import Version
@@ -85,7 +86,6 @@ def explain(exposure: Exposure, *, say: Say = print) -> tuple[Card, ...]:
     """
     with locks.lock(f"explain {exposure.name}", say=say) as confirm, lake.connect() as con:
         migrations.migrate(con, [exposure], say)
-        con.execute("set timezone = 'UTC'")  # moments are written, and compared, as the same text everywhere
         cards = []
         for version, unexplained in _due(con, exposure):
             explanation = _explained(con, exposure, version, say) if unexplained else None
@@ -127,7 +127,7 @@ def _explained(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Vers
     most = explained.importance.sort_values("importance_mean").iloc[-1]
     say(
         f"{exposure.name}: {version.version_id} relies most on {most['feature']}: shuffled, it adds "
-        f"{most['importance_mean']:,.0f} to the RMSE of {most['heldout_rows']:,} held-out rows"
+        f"{figure(most['importance_mean'])} to the RMSE of {most['heldout_rows']:,} held-out rows"
     )
     return explained
 

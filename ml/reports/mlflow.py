@@ -7,7 +7,7 @@ whose mirroring was killed, is mirrored by the next call.
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as library_version
@@ -232,11 +232,22 @@ def _params(facts: Facts) -> dict[str, Any]:
 def _metrics(con: duckdb.DuckDBPyConnection, facts: Facts) -> dict[str, float]:
     """Held-out metrics as `split/metric`, other candidates and slices between the two; the scaler's means by column."""
     metrics = {}
+    slices = _numbered(part for part in facts.metrics["slice"].unique() if part != "all")
     for candidate, split, part, metric, value in facts.metrics.itertuples(index=False):
-        between = [*([candidate] if candidate != facts.candidate else []), *([part] if part != "all" else [])]
-        metrics["/".join(_named(name) for name in (split, *between, metric))] = value
+        between = [*([candidate] if candidate != facts.candidate else []), *([slices[part]] if part != "all" else [])]
+        metrics["/".join((split, *between, metric))] = value
     means, _ = artifacts.load(con, facts.made.scaler)
-    return metrics | {f"scaler_mean/{_named(name)}": value for name, value in means.items()}
+    columns = _numbered(means)
+    return metrics | {f"scaler_mean/{columns[name]}": value for name, value in means.items()}
+
+
+def _numbered(names: Iterable[str]) -> dict[str, str]:
+    """Each name as MLflow takes it; names that would be one there, as `<20` and `>20`, are numbered."""
+    named: dict[str, str] = {}
+    for name in sorted(names):
+        alike = sum(_named(other) == _named(name) for other in named)
+        named[name] = f"{_named(name)}.{alike + 1}" if alike else _named(name)
+    return named
 
 
 def _named(name: str) -> str:

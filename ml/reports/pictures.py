@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 from PIL import Image
 
@@ -316,6 +317,8 @@ def _colour_bar(figure: Figure, axes: Axes, cells: object, label: str, extend: s
 
 
 def _drawn(figure: Figure, name: str) -> Picture:
+    for text in figure.findobj(Text):  # what users wrote is text: a dollar begins no formula
+        text.set_parse_math(False)  # type: ignore[attr-defined]
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     # A palette of 256 colours is a third of the bytes, and nobody sees it: the map has 60 kB, and had 180. No library's

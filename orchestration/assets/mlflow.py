@@ -7,7 +7,7 @@ import dagster as dg
 
 from ml.exposures import Exposure
 from ml.reports import mlflow as tracking
-from orchestration.assets.translator import card_key, mlflow_key
+from orchestration.assets.translator import card_key, mlflow_key, owners
 from orchestration.errors import told
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def asset(exposure: Exposure) -> dg.AssetsDefinition:
             f"A run and a registered model of MLflow per version of {exposure.name}, the champion's with the alias "
             f"`{tracking.ALIAS}`. Optional: `make mlflow`, or MLFLOW_TRACKING_URI."
         ),
-        owners=[exposure.owner_email] if exposure.owner_email else [],
+        owners=owners(exposure),
         kinds={"python", "mlflow"},
         output_required=False,
         op_tags={"dagster/priority": "-2"},  # last: one process takes a step at a time

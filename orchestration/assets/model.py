@@ -10,7 +10,7 @@ from ml import lake
 from ml.exposures import Exposure
 from ml.monitoring import checks
 from orchestration.assets import metadata
-from orchestration.assets.translator import card_key, model_key, predictions_key
+from orchestration.assets.translator import card_key, model_key, owners, predictions_key
 from orchestration.errors import told
 
 
@@ -21,7 +21,6 @@ def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) 
         features: The asset that is learned from.
         table: What Dagster shall say of the table of predictions: its name and columns.
     """
-    owners = [exposure.owner_email] if exposure.owner_email else []
 
     @dg.multi_asset(
         name=f"consume_{exposure.name}",
@@ -31,7 +30,7 @@ def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) 
                 model_key(exposure),
                 deps=[features],
                 description=f"The versions of the model of {exposure.name}. {exposure.description}",
-                owners=owners,
+                owners=owners(exposure),
                 kinds={"python", "sklearn", "s3"},
                 skippable=True,
             ),
@@ -42,7 +41,7 @@ def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) 
                     f"One row per publication, version and {exposure.spec.key} in lake.ml.{exposure.spec.predictions}: "
                     "prediction, lower, upper, by the champion."
                 ),
-                owners=owners,
+                owners=owners(exposure),
                 kinds={"duckdb", "table"},
                 metadata=table,
                 skippable=True,
@@ -79,7 +78,7 @@ def card_asset(exposure: Exposure) -> dg.AssetsDefinition:
             f"One HTML file on S3 per version of {exposure.name}: what it is and is not, how good, what it relies on, "
             "how to repeat it. With it lake.ml.feature_importance and lake.ml.partial_dependence."
         ),
-        owners=[exposure.owner_email] if exposure.owner_email else [],
+        owners=owners(exposure),
         kinds={"python", "html", "s3"},
         output_required=False,
         op_tags={"dagster/priority": "-1"},  # after the marts: one process takes a step at a time

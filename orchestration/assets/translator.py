@@ -1,5 +1,6 @@
 """How dbt's nodes become assets: names, groups and owners are dbt's, and marts depend on the models' predictions."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,14 @@ def card_key(exposure: Exposure) -> dg.AssetKey:
 def mlflow_key(exposure: Exposure) -> dg.AssetKey:
     """The asset that stands for an exposure's runs and registered model in MLflow."""
     return dg.AssetKey([exposure.name, "mlflow"])
+
+
+def owners(exposure: Exposure) -> list[str]:
+    """Who owns an exposure's assets, as Dagster takes it: an e-mail address, or a team; nothing it does not take."""
+    owner = exposure.owner_email or ""
+    if re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", owner):
+        return [owner]
+    return [f"team:{team}"] if (team := re.sub(r"[^\w-]+", "_", owner or exposure.owner).strip("_")) else []
 
 
 class Translator(DagsterDbtTranslator):

@@ -12,6 +12,7 @@ from rich.table import Table
 from ml import lake
 from ml.errors import TractError
 from ml.exposures import Exposure
+from ml.numbers import figure
 from ml.records import champions, consumptions, findings, predictions, publications, versions
 from ml.records.versions import Version
 from orchestration import project, stack
@@ -219,7 +220,7 @@ def _metrics(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Versio
 
 
 def _numbers(values: Mapping[Hashable, Any], names: Sequence[str]) -> list[str]:
-    return [f"{values[name]:.3f}" if name == "r2" else _number(values[name]) for name in names]
+    return [f"{values[name]:.3f}" if name == "r2" else figure(values[name]) for name in names]
 
 
 def _predictions(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Table:
@@ -231,10 +232,5 @@ def _predictions(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Table:
     newest = champions.newest_predicted(con, exposure)
     assert newest is not None, f"{exposure.name} has a champion, and consumed nothing"
     for key, *values in predictions.standing(con, exposure, newest, rows=5).itertuples(index=False):
-        shown.add_row(str(key), *map(_number, values))
+        shown.add_row(str(key), *map(figure, values))
     return shown
-
-
-def _number(value: float) -> str:
-    """Whole from a thousand on, with separators; of small ones four digits say something."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

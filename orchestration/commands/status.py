@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ml import lake
 from ml.lake import locks
+from ml.numbers import figure
 from ml.records import migrations, overview
 from orchestration import stack
 
@@ -88,7 +89,7 @@ def champions(console: Console, con: duckdb.DuckDBPyConnection) -> None:
     now = datetime.now(UTC)
     lines: list[tuple[str, ...]] = []
     for row in overview.serving(con):
-        measured = (f"{row.rmse:,.0f} ({row.split})", f"{row.coverage:.1%}")
+        measured = (f"{figure(row.rmse)} ({row.split})", f"{row.coverage:.1%}")
         since = f"{_ago(now, row.promoted_at)} by {escape(row.promoted_by)}"
         lines.append((row.exposure, row.version_id, row.candidate, *measured, since))
         lines.append(("", *[""] * 4, f"  [dim]{escape(row.reason)}[/]"))
@@ -119,7 +120,7 @@ def _live_errors(con: duckdb.DuckDBPyConnection) -> list[str]:
     """What the newest true values said of standing predictions; a sentence for each exposure."""
     return [
         f"{exposure}: {error['publication_id']} brought {error['row_count']:,} true values that {error['version_id']} "
-        f"had not seen: live RMSE {error['rmse']:,.0f}, {error['coverage']:.1%} in its intervals"
+        f"had not seen: live RMSE {figure(error['rmse'])}, {error['coverage']:.1%} in its intervals"
         for exposure, error in overview.live_errors(con)
     ]
 

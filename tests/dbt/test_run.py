@@ -66,10 +66,3 @@ def test_what_was_not_learned_is_said_and_a_target_without_a_unit_has_none(worke
 def test_an_exposure_without_a_champion_is_said(worked: Worked, exposure: Exposure) -> None:
     with pytest.raises(run.RunError, match=r"^No version of other passed the gate: it is not consumed\.$"):
         shown(replace(exposure, name="other"), worked.consumed.publication.publication_id, "trained")
-
-
-@pytest.mark.parametrize(
-    ("value", "said"), [(316900.4, "316,900"), (-1234.5, "-1,234"), (999.94, "999.9"), (0.12345, "0.1235"), (0.0, "0")]
-)
-def test_small_numbers_keep_what_they_say(value: float, said: str) -> None:
-    assert run._number(value) == said

@@ -155,3 +155,12 @@ def test_without_a_secret_the_command_that_makes_one_is_said(
         "The lake is not up: its Postgres is not known "
         f"(no secret tract_catalog in {tmp_path / 'secrets'}). Start it with `make up`."
     )
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become a user without a name")
+def test_a_user_without_a_name_is_a_number() -> None:
+    script = "import os; from ml.lake import locks; os.setuid(54321); print(locks.this_process())"
+    names = ("LOGNAME", "USER", "LNAME", "USERNAME", "TRACT_BUILT_BY")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("uid 54321@")

@@ -128,7 +128,7 @@ def test_other_numbers_are_cast(con: duckdb.DuckDBPyConnection) -> None:
         ("(1.0, null, 0), (null, 1.0, 1)", "'x' has 1 NULL value; column 'y' has 1 NULL value"),
         ("(1.0, 'nan', 0), (2.0, 'nan', 1), (1.0, null, 1)", "column 'y' has 1 NULL and 2 NaN values"),
         ("('inf', 1.0, 0), ('-inf', 2.0, 1)", "column 'x' has 2 infinite values"),
-        ("(1e200, 1.0, 0), (3.0, 2.0, 1)", "too large to be squared"),
+        ("(1e200, 1.0, 0), (3.0, 2.0, 1)", r"numbers in 'x' \(1 rows\) are too large to be squared"),
         ("(1.0, 1.0, 0), (2.0, 1.0, null)", r"the fold \(fold\) is NULL for 1 rows"),
         ("(1.0, 1.0, 1), (2.0, 1.0, 1)", "all 2 rows are in one fold, 1.*only one group"),
     ],

@@ -287,3 +287,11 @@ def test_unreachable_it_costs_a_few_seconds_and_one_sentence(
         f"MLflow at {uri} does not answer as it should ({why}): what it lacks will be logged there by the "
         "next run that finds it well."
     ]
+
+
+def test_slices_that_mlflow_would_take_for_one_are_numbered() -> None:
+    assert tracking._numbered(["age: <20", "age: >20", "age: 20"]) == {
+        "age: 20": "age: 20",
+        "age: <20": "age: _20",
+        "age: >20": "age: _20.2",
+    }

@@ -100,3 +100,11 @@ def test_slices_begin_with_all_rows() -> None:
 def test_pyplot_is_not_there() -> None:
     said = "import sys, ml.reports.pictures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", said], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["$25,000 to $49,999", "$50,000 #$", r"\\frac{1", "a_b^c", "日本 %"])
+def test_what_a_user_named_is_text_and_no_formula(name: str) -> None:
+    rows = [("ridge", "random", part, "rmse", 1.0) for part in ("all", f"income: {name}")]
+    rows += [("ridge", "random", part, "rows", 10.0) for part in ("all", f"income: {name}")]
+    metrics = pd.DataFrame(rows, columns=["candidate", "split", "slice", "metric", "value"])
+    assert pictures.error_by_slice(metrics, "ridge", "random").png.startswith(b"\x89PNG")
