@@ -318,7 +318,7 @@ def _colour_bar(figure: Figure, axes: Axes, cells: object, label: str, extend: s
 
 def _drawn(figure: Figure, name: str) -> Picture:
     for text in figure.findobj(Text):  # what users wrote is text: a dollar begins no formula
-        text.set_parse_math(False)  # type: ignore[attr-defined]
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     # A palette of 256 colours is a third of the bytes, and nobody sees it: the map has 60 kB, and had 180. No library's

@@ -115,16 +115,6 @@ def test_a_setting_that_does_not_fit_is_named(ml: dict[str, Any], sentence: str)
     assert refused(manifest(ml)) == [f"{POINTS}: {sentence}"]
 
 
-def test_an_unknown_candidate_is_named_with_those_that_are_known() -> None:
-    (found,) = refused(manifest({"candidates": ["ridge", "forest"]}))
-    assert found == (
-        f"{POINTS}: meta.ml.candidates.1 is 'forest'. It is not known (ridge, "
-        "gradient_boosting are): give its `estimator` as package.module.Name."
-    )
-    (found,) = refused(manifest({"candidates": ["forest"]}))
-    assert found.startswith(f"{POINTS}: meta.ml.candidates.0 is 'forest'. It is not known")
-
-
 def test_a_missing_setting_is_named_with_what_it_is() -> None:
     given = manifest()
     del given["exposures"]["points"]["config"]["meta"]["ml"]["key"]
@@ -226,13 +216,6 @@ def test_the_digest_changes_with_whatever_decides_what_is_learned_and_with_nothi
     assert len({first.digest(), reseeded.digest(), retyped.digest()}) == 3
 
 
-def test_what_only_the_card_tells_changes_nothing_that_is_learned() -> None:
-    (plain,) = read_exposures(manifest())
-    (told,) = read_exposures(manifest({"map_columns": ["a", "b"], "unit": "dollars", "limitations": "Not of today."}))
-    assert (told.spec.map_columns, told.spec.unit, told.spec.limitations) == (("a", "b"), "dollars", "Not of today.")
-    assert told.digest() == plain.digest()
-
-
 def test_a_map_is_made_of_two_columns_that_are_numbers() -> None:
     assert refused(manifest({"map_columns": ["a", "z"]})) == [
         f"{POINTS}: meta.ml.map_columns names 'z', which is no column. {ALLOWED}"
@@ -250,32 +233,6 @@ def test_what_dbt_says_of_the_table_is_told_without_its_examples() -> None:
     assert found.relation_description == "One row per point."
 
 
-def test_a_candidate_that_is_not_enabled_does_not_compete_and_one_must() -> None:
-    off = {"name": "gradient_boosting", "enabled": False}
-    (found,) = read_exposures(manifest({"candidates": ["ridge", off]}))
-    assert [recipe.name for recipe in found.spec.recipes] == ["ridge"]
-    (wrong,) = refused(manifest({"candidates": [off]}))
-    assert "no candidate is enabled: enable one" in wrong
-
-
-def test_a_search_s_budget_and_space_change_nothing_that_is_learned() -> None:
-    candidate = {"name": "gradient_boosting"}
-    space = {"space": {"max_iter": {"low": 10, "high": 99}}, "seconds": 5}
-    (plain,) = read_exposures(manifest({"candidates": [candidate]}))
-    (searched,) = read_exposures(manifest({"candidates": [candidate | {"search": space}]}))
-    assert searched.digest() == plain.digest()
-    (wrong,) = refused(manifest({"candidates": [candidate | {"search": {"trails": 3, "space": {"max_iter": [1]}}}]}))
-    assert "search.trails is not known. Allowed: space, trials, seconds." in wrong
-
-
 def test_the_names_that_no_exposure_may_take_are_the_tables_of_ml() -> None:
     ddl = files("ml.records").joinpath("tables.sql").read_text()
     assert set(re.findall(r"create (?:table|view) if not exists lake\.ml\.(\w+)", ddl)) == OWN_TABLES
-
-
-def test_a_setting_that_has_another_name_now_is_refused_by_that() -> None:
-    assert refused(manifest({"level": 0.8, "limits": "x", "map": ["a", "b"]})) == [
-        f"{POINTS}: meta.ml.level is called meta.ml.coverage now.",
-        f"{POINTS}: meta.ml.limits is called meta.ml.limitations now.",
-        f"{POINTS}: meta.ml.map is called meta.ml.map_columns now.",
-    ]
