@@ -35,12 +35,8 @@ def judged(con: duckdb.DuckDBPyConnection, exposure: Exposure, input_hash: str) 
 
 def of(con: duckdb.DuckDBPyConnection, exposure_name: str, publication_id: str) -> dict[str, Any] | None:
     """What came of a publication, the whole row; None while it is not consumed."""
-    relation = con.execute(
-        "from lake.ops.consumptions where exposure = ? and publication_id = ?", [exposure_name, publication_id]
-    )
-    names = [column[0] for column in relation.description or []]
-    row = relation.fetchone()
-    return dict(zip(names, row, strict=True)) if row else None
+    query = "from lake.ops.consumptions where exposure = ? and publication_id = ?"
+    return next(iter(tables.rows(con, query, [exposure_name, publication_id])), None)
 
 
 def last_duckdb_version(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str | None:

@@ -125,7 +125,7 @@ def cards_due(con: duckdb.DuckDBPyConnection, exposure_name: str) -> list[tuple[
 
 def promotions(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> tuple[dict[str, Any], ...]:
     """A version's promotions in order: number, by whom, why, from when, until when another followed."""
-    return _rows(
+    found = tables.rows(
         con,
         """
         with changes as (
@@ -140,6 +140,7 @@ def promotions(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: s
         """,
         {"exposure": exposure_name, "version": version_id},
     )
+    return tuple(found)
 
 
 def drift(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str, publication_id: str) -> "pd.DataFrame":
@@ -178,9 +179,3 @@ def dependence(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: s
         """,
         [exposure_name, version_id],
     ).df()
-
-
-def _rows(con: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    relation = con.execute(query, parameters)
-    names = [column[0] for column in relation.description or []]
-    return tuple(dict(zip(names, row, strict=True)) for row in relation.fetchall())

@@ -47,6 +47,13 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
     return list(dict.fromkeys(made))
 
 
+def rows(con: duckdb.DuckDBPyConnection, query: str, parameters: Any) -> list[dict[str, Any]]:
+    """The rows of a query, each a mapping by the names of its columns."""
+    relation = con.execute(query, parameters)
+    names = [column[0] for column in relation.description or []]
+    return [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
+
+
 def insert(con: duckdb.DuckDBPyConnection, table: str, row: Mapping[str, Any], moment: str) -> None:
     """Add one row, by the names of its columns, inside the caller's transaction.
 

@@ -81,15 +81,10 @@ def row(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> 
 
 
 def _row(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> dict[str, Any] | None:
-    relation = con.execute(
-        "from lake.ml.model_versions where exposure = ? and version_id = ?", [exposure_name, version_id]
-    )
-    names = [column[0] for column in relation.description or []]
-    values = relation.fetchone()
-    if values is None:
-        return None
-    found = dict(zip(names, values, strict=True))
-    return {**found, **{name: json.loads(found[name]) for name in ("spec", "parameters")}}
+    query = "from lake.ml.model_versions where exposure = ? and version_id = ?"
+    for found in tables.rows(con, query, [exposure_name, version_id]):
+        return {**found, **{name: json.loads(found[name]) for name in ("spec", "parameters")}}
+    return None
 
 
 def version_ids(con: duckdb.DuckDBPyConnection, exposure_name: str) -> list[str]:
