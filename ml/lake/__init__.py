@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def first_line(error: object) -> str:
 
 
 def load_extensions(con: duckdb.DuckDBPyConnection, extensions: tuple[str, ...] = EXTENSIONS) -> None:
-    """Load the extensions that `make up` installed from their wheels (0.5 s for the three: signatures are checked)."""
+    """Load extensions that `make up` installed from their wheels."""
     for extension in extensions:
         try:
             con.execute(f"load {extension}")
@@ -68,26 +69,42 @@ def load_extensions(con: duckdb.DuckDBPyConnection, extensions: tuple[str, ...] 
 
 
 def _duckdb(**more: bool) -> duckdb.DuckDBPyConnection:
+    """A DuckDB with the extensions.
+
+    DuckDB reads 100 MB to check their signatures, 0.5 s of a core at each connection. `make up` has had it check them
+    once, when it put them there; these three are all that is loaded without.
+    """
     try:
-        return duckdb.connect(config={**config(), **more})
+        con = duckdb.connect(config={**config(), **more, "allow_unsigned_extensions": True})
     except (duckdb.ParserException, duckdb.InvalidInputException) as error:
         raise LakeUnavailableError(
             f"DuckDB does not take its settings: {first_line(error)}. Set TRACT_MEMORY_LIMIT to such as 2GB, and "
             "TRACT_THREADS to a whole number."
         ) from None
+    try:
+        load_extensions(con)
+        con.execute("set allow_unsigned_extensions = false")
+    except BaseException:
+        con.close()
+        raise
+    return con
 
 
 def secrets() -> dict[str, str]:
     """The parameters of the home's DuckDB secrets, unredacted, as DuckDB writes them: `k=v;k=v` by secret."""
+    files = (home() / "secrets").glob("*.duckdb_secret")
+    # a secret that is written anew is another file
+    return dict(_secrets(home(), frozenset((file.name, (at := file.stat()).st_ino, at.st_mtime_ns) for file in files)))
+
+
+@lru_cache(maxsize=1)  # asked for by each lock, each look at S3 and each artifact
+def _secrets(home: Path, files: frozenset[tuple[str, int, int]]) -> list[tuple[str, str]]:
     with _duckdb(allow_unredacted_secrets=True) as con:
-        # the types of the two secrets that are read are defined by these two extensions
-        load_extensions(con, ("httpfs", "postgres_scanner"))
-        rows = con.execute("select name, secret_string from duckdb_secrets(redact = false)").fetchall()
-    return dict(rows)
+        return con.execute("select name, secret_string from duckdb_secrets(redact = false)").fetchall()
 
 
 def check() -> None:
-    """See that S3 listens and the secrets are there, in 0.3 s; attaching asks Postgres alone, and S3 fails late.
+    """See that S3 listens and the secrets are there; attaching asks Postgres alone, and S3 fails late.
 
     Raises:
         LakeUnavailableError: There is no secret for S3, or nothing listens where it says.
@@ -112,7 +129,6 @@ def connect() -> duckdb.DuckDBPyConnection:
     """
     con = _duckdb()
     try:
-        load_extensions(con)
         con.execute(ATTACH)
         con.execute("use lake")
         # not what TZ says, which may name a zone that Python does not know: an empty one is Etc/Unknown to DuckDB
@@ -122,10 +138,8 @@ def connect() -> duckdb.DuckDBPyConnection:
             con.execute(
                 "set enable_progress_bar = true; set enable_progress_bar_print = false; set progress_bar_time = 0"
             )
-    except (duckdb.Error, LakeUnavailableError) as error:
+    except duckdb.Error as error:
         con.close()
-        if isinstance(error, LakeUnavailableError):
-            raise
         raise unavailable("its catalog does not answer", error) from None
     return con
 

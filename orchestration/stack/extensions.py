@@ -1,4 +1,4 @@
-"""DuckDB's extensions, from the installed wheels: signed files, nothing is downloaded."""
+"""DuckDB's extensions, from the installed wheels: signed files, checked once, here; nothing is downloaded."""
 
 import fcntl
 from importlib.metadata import version
@@ -23,6 +23,12 @@ def install(directory: Path) -> None:
         with duckdb.connect(config={"extension_directory": str(directory)}) as connection:
             for name in NAMES:
                 import_extension(name, con=connection)
+                connection.execute(f"load {name}")  # checks its signature; `ml.lake` trusts the file from then on
+        for path in (
+            directory,
+            *directory.rglob("*"),
+        ):  # whatever the umask: nobody else writes what all of our processes load
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _present(directory: Path) -> bool:

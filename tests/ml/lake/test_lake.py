@@ -7,6 +7,7 @@ import pytest
 
 from ml import consumption, lake
 from ml.exposures import Exposure
+from ml.lake import locks
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -44,6 +45,31 @@ def test_without_secrets_the_lake_is_not_up_and_one_sentence_says_what_starts_it
     assert lake.home() == tmp_path / "nothing"
     with pytest.raises(lake.LakeUnavailableError, match=r"^The lake is not up: .*\. Start it with `make up`\.$"):
         lake.connect()
+
+
+def test_secrets_that_are_written_anew_are_read_anew(home: Path) -> None:
+    there, catalog = lake.secrets()["tract_s3"], locks.secret()
+    assert "region=us-east-1;" in there
+    with duckdb.connect(config=lake.config()) as con:
+        lake.load_extensions(con, ("httpfs",))
+        con.execute(
+            "create or replace persistent secret tract_s3 (type s3, key_id 'k', secret 's', region 'eu-central-1')"
+        )
+    assert "region=eu-central-1;" in lake.secrets()["tract_s3"]
+    assert locks.secret() == catalog
+
+
+def test_no_unsigned_extension_is_loaded_through_the_door(home: Path, tmp_path: Path) -> None:
+    (signed,) = (home / "extensions").rglob("httpfs.duckdb_extension")
+    content = bytearray(signed.read_bytes())
+    content[1000] ^= 1
+    other = tmp_path / "other.duckdb_extension"  # one of a name that is loaded already would not be read
+    other.write_bytes(content)
+    with lake.connect() as con:
+        with pytest.raises(duckdb.IOException, match="signature"):
+            con.execute(f"load '{other}'")
+        with pytest.raises(duckdb.InvalidInputException, match="allow_unsigned_extensions"):
+            con.execute("set allow_unsigned_extensions = true")
 
 
 def test_limits_are_settings_of_the_process_and_wrong_ones_are_named(

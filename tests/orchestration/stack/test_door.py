@@ -164,6 +164,16 @@ def test_extensions_are_installed_once(home: Path) -> None:
     assert [os.stat(path).st_mtime_ns for path in files] == before
 
 
+def test_nobody_else_writes_an_extension_whatever_the_umask(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        extensions.install(tmp_path / "extensions")
+    finally:
+        os.umask(umask)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, *tmp_path.rglob("*")) if path != tmp_path}
+    assert modes == {0o755, 0o644}
+
+
 def _enter(there: secrets.Postgres) -> "psycopg2.extensions.connection":
     return psycopg2.connect(
         host=there.host, port=there.port, user=there.user, password=there.password, dbname=there.database
