@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ml.exposures import read_exposures
-from orchestration import freshness
+from orchestration import forks, freshness
 from orchestration import jobs as upkeep
 from orchestration.assets import columns
 from orchestration.assets import dbt as dbt_models
@@ -68,3 +68,5 @@ definitions = dg.Definitions(
     executor=dg.in_process_executor,
     resources={"dbt": dbt_models.Dbt()},
 )
+
+forks.prepare()  # while webserver and daemon start

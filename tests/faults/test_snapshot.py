@@ -3,6 +3,7 @@
 import os
 import signal
 
+import psutil
 import pytest
 
 from tests.warehouse import FEATURES, Warehouse, pid_of, until
@@ -16,6 +17,7 @@ def test_a_rebuild_in_the_middle_of_training_changes_nothing(warehouse: Warehous
         run = until(lambda: warehouse.waits(publication), "no run waits for the lock")
     pid = pid_of(warehouse.instance, run)
     assert pid is not None
+    assert "multiprocessing.forkserver" in " ".join(psutil.Process(pid).cmdline())  # it did not import everything anew
     until(lambda: pid in warehouse.lock_pids(granted=True), "the run does not get the lock", every=0.01)
     os.kill(pid, signal.SIGSTOP)
     try:
