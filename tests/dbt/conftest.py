@@ -21,7 +21,7 @@ import pytest
 from ml import consumption, lake
 from ml.exposures import read_exposures
 from orchestration.stack import postgres, s3, secrets
-from tests.conftest import ROOT, new_lake, run_dbt
+from tests.conftest import ROOT, cloned_lake, new_lake, run_dbt
 
 Told = subprocess.CompletedProcess[str]
 Home = Callable[[str], Path]
@@ -101,15 +101,6 @@ def invocation_of(home: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def parsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project as `dbt parse` leaves it, so that the dbt processes of these tests need not parse it again (5 s)."""
-    home = tmp_path_factory.mktemp("parsed")
-    told = run_dbt(home, "parse")
-    assert told.returncode == 0, told.stdout
-    return home / "target" / "partial_parse.msgpack"
-
-
-@pytest.fixture(scope="session")
 def empty_home(parsed: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Makes homes in which nothing is: no secrets, no extensions."""
 
@@ -172,10 +163,11 @@ class Worked:
 
 
 @pytest.fixture(scope="session")
-def worked(empty_lake: Home) -> Worked:
-    home = empty_lake("worked")
-    first = build(home)
-    assert first.told.returncode == 0, first.told.stdout
+def worked(servers: Path, after_a_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Worked:
+    home = cloned_lake(servers, after_a_build, tmp_path_factory.mktemp("worked") / "home")
+    shutil.copytree(after_a_build / "target", home / "target")
+    told = Told([], 0, (after_a_build / "said").read_text(), "")
+    first = Build(told, invocation_of(home), exports(home), publications_of(home))
     (exposure,) = read_exposures(json.loads((home / "target" / "manifest.json").read_text()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_HOME", str(home))

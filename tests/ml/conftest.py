@@ -10,6 +10,7 @@ from ml import lake
 from ml.exposures import Exposure
 from ml.records import migrations, publications, tables
 from ml.spec import Spec
+from tests.conftest import cloned_lake, new_lake, once
 
 Publish = Callable[..., str]
 
@@ -31,13 +32,28 @@ def exposure() -> Exposure:
     return POINTS
 
 
+@pytest.fixture(scope="session")
+def laid_out(servers: Path) -> Path:
+    """The home of a lake with the tables that dbt's on-run-start makes, to be cloned."""
+
+    def lay_out(place: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TRACT_HOME", str(new_lake(servers, place)))
+            with lake.connect() as con:
+                for statement in [*tables.option_statements(), *migrations.statements(set(), 0, [POINTS])]:
+                    con.execute(statement)
+                con.execute("create schema lake.features")
+
+    return once("laid_out", lay_out)
+
+
 @pytest.fixture
-def con(home: Path, exposure: Exposure) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The fresh lake, with the tables that dbt's on-run-start makes."""
+def con(
+    servers: Path, laid_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A lake of its own with these tables, entered by `ml.lake` in this test and by the processes that it starts."""
+    monkeypatch.setenv("TRACT_HOME", str(cloned_lake(servers, laid_out, tmp_path / "home")))
     with lake.connect() as con:
-        for statement in [*tables.option_statements(), *migrations.statements(set(), 0, [exposure])]:
-            con.execute(statement)
-        con.execute("create schema lake.features")
         yield con
 
 
