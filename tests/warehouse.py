@@ -1,6 +1,7 @@
 """A lake with Dagster on it and builders beside it, all of them real processes that a test may kill."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,10 +216,13 @@ class Warehouse:
 
 
 @contextmanager
-def running(servers: Path, directory: Path, **settings: str) -> Iterator[Warehouse]:
+def running(servers: Path, parsed: Path, directory: Path, **settings: str) -> Iterator[Warehouse]:
     """A warehouse below an empty directory, whose Dagster runs with these settings, before the first build."""
     home, landed = new_lake(servers, directory / "home"), directory / "landed"
     landed.mkdir()
+    for target in ("dbt", "shell"):  # Dagster's, and the builder's
+        (home / target).mkdir()
+        shutil.copy(parsed, home / target)
     settings = {"TRACT_HOME": str(home), "TRACT_DAGSTER_DATABASE": new_database(servers, "dagster"), **settings}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_DAGSTER_URL", "")  # set by start(), and put back in the end

@@ -165,7 +165,6 @@ class Worked:
 @pytest.fixture(scope="session")
 def worked(servers: Path, after_a_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Worked:
     home = cloned_lake(servers, after_a_build, tmp_path_factory.mktemp("worked") / "home")
-    shutil.copytree(after_a_build / "target", home / "target")
     told = Told([], 0, (after_a_build / "said").read_text(), "")
     first = Build(told, invocation_of(home), exports(home), publications_of(home))
     (exposure,) = read_exposures(json.loads((home / "target" / "manifest.json").read_text()))

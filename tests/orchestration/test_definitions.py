@@ -3,6 +3,7 @@
 import copy
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from ml.exposures import SpecError, read_exposures
 from orchestration import project
 from orchestration.assets.translator import Translator, predictions_key
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.xdist_group("definitions")
 
 DBT, LEARNED = {"dbt", "duckdb"}, {"python", "sklearn", "s3"}
 
@@ -93,14 +96,17 @@ SCHEDULES = {"maintain_lake_schedule": ("0 3 * * *", "maintain_lake")}
 
 
 @pytest.fixture(scope="module")
-def repository() -> dg.RepositoryDefinition:
+def repository(manifest: Mapping[str, Any]) -> dg.RepositoryDefinition:
     from orchestration.definitions import definitions
 
     return definitions.get_repository_def()
 
 
 @pytest.fixture(scope="module")
-def manifest() -> Mapping[str, Any]:
+def manifest(parsed: Path) -> Mapping[str, Any]:
+    project.TARGET.mkdir(parents=True, exist_ok=True)
+    if not (project.TARGET / parsed.name).exists():
+        shutil.copy(parsed, project.TARGET)
     return project.manifest()
 
 

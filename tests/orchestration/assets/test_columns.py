@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from ml import lake
 from ml.exposures import read_exposures
 from orchestration.assets import columns
 from orchestration.assets.translator import Translator
+from tests.dbt.conftest import lake_of
+
+pytestmark = pytest.mark.xdist_group("dbt built")
 
 Lineage = Mapping[str, list[str]]
 
@@ -23,16 +25,13 @@ def manifest(built: tuple[Path, str]) -> Mapping[str, Any]:
     return found
 
 
-@pytest.fixture
-def lineage(
-    built: tuple[Path, str], manifest: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Lineage]:
+@pytest.fixture(scope="module")
+def lineage(built: tuple[Path, str], manifest: Mapping[str, Any]) -> dict[str, Lineage]:
     """Of each model: column to the columns that it comes from, as asset.column."""
     home, _ = built
-    monkeypatch.setenv("TRACT_HOME", str(home))
     translator = Translator(read_exposures(manifest))
     found: dict[str, Lineage] = {}
-    with lake.connect() as con:
+    with lake_of(home) as con:
         for node in manifest["nodes"].values():
             if node["resource_type"] != "model":
                 continue
