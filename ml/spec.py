@@ -25,9 +25,9 @@ class Range(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    low: int | float
-    high: int | float
-    log: bool = False
+    low: int | float = Field(description="the least that is tried")
+    high: int | float = Field(description="the most")
+    log: bool = Field(False, description="whether values are spread evenly by ratio: 1 to 10 as densely as 10 to 100")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Range":
@@ -41,9 +41,9 @@ class SearchSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    space: dict[str, list[Any] | Range] = Field(min_length=1, description="parameter to values, or to low and high")
+    space: dict[str, list[Any] | Range] = Field(min_length=1, description="parameter to values, or to a range")
     trials: int = Field(30, ge=1, description="recipes tried, the one that is known among them")
-    seconds: float = Field(900.0, gt=0, description="no trial starts that would end later")
+    seconds: float = Field(900.0, gt=0, description="seconds after which no trial ends: one that would is not begun")
 
 
 class CandidateSpec(BaseModel):
@@ -53,7 +53,7 @@ class CandidateSpec(BaseModel):
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$", description="what it is called in metrics and versions")
     estimator: str | None = Field(None, description="package.module.Name of a regressor's class or function")
-    parameters: dict[str, Any] = Field({}, description="what it is called with")
+    parameters: dict[str, Any] = Field({}, description="what the estimator is called with")
     found: dict[str, Any] = Field({}, description="parameters that a search found to be better")
     search: SearchSpec | None = Field(None, description="what a search may choose anew")
     enabled: bool = Field(True, description="whether it competes")
@@ -104,20 +104,27 @@ class Spec(BaseModel):
     key: str = Field(description="column that identifies a row")
     target: str = Field(description="column to be predicted")
     group: str | None = Field(None, description="column whose rows must not be split between train and test")
-    split: Literal["random", "group"] = Field("random", description="the question asked: known or new groups")
+    split: Literal["random", "group"] = Field(
+        "random",
+        description="what the gate judges by: rows among known groups, or of new ones",
+    )
     candidates: tuple[CandidateSpec, ...] = Field(min_length=1, description="recipes that may compete")
-    alpha_by: Literal["loo", "folds"] = Field("loo", description="error that chooses ridge's penalty")
-    max_rows: int = Field(200_000, ge=1_000, description="rows that are judged, and that learners in memory see")
-    folds: int = Field(5, ge=2, le=100)
-    seed: int = Field(0, ge=0, description="of the folds")
+    alpha_by: Literal["loo", "folds"] = Field(
+        "loo", description="what chooses ridge's penalty: leave-one-out, or folds"
+    )
+    max_rows: int = Field(200_000, ge=1_000, description="rows that are judged, and that learners other than ridge see")
+    folds: int = Field(5, ge=2, le=100, description="parts into which rows are divided, each held out once")
+    seed: int = Field(0, ge=0, description="seed of that division")
     coverage: float = Field(0.9, gt=0, lt=1, description="share of rows whose value the intervals hold")
     minimum: float | None = Field(None, description="what the target cannot be below; intervals end there")
-    refresh_margin: float = Field(0.05, ge=0, description="share by which a refresh may be worse")
-    significance: float = Field(0.05, gt=0, lt=1, description="chance of no gain below which a challenger wins")
+    refresh_margin: float = Field(0.05, ge=0, description="share by which the champion's recipe may be worse")
+    significance: float = Field(0.05, gt=0, lt=1, description="chance of no gain below which another recipe wins")
     slices: dict[str, str] = Field({}, description="SQL over the table's columns, whose values are judged apart")
-    slice_margin: float = Field(0.05, ge=0, description="share by which a challenger may be worse in a slice")
-    fresh_within_hours: float = Field(24.0, gt=0, description="hours within which a publication is expected")
-    predictions: str = Field("predictions", pattern="^[a-z_][a-z0-9_]*$", description="table in the schema ml")
+    slice_margin: float = Field(0.05, ge=0, description="share by which another recipe may be worse in a slice")
+    fresh_within_hours: float = Field(24.0, gt=0, description="hours after which a publication is late")
+    predictions: str = Field(
+        "predictions", pattern="^[a-z_][a-z0-9_]*$", description="table of predictions in the schema ml"
+    )
     map_columns: tuple[str, str] | None = Field(None, description="columns that are longitude and latitude, in degrees")
     unit: str = Field("", description="the target's unit, as axes and tables name it")
     limitations: str = Field("", description="what the data is not, for readers of the model card")

@@ -180,6 +180,14 @@ def search(exposure: str) -> None:
     models.search(exposure)
 
 
+@tract.command()
+def schema() -> None:
+    """Print the JSON Schema of exposures, by which editors complete and check them."""
+    from orchestration.commands import schema
+
+    click.echo(schema.text(), nl=False)
+
+
 def main() -> None:
     """The entry point."""
     try:
