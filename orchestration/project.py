@@ -66,7 +66,7 @@ def manifest() -> Mapping[str, Any]:
         ):
             _parse()
             parsed_with.write_text(settings)
-    content: Mapping[str, Any] = json.loads(path.read_text())
+    content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 
 
@@ -128,7 +128,7 @@ def _sources() -> Iterator[Path]:
         if not said.exists():
             continue
         yield said
-        settings = yaml.safe_load(said.read_text())
+        settings = yaml.safe_load(said.read_text(encoding="utf-8"))
         for kind, usual in PATHS.items():
             for place in settings.get(f"{kind}-paths", usual):
                 for path in (project / place).rglob("*"):
@@ -139,7 +139,7 @@ def _sources() -> Iterator[Path]:
 def _settings() -> dict[str, Any]:
     """What a manifest depends on beside the files' contents: their names, and the environment variables asked for."""
     sources = sorted(_sources())
-    read = [source.read_text() for source in sources if source.suffix != ".csv"]
+    read = [source.read_text(encoding="utf-8") for source in sources if source.suffix != ".csv"]
     asked = {name for text in read for name in re.findall(r"env_var\(['\"](\w+)", text)}
     return {
         "files": [str(source) for source in sources],
@@ -154,7 +154,7 @@ def _parse() -> None:
 def _dbt(*arguments: str) -> None:
     dbt = Path(sys.executable).with_name("dbt")
     told = subprocess.run(
-        [str(dbt), "--no-use-colors", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [str(dbt), "--no-use-colors", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
     )
     if told.returncode:
         raise ParseError(f"dbt cannot parse the project:\n{told.stdout.strip()}")

@@ -13,12 +13,15 @@ import duckdb
 
 from ml.code import project
 from ml.errors import TractError
+from ml.lake import environment
 
 if TYPE_CHECKING:
     from pyarrow import fs
 
 EXTENSIONS = ("httpfs", "ducklake", "postgres_scanner")
 ATTACH = "attach if not exists 'ducklake:tract' as lake"
+
+environment.settle()  # before anything of ours asks a server, or starts one
 
 
 class LakeUnavailableError(TractError):
@@ -36,6 +39,7 @@ def config() -> dict[str, str | bool | int | float | list[str]]:
 
     `TRACT_MEMORY_LIMIT` (for example `2GB`) and `TRACT_THREADS` bound it; without them DuckDB's defaults hold.
     """
+    environment.settle()  # a notebook, or a .env file, may have set more since
     settings: dict[str, str | bool | int | float | list[str]] = {
         "secret_directory": str(home() / "secrets"),
         "extension_directory": str(home() / "extensions"),

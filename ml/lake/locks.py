@@ -16,6 +16,7 @@ from psycopg2.extras import wait_select
 
 from ml import lake
 from ml.errors import TractError
+from ml.lake import environment
 
 NAME_BYTES = 63  # of application_name, where the owner of a lock stands; Postgres cuts it there
 
@@ -59,6 +60,7 @@ def connect(owner: str) -> Connection:
     Raises:
         LakeUnavailableError: Postgres does not answer.
     """
+    environment.settle()
     parameters: dict[str, Any] = {**secret(), "application_name": owner[:NAME_BYTES]}
     try:
         con: Connection = psycopg2.connect(**parameters, async_=True)

@@ -37,7 +37,7 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
 
     A table of predictions carries the key's own name and type, so that it joins to the features as it is.
     """
-    fixed = files("ml.records").joinpath("tables.sql").read_text()
+    fixed = files("ml.records").joinpath("tables.sql").read_text(encoding="utf-8")
     made = [statement.query for statement in duckdb.extract_statements(fixed)]
     for exposure in exposures:
         key = {exposure.spec.key: f"{exposure.columns[exposure.spec.key]} not null"}

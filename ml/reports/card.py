@@ -257,7 +257,7 @@ def _rows(metrics: "pd.DataFrame", split: str) -> int:
 @cache
 def _source() -> str:
     """The template's text."""
-    return files("ml.reports").joinpath("card.html.jinja").read_text()
+    return files("ml.reports").joinpath("card.html.jinja").read_text(encoding="utf-8")
 
 
 @cache

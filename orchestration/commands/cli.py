@@ -5,6 +5,7 @@ What a command needs is imported when it runs: `tract --help` takes 0.2 s, and t
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 import click
@@ -190,6 +191,9 @@ def schema() -> None:
 
 def main() -> None:
     """The entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ✓ shows a question mark
     try:
         tract.main(prog_name="tract", standalone_mode=False)
     except click.ClickException as error:

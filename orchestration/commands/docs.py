@@ -87,7 +87,9 @@ def main() -> None:
     ended = subprocess.run(command, cwd=ROOT, check=False)
     if ended.returncode:
         sys.exit(ended.returncode)
-    index, manifest, catalog = ((TARGET / name).read_text() for name in ("index.html", "manifest.json", "catalog.json"))
-    FILE.write_text(page(index, json.loads(manifest), json.loads(catalog)))
+    index, manifest, catalog = (
+        (TARGET / name).read_text(encoding="utf-8") for name in ("index.html", "manifest.json", "catalog.json")
+    )
+    FILE.write_text(page(index, json.loads(manifest), json.loads(catalog)), encoding="utf-8")
     sentence = f"The docs are one file, to open in a browser or to send to someone: {FILE.as_uri()}"
     Console(highlight=False).print(sentence, markup=False, soft_wrap=True)

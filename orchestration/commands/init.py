@@ -56,7 +56,7 @@ class Change:
     def write(self) -> None:
         """Write it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(self.after)
+        self.path.write_text(self.after, encoding="utf-8")
 
 
 def plan(root: Path, asked: Asked) -> list[Change]:
@@ -83,7 +83,7 @@ def plan(root: Path, asked: Asked) -> list[Change]:
 
 
 def _text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:
@@ -113,7 +113,7 @@ def _hooked(file: Path) -> str:
 
     It is written above the names of projects, so that it holds for the models of every package.
     """
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     models = _yaml(file).get("models") or {}
     if any(key in models for key in ("post-hook", "+post-hook", "post_hook", "+post_hook")):
         if "tract.sign()" in str(models):

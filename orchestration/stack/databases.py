@@ -20,6 +20,11 @@ def url(database: str, **query: str) -> str:
         username=secret["user"],
         password=secret["password"],
         database=database,
-        query={"host": secret["host"], "port": secret.get("port", "5432"), **query},
+        query={
+            "host": secret["host"],
+            "port": secret.get("port", "5432"),
+            **{name: secret[name] for name in ("sslmode", "sslrootcert") if name in secret},
+            **query,
+        },
     )
     return made.render_as_string(hide_password=False)

@@ -104,7 +104,7 @@ def log(home: Path, name: str) -> Path:
 def failure(home: Path, name: str, what: str) -> layout.StackError:
     """An error that names the log and shows its last lines."""
     path = log(home, name)
-    lines = path.read_text(errors="replace").splitlines()[-5:] if path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-5:] if path.exists() else []
     return layout.StackError("\n  ".join([f"{name} {what}; its log is {path}.", *lines]))
 
 

@@ -9,6 +9,8 @@ from ml.lake.sql import text
 from orchestration.stack import layout
 from orchestration.stack.secrets import S3, Postgres
 
+# Of libpq.
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # The settings, with what holds where nothing is said; None means that it must be said.
 SETTINGS = {
     "TRACT_S3_ENDPOINT": None,
@@ -23,6 +25,8 @@ SETTINGS = {
     "TRACT_POSTGRES_USER": None,
     "TRACT_POSTGRES_PASSWORD": None,
     "TRACT_POSTGRES_DATABASE": None,
+    "TRACT_POSTGRES_SSLMODE": "prefer",
+    "TRACT_POSTGRES_SSLROOTCERT": "",
 }
 
 
@@ -38,11 +42,13 @@ def settings(env: Mapping[str, str]) -> tuple[S3, Postgres]:
         "TRACT_S3_ROOT": said["TRACT_S3_ROOT"].startswith("s3://") and len(said["TRACT_S3_ROOT"]) > len("s3://"),
         "TRACT_S3_ENDPOINT": "://" not in said["TRACT_S3_ENDPOINT"],
         "TRACT_POSTGRES_PORT": said["TRACT_POSTGRES_PORT"].isdecimal(),
+        "TRACT_POSTGRES_SSLMODE": said["TRACT_POSTGRES_SSLMODE"] in SSL_MODES,
     }
     if unfit := [f"{name}={said[name]}" for name, fits in allowed.items() if not fits]:
         raise layout.StackError(
             f"Settings that do not fit: {', '.join(unfit)} (USE_SSL is true or false, URL_STYLE path or vhost, "
-            "ROOT an s3:// address, ENDPOINT host or host:port without a scheme, PORT a number)."
+            "ROOT an s3:// address, ENDPOINT host or host:port without a scheme, PORT a number, SSLMODE one of "
+            f"{', '.join(SSL_MODES)})."
         )
     s3 = S3(
         endpoint=said["TRACT_S3_ENDPOINT"],
@@ -59,6 +65,8 @@ def settings(env: Mapping[str, str]) -> tuple[S3, Postgres]:
         user=said["TRACT_POSTGRES_USER"],
         password=said["TRACT_POSTGRES_PASSWORD"],
         database=said["TRACT_POSTGRES_DATABASE"],
+        sslmode=said["TRACT_POSTGRES_SSLMODE"],
+        sslrootcert=said["TRACT_POSTGRES_SSLROOTCERT"],
     )
     return s3, postgres
 

@@ -33,6 +33,8 @@ class Postgres:
     user: str
     password: str
     database: str
+    sslmode: str = "prefer"  # as libpq has it
+    sslrootcert: str = ""  # a file; libpq's own where empty
 
 
 def write(directory: Path, extensions: Path, s3: S3, postgres: Postgres) -> bool:
@@ -61,6 +63,7 @@ def write(directory: Path, extensions: Path, s3: S3, postgres: Postgres) -> bool
 
 
 def _statements(s3: S3, postgres: Postgres) -> dict[str, str]:
+    authority = f", sslrootcert {text(postgres.sslrootcert)}" if postgres.sslrootcert else ""
     return {
         "tract_s3": f"""
             create or replace persistent secret tract_s3 (
@@ -71,7 +74,8 @@ def _statements(s3: S3, postgres: Postgres) -> dict[str, str]:
         "tract_catalog": f"""
             create or replace persistent secret tract_catalog (
                 type postgres, host {text(postgres.host)}, port {postgres.port}, user {text(postgres.user)},
-                password {text(postgres.password)}, database {text(postgres.database)}
+                password {text(postgres.password)}, database {text(postgres.database)},
+                sslmode {text(postgres.sslmode)}{authority}
             )""",
         "tract": f"""
             create or replace persistent secret tract (

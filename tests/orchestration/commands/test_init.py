@@ -1,6 +1,9 @@
 """`tract init` makes a project ready, shows what it changes, and changes nothing twice."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,3 +128,20 @@ def test_it_shows_the_diff_and_asks_before_it_writes(project: Path) -> None:
     assert CliRunner().invoke(cli.tract, arguments, input="y\n").exit_code == 0
     assert (project / "packages.yml").exists()
     assert "is ready; nothing to change" in CliRunner().invoke(cli.tract, arguments).output
+
+
+def test_a_shell_of_another_charset_changes_nothing_in_what_is_written(project: Path) -> None:
+    file = project / "dbt_project.yml"
+    file.write_text(file.read_text(encoding="utf-8").replace("models:", "# Gärten – 庭\nmodels:"), encoding="utf-8")
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    told = subprocess.run(
+        [sys.executable, "-m", "orchestration.commands", "init", "--yes"],
+        env=ascii_only,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert " # Gärten – 庭\n" in told.stdout
+    assert "# Gärten – 庭\nmodels:\n" in file.read_text(encoding="utf-8")
+    assert init.HOOK in file.read_text(encoding="utf-8")

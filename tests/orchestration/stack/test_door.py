@@ -14,6 +14,7 @@ from psycopg2 import sql
 
 from orchestration import stack
 from orchestration.stack import extensions, postgres, remote, s3, secrets
+from orchestration.stack.layout import StackError
 
 from .conftest import Command, lake, servers
 
@@ -116,9 +117,10 @@ def test_connect_names_what_is_missing_and_what_does_not_fit(tmp_path: Path, com
     )
     assert not (tmp_path / "home" / "run").exists()
     required = {name: "x" for name, default in remote.SETTINGS.items() if default is None}
-    said = command(tmp_path / "home", "connect", **required, TRACT_POSTGRES_PORT="many")
+    said = command(tmp_path / "home", "connect", **required, TRACT_POSTGRES_PORT="many", TRACT_POSTGRES_SSLMODE="yes")
     assert said.returncode == 1
-    assert "TRACT_S3_ROOT=x, TRACT_POSTGRES_PORT=many" in said.stderr
+    assert "TRACT_S3_ROOT=x, TRACT_POSTGRES_PORT=many, TRACT_POSTGRES_SSLMODE=yes (" in said.stderr
+    assert "SSLMODE one of disable, allow, prefer, require, verify-ca, verify-full)" in said.stderr
 
 
 def test_after_connect_up_starts_nothing_and_down_stops_nothing(home: Path, tmp_path: Path, command: Command) -> None:
@@ -154,6 +156,13 @@ def test_after_connect_up_starts_nothing_and_down_stops_nothing(home: Path, tmp_
     assert command(other, "up").returncode == 0  # what was connected before still is
     assert command(other, "connect", "--local").returncode == 0
     assert {row.state for row in stack.status(other)} == {"stopped"}
+
+
+def test_how_postgres_is_to_be_trusted_is_heeded(home: Path, tmp_path: Path) -> None:
+    strict = replace(postgres.address(home), sslmode="verify-full", sslrootcert=str(tmp_path / "root.crt"))
+    secrets.write(tmp_path, home / "extensions", s3.address(home), strict)
+    with pytest.raises(StackError, match="server does not support SSL, but SSL was required"):
+        remote.check(tmp_path, home / "extensions")
 
 
 def test_extensions_are_installed_once(home: Path) -> None:

@@ -28,6 +28,27 @@ def test_up_again_starts_nothing_and_takes_less_than_a_second(home: Path) -> Non
     assert [pid(home, "s3"), pid(home, "postgres")] == before
 
 
+def test_a_shell_with_a_proxy_libpq_s_variables_and_no_locale_starts_the_same_servers(
+    tmp_path: Path, command: Command
+) -> None:
+    """As in a container behind a company's proxy; `up` waited 76 s for S3 there."""
+    other = tmp_path / "home"
+    dead = "http://127.0.0.1:9"
+    odd = {
+        **dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "grpc_proxy"), dead),
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), ""),
+        **{"PGHOSTADDR": "192.0.2.1", "PGPORT": "1", "PGSSLMODE": "require", "PGSERVICE": "nowhere", "PGDATA": "/"},
+        **{"LC_ALL": "xx_YY.ISO-8859-1", "LANG": "C", "TZ": ""},
+    }
+    try:
+        for _ in range(2):  # started, and found again
+            told = command(other, "up", **odd)
+            assert (told.returncode, told.stderr) == (0, "")
+            assert [line.split()[1] for line in told.stdout.splitlines()] == ["up", "up", "stopped"]
+    finally:
+        stack.down(other)
+
+
 @pytest.mark.slow
 def test_two_shells_at_once_make_one_server_each(tmp_path: Path) -> None:
     home = tmp_path / "home"
