@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ml.errors import TractError
-from ml.lake.sql import is_numeric
+from ml.lake.sql import is_key, is_numeric
 from ml.spec import NOT_LEARNING, RENAMED, CandidateSpec, Range, SearchSpec, Spec
 
 # Columns that ml puts beside the published ones while it learns and predicts.
@@ -216,6 +216,12 @@ def _check(exposure: Exposure, where: str) -> None:
     named = [name for name in (spec.key, spec.target, spec.group) if name is not None]
     if len(set(named)) != len(named):
         raise SpecError(f"{where}: key, target and group must be three columns, not {', '.join(named)}.")
+    if not is_key(columns[spec.key]):
+        raise SpecError(
+            f"{where}: the key {spec.key} of {exposure.relation} is {columns[spec.key]}, which the lake does not keep "
+            "as it is. Cast it to varchar where the table is built; keys are integers of up to 64 bits, decimals, "
+            "floats, texts, UUIDs, dates, times, timestamps or blobs."
+        )
     if spec.split == "group" and spec.group is None:
         raise SpecError(f"{where}: meta.ml.split is 'group', but meta.ml.group names no column. {allowed}")
     for name in spec.map_columns or ():

@@ -30,7 +30,7 @@ class Replay:
     """What came of it.
 
     Attributes:
-        predictions: key, prediction, lower, upper of the version, in the order of the key.
+        predictions: key, as text, prediction, lower, upper of the version, in the order of the key.
         largest_difference: Relative, between these predictions and the committed ones; None when the version never
             predicted this publication.
     """
@@ -88,7 +88,10 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
         if learned.version.version_id != recorded:
             raise ReplayError(_why_other(con, exposure, recorded))
         with scoring.predicted(con, exposure, publication, learned.version, learned.estimator, say) as rows:
-            predicted = con.execute(f"from {rows} order by {quoted(exposure.spec.key)}").df()
+            key = quoted(exposure.spec.key)
+            predicted = con.execute(
+                f"select * replace (cast({key} as varchar) as {key}) from {rows} as predicted order by predicted.{key}"
+            ).df()
         committed = predictions.of_version(con, exposure, publication_id, recorded)
     difference = None if committed.empty else _largest_difference(predicted, committed, exposure)
     return Replay(publication, recorded, predicted, difference)

@@ -3,15 +3,24 @@
 import re
 from collections.abc import Iterable
 
-_NUMERIC = re.compile(
-    r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|INT[1248]?|LONG|SHORT|SIGNED"
-    r"|REAL|FLOAT[48]?|DOUBLE( PRECISION)?|(DECIMAL|NUMERIC|DEC)( ?\(.*\))?"
+_INTEGERS = r"U?(TINYINT|SMALLINT|INTEGER|BIGINT)|INT[1248]?|U?INT(8|16|32|64)|LONG|SHORT|SIGNED|INTEGRAL|OID"
+_OTHER_NUMBERS = r"REAL|FLOAT[48]?|DOUBLE( PRECISION)?|(DECIMAL|NUMERIC|DEC)( ?\(.*\))?"
+_NUMERIC = re.compile(rf"{_INTEGERS}|{_OTHER_NUMBERS}|U?(HUGEINT|INT128)")
+# What parquet keeps as it is: it makes doubles of 128 bits and forgets a TIMETZ's zone; intervals all have one hash.
+_KEYS = re.compile(
+    rf"{_INTEGERS}|{_OTHER_NUMBERS}|(VARCHAR|TEXT|STRING|CHAR|BPCHAR|NVARCHAR)( ?\(.*\))?|UUID|GUID|DATE|TIME"
+    r"|TIMESTAMP(_S|_MS|_US|_NS|TZ| WITH TIME ZONE)?|DATETIME|BLOB|BYTEA|BINARY|VARBINARY"
 )
 
 
 def is_numeric(kind: str) -> bool:
     """Whether a type, as DuckDB or a contract writes it, is an integer, a decimal or a float; booleans are not."""
     return _NUMERIC.fullmatch(kind.upper()) is not None
+
+
+def is_key(kind: str) -> bool:
+    """Whether values of a type, as DuckDB or a contract writes it, tell rows apart and come back as they were."""
+    return _KEYS.fullmatch(kind.upper()) is not None
 
 
 def quoted(name: str) -> str:

@@ -36,8 +36,8 @@ class TrainingSet:
 
     Attributes:
         moments: By split and fold, the sums of `[features..., target]` of all rows.
-        sample: The key, the features and the target as float64, the folds, the block and the slices, in the order of
-            the key: all rows, or about `spec.max_rows` of them.
+        sample: The key as SQL's text, the features and the target as float64, the folds, the block and the slices, in
+            the order of the key: all rows, or about `spec.max_rows` of them.
     """
 
     exposure: Exposure
@@ -196,14 +196,16 @@ def _moments(
 
 def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, rows: int) -> pd.DataFrame:
     spec = exposure.spec
-    labels = [quoted(spec.key), *(quoted(FOLD[split]) for split in spec.splits)]
+    # as text, which SQL casts back to the same value: a frame has no decimals
+    key = f"published.{quoted(spec.key)}"
+    labels = [f"cast({key} as varchar) as {quoted(spec.key)}", *(quoted(FOLD[split]) for split in spec.splits)]
     labels.append(f'{folds.bucket_sql(spec.group or spec.key)} as "{BLOCK}"')
     for name, value in spec.slices.items():
         labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")
     sampled = "where sampled" if rows > spec.max_rows else ""
     numbers = doubles((*exposure.features, spec.target))
     return con.execute(
-        f"select * from (select {', '.join(labels)}, {numbers} from {relation} {sampled}) order by {quoted(spec.key)}"
+        f"select {', '.join(labels)}, {numbers} from {relation} as published {sampled} order by {key}"
     ).df()
 
 

@@ -78,20 +78,20 @@ def predicted_as(con: duckdb.DuckDBPyConnection, exposure: Exposure, input_hash:
 def of_version(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publication_id: str, version_id: str
 ) -> "pd.DataFrame":
-    """Key, prediction, lower, upper of a version, in the order of the key; empty where it did not predict the rows.
+    """The key as text, prediction, lower, upper of a version, in the order of the key.
 
-    Rows that came back stand under the publication that they had first.
+    Empty where it did not predict the rows. Rows that came back stand under the publication that they had first.
     """
     key = quoted(exposure.spec.key)
     return con.execute(
         f"""
-        select {key}, prediction, lower, upper
-        from {table(exposure)}
+        select cast(predictions.{key} as varchar) as {key}, prediction, lower, upper
+        from {table(exposure)} as predictions
         where exposure = $exposure and version_id = $version and publication_id = (
             select predicted_publication_id from lake.ops.consumptions
             where exposure = $exposure and publication_id = $publication
         )
-        order by {key}
+        order by predictions.{key}
         """,
         {"exposure": exposure.name, "version": version_id, "publication": publication_id},
     ).df()
@@ -101,16 +101,18 @@ def standing(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pu
     """Some of the champion's newest predictions beside the target as it was published: key, target, prediction, ends.
 
     Args:
-        publication: Whose rows are predicted.
+        publication: Whose rows are predicted; their key is given as text.
         rows: How many, the first by key; none where nothing was predicted.
     """
     key, target = quoted(exposure.spec.key), quoted(exposure.spec.target)
     return con.execute(
         f"""
-        select {key}, published.{target}, predictions.prediction, predictions.lower, predictions.upper
+        select
+            cast(predictions.{key} as varchar) as {key}, published.{target}, predictions.prediction, predictions.lower,
+            predictions.upper
         from {_STANDING.format(table=table(exposure))} as predictions
         inner join (from {publication.table}) as published using ({key})
-        order by {key}
+        order by predictions.{key}
         limit {rows}
         """,
         {"exposure": exposure.name},

@@ -11,7 +11,8 @@ SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
 
 NUMBERS = [
     "tinyint", "usmallint", "int", "int4", "integer", "uinteger", "bigint", "hugeint", "real", "float", "float8",
-    "double", "double precision", "decimal", "decimal(10, 2)", "numeric(10,2)", "long", "short",
+    "double", "double precision", "decimal", "decimal(10, 2)", "numeric(10,2)", "long", "short", "int64", "uint8",
+    "int128", "integral", "oid",
 ]  # fmt: skip
 OTHERS = [
     "boolean",
