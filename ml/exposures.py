@@ -69,6 +69,7 @@ class Exposure:
         columns: The table's contract: column name to DuckDB type, in order.
         relation_description: What dbt says of the table.
         column_descriptions: What dbt says of its columns, by name.
+        predicted_by_others: Columns of it that other exposures predict.
     """
 
     name: str
@@ -81,11 +82,13 @@ class Exposure:
     spec: Spec
     relation_description: str = ""
     column_descriptions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    predicted_by_others: frozenset[str] = frozenset()
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The contract's columns less key, target and group."""
-        return tuple(c for c in self.columns if c not in (self.spec.key, self.spec.target, self.spec.group))
+        """The contract's columns less key, target and group, and less what other exposures on the table predict."""
+        others = {self.spec.key, self.spec.target, self.spec.group, *self.predicted_by_others}
+        return tuple(column for column in self.columns if column not in others)
 
     @property
     def heldout(self) -> str:
@@ -102,6 +105,7 @@ class Exposure:
         said = {
             "relation": self.relation,
             "columns": dict(self.columns),
+            "features": self.features,
             "spec": self.spec.model_dump(exclude=NOT_LEARNING),
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
@@ -113,13 +117,23 @@ def read_exposures(manifest: Mapping[str, Any]) -> tuple[Exposure, ...]:
     Raises:
         SpecError: Everything that does not fit, all exposures together, a line each.
     """
-    found, wrong = [], []
+    asked: dict[str, Exposure] = {}
+    wrong = []
     for node in manifest["exposures"].values():
         meta = {**node.get("meta", {}), **node.get("config", {}).get("meta", {})}
         if node["type"] != "ml" or "ml" not in meta:
             continue
+        where = f"Exposure {node['name']} ({node['original_file_path']})"
         try:
-            found.append(_exposure(node, meta["ml"], manifest["nodes"]))
+            asked[where] = _exposure(where, node, meta["ml"], manifest["nodes"])
+        except SpecError as error:
+            wrong.append(str(error))
+    found = []
+    for where, exposure in asked.items():
+        targets = {other.spec.target for other in asked.values() if other.unique_id == exposure.unique_id}
+        found.append(dataclasses.replace(exposure, predicted_by_others=frozenset(targets - {exposure.spec.target})))
+        try:
+            _check(found[-1], where)
         except SpecError as error:
             wrong.append(str(error))
     if not wrong:
@@ -129,8 +143,7 @@ def read_exposures(manifest: Mapping[str, Any]) -> tuple[Exposure, ...]:
     return tuple(sorted(found, key=lambda exposure: exposure.name))
 
 
-def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) -> Exposure:
-    where = f"Exposure {node['name']} ({node['original_file_path']})"
+def _exposure(where: str, node: Mapping[str, Any], said: object, models: Mapping[str, Any]) -> Exposure:
     parents = node["depends_on"]["nodes"]
     if len(parents) != 1 or not parents[0].startswith("model."):
         raise SpecError(
@@ -153,7 +166,7 @@ def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) 
         # a list with a wrong item is also said to be too short: the item alone says what is wrong
         inner = [e for e in found if not any(_inside(o["loc"], e["loc"]) for o in found)]
         raise SpecError("\n".join(f"{where}: {_sentence(e)}" for e in inner)) from None
-    exposure = Exposure(
+    return Exposure(
         name=node["name"],
         owner=node["owner"].get("name") or _email(node["owner"]) or "",
         owner_email=_email(node["owner"]),
@@ -166,8 +179,6 @@ def _exposure(node: Mapping[str, Any], said: object, models: Mapping[str, Any]) 
         relation_description=re.sub(r"```.*?```", "", model.get("description", ""), flags=re.DOTALL).strip(),
         column_descriptions={c["name"]: c.get("description", "") for c in model["columns"].values()},
     )
-    _check(exposure, where)
-    return exposure
 
 
 def _email(owner: Mapping[str, Any]) -> str | None:
@@ -232,7 +243,8 @@ def _check(exposure: Exposure, where: str) -> None:
         if not is_numeric(columns[name]):
             raise SpecError(
                 f"{where}: column {name} of {exposure.relation} is {columns[name]}, not a number. "
-                "Features are the contract's columns less key, target and group: make it a number or take it out."
+                "Features are the contract's columns less key, target and group, and less what other exposures on the "
+                "table predict: make it a number or take it out."
             )
     if spec.predictions in OWN_TABLES or spec.predictions.startswith("heldout_"):
         raise SpecError(

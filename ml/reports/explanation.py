@@ -73,7 +73,8 @@ def as_asked(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Versio
     # no slice is read here, and a slice may read columns that are gone
     spec = exposure.spec.model_copy(update={**{name: asked[name] for name in ROW_SETTINGS}, "slices": {}})
     named = [name for name in (spec.key, spec.group, spec.target) if name]
-    return replace(exposure, spec=spec, columns=dict.fromkeys([*version.features, *named], "DOUBLE"))
+    columns = dict.fromkeys([*version.features, *named], "DOUBLE")
+    return replace(exposure, spec=spec, columns=columns, predicted_by_others=frozenset())
 
 
 def importance(

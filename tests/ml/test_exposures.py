@@ -67,10 +67,36 @@ def test_features_are_the_contracts_columns_less_key_target_and_group() -> None:
     assert points.columns == {"id": "VARCHAR", "a": "DOUBLE", "b": "DOUBLE", "cell": "VARCHAR", "y": "DOUBLE"}
 
 
+def test_what_another_exposure_on_the_table_predicts_is_a_feature_of_neither() -> None:
+    asks_for_a = exposure("zones", {"key": "id", "target": "a", "group": "cell", "candidates": ["ridge"]})
+    elsewhere = exposure(
+        "others", {"key": "id", "target": "b", "group": "cell", "candidates": ["ridge"]}, ("model.tract.others",)
+    )
+    others, points, zones = read_exposures(manifest({}, asks_for_a, elsewhere))
+    assert (points.spec.target, points.features) == ("y", ("b",))
+    assert (zones.spec.target, zones.features) == ("a", ("b",))
+    assert (others.spec.target, others.features) == ("b", ("a", "y"))
+    (alone,) = read_exposures(manifest())
+    assert alone.digest() != points.digest()  # other features: it is learned anew
+    same = exposure("zones", {"key": "id", "target": "y", "group": "cell", "candidates": ["ridge"]})
+    assert [one.features for one in read_exposures(manifest({}, same))] == [("a", "b"), ("a", "b")]
+
+
+def test_exposures_that_predict_every_column_of_a_table_leave_none_to_learn_from() -> None:
+    others = [
+        exposure(name, {"key": "id", "target": name, "group": "cell", "candidates": ["ridge"]}) for name in ("a", "b")
+    ]
+    assert refused(manifest({}, *others)) == [
+        f"Exposure {name} (models/exposures.yml): features.points has no column left to learn from. {ALLOWED}"
+        for name in ("points", "a", "b")
+    ]
+
+
 def test_without_a_group_its_column_must_be_a_number() -> None:
     assert refused(manifest({"group": None})) == [
         f"{POINTS}: column cell of features.points is VARCHAR, not a number. "
-        "Features are the contract's columns less key, target and group: make it a number or take it out."
+        "Features are the contract's columns less key, target and group, and less what other exposures on the table "
+        "predict: make it a number or take it out."
     ]
 
 
@@ -138,7 +164,8 @@ def test_a_feature_or_target_that_is_not_a_number_is_named(column: str, kind: st
     columns = {"id": "varchar", "a": "double", "b": "double", "cell": "varchar", "y": "double"} | {column: kind}
     assert refused(manifest(columns=columns)) == [
         f"{POINTS}: column {column} of features.points is {kind.upper()}, not a number. "
-        "Features are the contract's columns less key, target and group: make it a number or take it out."
+        "Features are the contract's columns less key, target and group, and less what other exposures on the table "
+        "predict: make it a number or take it out."
     ]
 
 

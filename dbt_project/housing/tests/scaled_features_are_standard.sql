@@ -1,6 +1,6 @@
 -- The scaling stands in a table beside the features. Were it older than they are, the scaled view would still look
 -- right, row by row; only its means and deviations would not be 0 and 1.
-{%- set features = tract.feature_columns('housing_features') %}
+{%- set features = scaled_columns() %}
 
 with
 

@@ -1,4 +1,4 @@
-{%- set features = tract.feature_columns('housing_features') -%}
+{%- set features = scaled_columns() -%}
 
 with
 

@@ -1,6 +1,6 @@
 {{ config(materialized='view') }}
 
-{%- set features = tract.feature_columns('housing_features') -%}
+{%- set features = scaled_columns() -%}
 
 with
 
