@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ml import classes
 from ml.exposures import Exposure
 from ml.lake import first_line
-from ml.lake.sql import quoted
+from ml.lake.sql import LARGEST, quoted
 
 PASSED = ("pass", "warn")  # a test of error severity below its `error_if` ends as `warn` and does not block
 
@@ -39,12 +40,14 @@ class Decision:
     Attributes:
         snapshot: In which the rows are that were built and tested; None before the lake was asked.
         warnings: A sentence for each exposure that cannot learn from them, though another can.
+        notes: A sentence for each exposure that learns from them, and perhaps not what is meant.
     """
 
     relation: str
     reason: str | None
     snapshot: int | None = None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,16 +160,18 @@ def conclude(decision: Decision, state: State) -> Decision:
     return replace(decision, snapshot=state.newest)
 
 
-def heed(decision: Decision, unlearnable: Mapping[str, str]) -> Decision:
+def heed(decision: Decision, unlearnable: Mapping[str, str], notes: Mapping[str, str] = {}) -> Decision:
     """The decision when it is known which exposures cannot learn from the rows, and why: nothing is published for none.
 
     Args:
         unlearnable: By the name of each exposure on the table; empty texts of those that can.
+        notes: What to say of those that can, as `noted`; empty texts where there is nothing.
     """
     sentences = tuple(f"{name} cannot learn from it: {why}" for name, why in unlearnable.items() if why)
     if len(sentences) == len(unlearnable):
         return replace(decision, reason="; ".join(sentences))
-    return replace(decision, warnings=sentences)
+    said = tuple(f"{name}: {note}" for name, note in notes.items() if note and not unlearnable[name])
+    return replace(decision, warnings=sentences, notes=said)
 
 
 def sentence(decision: Decision) -> str:
@@ -174,15 +179,13 @@ def sentence(decision: Decision) -> str:
     if decision.reason is not None:
         return f"Not published: {decision.relation}, because {decision.reason}."
     warnings = "".join(f" But {warning}." for warning in decision.warnings)
-    return f"Published {decision.relation}@{decision.snapshot}; `tract status` says what comes of it.{warnings}"
-
-
-# Beyond this a double cannot be squared and summed.
-LARGEST = 1e150
+    notes = "".join(f" Mind, {note}." for note in decision.notes)
+    return f"Published {decision.relation}@{decision.snapshot}; `tract status` says what comes of it.{warnings}{notes}"
 
 
 def learnable_sql(exposure: Exposure, table: str) -> str:
-    """One row: how many rows there are, and of each column that is read how many are NULL, and how many not usable.
+    """One row: how many rows, groups and likely classes there are, and of each column that is read how many values are
+    NULL, and how many not usable.
 
     Args:
         table: The published rows as a table expression.
@@ -194,7 +197,8 @@ def learnable_sql(exposure: Exposure, table: str) -> str:
     # false for NaN too
     unusable = [f"count({value}) - count(*) filter (where abs({value}) < {LARGEST})" for value in values]
     groups = f"count(distinct {quoted(spec.group)})" if spec.group else "null"
-    return f"select count(*), {groups}, {', '.join([*missing, *unusable])} from {table}"
+    likely = classes.count_sql(spec.target)
+    return f"select count(*), {groups}, {likely}, {', '.join([*missing, *unusable])} from {table}"
 
 
 def _numbers(exposure: Exposure) -> tuple[str, ...]:
@@ -205,7 +209,7 @@ def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
     """Why an exposure cannot learn from rows, of the counts of `learnable_sql`; empty where it can."""
     spec, numbers = exposure.spec, _numbers(exposure)
     labels = [name for name in (spec.key, spec.group) if name]
-    rows, groups, *others = counts
+    rows, groups, _, *others = counts
     assert rows is not None
     roles = {spec.key: "the key", spec.group: "the group", spec.target: "the target"}
     named = [f"{name}, {roles[name]}," if name in roles else name for name in (*labels, *numbers)]
@@ -227,3 +231,10 @@ def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
             f"{spec.group} has {groups} groups, and {spec.folds} folds by group need at least as many (meta.ml.folds)"
         )
     return ""
+
+
+def noted(exposure: Exposure, counts: Sequence[int | None]) -> str:
+    """What an exposure that can learn from rows should know, of the counts of `learnable_sql`; empty if nothing."""
+    rows, _, distinct, *_ = counts
+    assert rows is not None
+    return classes.told(exposure.spec.target, distinct, rows)

@@ -1,4 +1,4 @@
-"""SQL as text: identifiers, texts and numbers quoted in one place, and which of DuckDB's types are numbers."""
+"""SQL as text: identifiers, texts and numbers quoted in one place, and which types and values are usable numbers."""
 
 import re
 from collections.abc import Iterable
@@ -11,6 +11,9 @@ _KEYS = re.compile(
     rf"{_INTEGERS}|{_OTHER_NUMBERS}|(VARCHAR|TEXT|STRING|CHAR|BPCHAR|NVARCHAR)( ?\(.*\))?|UUID|GUID|DATE|TIME"
     r"|TIMESTAMP(_S|_MS|_US|_NS|TZ| WITH TIME ZONE)?|DATETIME|BLOB|BYTEA|BINARY|VARBINARY"
 )
+
+# From here on a double cannot be squared and summed.
+LARGEST = 1e150
 
 
 def is_numeric(kind: str) -> bool:

@@ -149,6 +149,17 @@ def conformal_quantile(scores: Sequence[float] | Vector, level: float) -> float:
     return float(ordered[min(math.ceil((len(ordered) + 1) * level), len(ordered)) - 1])
 
 
+def too_few(rows: int, level: float) -> str:
+    """What to say where so few rows cannot tell how far errors reach at a level; empty where they can."""
+    needed = math.ceil(level / (1 - level) - 1e-9)
+    if rows >= needed:
+        return ""
+    return (
+        f"intervals reach as far as the largest error of {rows:,} rows, which is less than {level:.4g} asks for "
+        f"(meta.ml.coverage): that takes {needed:,} rows"
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class _Fold:
     """The held-out predictions of one fold, and the sums of `[features..., prediction, error]`."""

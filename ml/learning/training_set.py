@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from ml import classes
+from ml.arrays import Integers, Mask
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import first_line
 from ml.lake.sql import doubles, quoted
-from ml.learning import folds
+from ml.learning import folds, intervals
 from ml.linear.moments import Moments, UnusableRowsError, gather, total
 from ml.progress import Say, following
 from ml.records.publications import Publication
@@ -60,18 +61,27 @@ class TrainingSet:
         """The sampled target, shape (rows,)."""
         return self.sample[self.exposure.spec.target]
 
-    def fold(self, split: str) -> npt.NDArray[np.int64]:
+    def fold(self, split: str) -> Integers:
         """The fold of each sampled row, shape (rows,)."""
         return self.sample[FOLD[split]].to_numpy(np.int64)
 
     @property
-    def blocks(self) -> npt.NDArray[np.int64]:
+    def blocks(self) -> Integers:
         """Rows that err alike: the bucket of each sampled row's group, or of its key; shape (rows,)."""
         return self.sample[BLOCK].to_numpy(np.int64)
 
-    def slices(self) -> dict[str, npt.NDArray[np.bool_]]:
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the rows before they are learned from."""
+        values = self.target.to_numpy(np.float64)
+        codes = bool(np.all((values == np.trunc(values)) & (np.abs(values) <= classes.LARGEST_CODE)))
+        distinct = len(np.unique(values)) if codes else None
+        spec, rows = self.exposure.spec, len(values)
+        return tuple(filter(None, [classes.told(spec.target, distinct, rows), intervals.too_few(rows, spec.coverage)]))
+
+    def slices(self) -> dict[str, Mask]:
         """Which sampled rows are in each slice, shape (rows,): `all`, and `name: value` of each of the spec's."""
-        found: dict[str, npt.NDArray[np.bool_]] = {"all": np.ones(len(self.sample), dtype=np.bool_)}
+        found: dict[str, Mask] = {"all": np.ones(len(self.sample), dtype=np.bool_)}
         for name in self.exposure.spec.slices:
             values = self.sample[_slice(name)]
             for value in sorted(values.unique()):
@@ -113,7 +123,7 @@ def _sampled(
     where = _where(exposure, publication)
     sizes = _sizes(con, exposure, publication, where)
     rows = sum(sizes.values())
-    relation = f"({_folded(exposure, publication, sizes)})"
+    relation = f"({_folded(con, exposure, publication, sizes, where)})"
     with following(con, say, "sampling", rows):
         try:
             sample = _sample(con, exposure, relation, rows)
@@ -144,27 +154,52 @@ def _sizes(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publ
             f"{where}: the group {spec.group} is missing in {lost} of {rows} rows. "
             "Fill it in where the table is built, and give the column the dbt test `not_null`."
         )
-    if spec.group and len(found) < spec.folds:
-        groups = con.execute(f"select count(distinct {group}) from {publication.table}").fetchall()[0][0]
-        raise RowsError(
-            f"{where}: column {spec.group} has {groups} groups; {spec.folds} folds by group need at least as "
-            "many. Lower meta.ml.folds or choose another group."
-        )
     return {bucket: count for bucket, count, _ in found}
 
 
-def _folded(exposure: Exposure, publication: Publication, sizes: dict[int, int]) -> str:
+def _folded(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, sizes: dict[int, int], where: str
+) -> str:
     """Select the published columns, the folds, and whether the row is sampled."""
     spec = exposure.spec
     rows = sum(sizes.values())
-    columns = [f'{folds.random_sql(spec.key, spec.folds, spec.seed)} as "{FOLD["random"]}"']
+    columns = [f'{_random_fold(con, exposure, publication, rows)} as "{FOLD["random"]}"']
     sampled = folds.sampled_sql(spec.key, rows, spec.max_rows, spec.seed)
     if spec.group:
-        columns.append(f'{folds.group_sql(spec.group, folds.assign(sizes, spec.folds))} as "{FOLD["group"]}"')
+        columns.append(f'{_group_fold(con, exposure, publication, sizes, where)} as "{FOLD["group"]}"')
         chosen = folds.sampled_buckets(sizes, spec.max_rows, spec.folds, spec.seed)
         if rows > spec.max_rows and chosen:
             sampled = folds.in_buckets_sql(spec.group, chosen)
     return f"select *, {', '.join(columns)}, {sampled} as sampled from {publication.table}"
+
+
+def _random_fold(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, rows: int) -> str:
+    """The random fold of a row: by the hash of its key, or dealt where so few rows leave a fold without any."""
+    spec = exposure.spec
+    by_hash = folds.random_sql(spec.key, spec.folds, spec.seed)
+    if rows < folds.FEW_ROWS * spec.folds:
+        ((used,),) = con.execute(f"select count(distinct {by_hash}) from {publication.table}").fetchall()
+        if used < spec.folds:
+            return folds.dealt_sql(spec.key, spec.folds, spec.seed)
+    return by_hash
+
+
+def _group_fold(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, sizes: dict[int, int], where: str
+) -> str:
+    """The fold of a row's group: of its bucket, or its own where so few groups share buckets that a fold has none."""
+    spec = exposure.spec
+    assert spec.group is not None
+    if len(sizes) >= spec.folds:
+        return folds.group_sql(spec.group, folds.assign(sizes, spec.folds))
+    hashed = f"select {folds.hash_sql(spec.group)}, count(*) from {publication.table} group by 1"
+    groups = dict(con.execute(hashed).fetchall())
+    if len(groups) < spec.folds:
+        raise RowsError(
+            f"{where}: column {spec.group} has {len(groups)} groups; {spec.folds} folds by group need at least as "
+            "many. Lower meta.ml.folds or choose another group."
+        )
+    return folds.few_groups_sql(spec.group, folds.assign(groups, spec.folds))
 
 
 def _moments(
@@ -185,11 +220,6 @@ def _moments(
         parts: dict[int, list[Moments]] = {}
         for cell, moments in cells.items():
             parts.setdefault(cell // spec.folds**i % spec.folds, []).append(moments)
-        if empty := sorted(set(range(spec.folds)) - set(parts)):
-            raise RowsError(
-                f"{where}: of {spec.folds} {split} folds, {', '.join(map(str, empty))} got no rows, there are too few. "
-                "Lower meta.ml.folds."
-            )
         found[split] = {fold: total(parts[fold]) for fold in sorted(parts)}
     return found
 

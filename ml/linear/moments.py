@@ -16,7 +16,7 @@ import numpy as np
 
 from ml.arrays import Integers, Matrix, Vector
 from ml.errors import TractError
-from ml.lake.sql import is_numeric, literal, quoted
+from ml.lake.sql import LARGEST, is_numeric, literal, quoted
 
 _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")) | {
     "INTEGER",
@@ -228,7 +228,7 @@ def _is_far(moments: Moments, shift: Vector) -> bool:
 def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> Vector:
     """The mean of each column over the first rows; if it is constant there, its value, so that deviations are zeros."""
     raw = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
-    finite = [f"filter (where abs(v{i}) < {literal(1e150)})" for i in range(len(columns))]  # false for NaN, too
+    finite = [f"filter (where abs(v{i}) < {literal(LARGEST)})" for i in range(len(columns))]  # false for NaN, too
     means = ", ".join(
         f"case when min(v{i}) {f} = max(v{i}) {f} then min(v{i}) {f} else avg(v{i}) {f} end"
         for i, f in enumerate(finite)
@@ -281,7 +281,7 @@ def _describe_bad_values(con: duckdb.DuckDBPyConnection, relation: str, columns:
     infinity = "cast('infinity' as double)"
     counts = ", ".join(
         f"count(*) - count(v{i}), count(*) filter (where isnan(v{i})), count(*) filter (where abs(v{i}) = {infinity}), "
-        f"count(*) filter (where abs(v{i}) > 1e150 and abs(v{i}) < {infinity})"
+        f"count(*) filter (where abs(v{i}) >= {literal(LARGEST)} and abs(v{i}) < {infinity})"
         for i in range(len(columns))
     )
     row = con.execute(f"select {counts} from (select {raw} from {relation}) as c").fetchone() or ()
@@ -296,7 +296,7 @@ def _describe_bad_values(con: duckdb.DuckDBPyConnection, relation: str, columns:
         where = ", ".join(f"{name!r} ({rows} rows)" for name, rows in large) or ", ".join(map(repr, columns))
         return (
             f"numbers in {where} are too large to be squared and summed (beyond about "
-            "1e150): state them in a larger unit"
+            f"{LARGEST:g}): state them in a larger unit"
         )
     listed = "; ".join(descriptions)
     return f"{listed}: only finite numbers are allowed; fill them or filter the rows where the table is made"

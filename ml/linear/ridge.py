@@ -173,7 +173,8 @@ def generalized_errors(moments: Moments, alphas: Sequence[float] | Vector) -> Ve
     least = max(float(moments.scatter[-1, -1] - explained.sum()), 0.0)
     rss = least + explained @ (penalties * shrunk) ** 2
     freedom = moments.n - 1 - spectrum.eigenvalues @ shrunk
-    errors: Vector = moments.n * rss / np.maximum(freedom, np.finfo(np.float64).tiny) ** 2
+    # as few rows as columns leave no freedom, but for what rounding makes of it
+    errors: Vector = moments.n * rss / np.maximum(freedom, np.finfo(np.float64).eps) ** 2
     return errors
 
 

@@ -166,16 +166,16 @@ def test_rows_that_this_build_did_not_commit_are_not_published(state: State, rea
     assert (decision.reason or "").startswith(reason)
 
 
-def counted(exposure: Exposure, change: str) -> str:
-    """What is said of 100 rows, some of them changed."""
+def counts(exposure: Exposure, change: str) -> tuple[int | None, ...]:
+    """Of 100 rows, some of them changed."""
     with duckdb.connect() as con:
         con.execute(
             "create table points as select 'k' || i as id, i * 1e0 as a, i * 2e0 as b, 'c' || (i % 10) as cell, "
             "i * 3e0 as y from range(100) as t(i)"
         )
         con.execute(change)
-        counts = con.execute(publishing.learnable_sql(exposure, "points")).fetchall()[0]
-    return publishing.unlearnable(exposure, counts)
+        found: tuple[int | None, ...] = con.execute(publishing.learnable_sql(exposure, "points")).fetchall()[0]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,29 @@ def counted(exposure: Exposure, change: str) -> str:
     ],
 )
 def test_what_cannot_be_learned_from_is_said_by_column_and_rows(exposure: Exposure, change: str, sentence: str) -> None:
-    assert counted(exposure, change) == sentence
+    assert publishing.unlearnable(exposure, counts(exposure, change)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("target", "distinct"),
+    [
+        ("a % 3", 3),
+        ("3 + a % 7", 7),
+        ("a % 20", 20),
+        ("a % 21", None),
+        ("a % 3 + 0.5", None),
+        ("1", None),
+        ("a % 3 * 1000", None),
+        ("case when a = 0 then null else 5 end", None),
+    ],
+)
+def test_a_target_that_looks_like_classes_is_noted(exposure: Exposure, target: str, distinct: int | None) -> None:
+    note = (
+        f"y, the target, has only {distinct} distinct values, all of them whole: if they are classes, mind that they "
+        "are learned as numbers, and that predictions lie between them"
+    )
+    counted = counts(exposure, f"update points set y = {target}")
+    assert publishing.noted(exposure, counted) == (note if distinct else "")
 
 
 def test_a_table_that_nobody_can_learn_from_is_not_published_and_one_that_somebody_can_is_with_a_word() -> None:
@@ -223,4 +245,13 @@ def test_a_table_that_nobody_can_learn_from_is_not_published_and_one_that_somebo
     )
     assert sentence(publishing.heed(at, {"a": "y is missing"})) == (
         "Not published: features.points, because a cannot learn from it: y is missing."
+    )
+
+
+def test_a_note_stands_behind_what_is_published_and_not_beside_a_reason_why_it_cannot_be_learned_from() -> None:
+    at = replace(UNDECIDED, snapshot=7)
+    heeded = publishing.heed(at, {"a": "", "b": "y is missing", "c": ""}, {"a": "y has 3", "b": "y has 3", "c": ""})
+    assert sentence(heeded) == (
+        "Published features.points@7; `tract status` says what comes of it. But b cannot learn from it: y is missing. "
+        "Mind, a: y has 3."
     )

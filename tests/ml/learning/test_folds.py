@@ -51,6 +51,36 @@ def test_random_folds_are_even_and_other_seeds_are_other_folds(con: duckdb.DuckD
     assert sorted(counts.values()) == pytest.approx([400] * 25, abs=100)
 
 
+@pytest.mark.parametrize(("rows", "count"), [(2, 2), (5, 5), (10, 5), (11, 5), (23, 10)])
+def test_few_rows_are_dealt_in_turn_by_their_keys_whatever_their_order(rows: int, count: int) -> None:
+    with duckdb.connect(config={"threads": 1}) as con:
+        con.execute(f"create table few as select 'k' || i as id from range({rows}) as t(i)")
+        deals = [
+            dict(con.execute(f"select id, {folds.dealt_sql('id', count, seed)} from {table}").fetchall())
+            for table in ("few", "(from few order by id desc)")
+            for seed in (0, 1)
+        ]
+    for dealt in deals:
+        sizes = Counter(dealt.values())
+        assert set(sizes) == set(range(count))
+        assert max(sizes.values()) - min(sizes.values()) <= 1
+    assert deals[:2] == deals[2:]
+    assert rows < 10 or deals[0] != deals[1]
+
+
+@SETTINGS
+@given(groups=st.lists(st.text(min_size=1), min_size=2, max_size=9, unique=True))
+def test_few_groups_have_folds_of_their_own(groups: list[str]) -> None:
+    with duckdb.connect(config={"threads": 1}) as con:
+        con.execute("create table few (cell varchar)")
+        con.executemany("insert into few values (?)", [[group] for group in groups for _ in range(3)])
+        sizes = dict(con.execute(f"select {folds.hash_sql('cell')}, count(*) from few group by 1").fetchall())
+        fold = folds.few_groups_sql("cell", folds.assign(sizes, len(groups)))
+        found = con.execute(f"select distinct cell, {fold} from few").fetchall()
+    assert len(found) == len(groups)
+    assert {number for _, number in found} == set(range(len(groups)))
+
+
 def test_a_sample_is_about_as_large_as_asked_and_all_rows_where_there_are_no_more(
     con: duckdb.DuckDBPyConnection,
 ) -> None:

@@ -28,6 +28,17 @@ def test_the_quantile_is_the_conformal_one(level: float, expected: float) -> Non
     assert intervals.conformal_quantile(scores, level) == expected
 
 
+@pytest.mark.parametrize(("rows", "level", "needed"), [(9, 0.9, None), (8, 0.9, 9), (98, 0.99, 99), (1, 0.5, None)])
+def test_too_few_rows_for_a_level_are_said(rows: int, level: float, needed: int | None) -> None:
+    said = needed and (
+        f"intervals reach as far as the largest error of {rows} rows, which is less than {level} asks for "
+        f"(meta.ml.coverage): that takes {needed} rows"
+    )
+    assert intervals.too_few(rows, level) == (said or "")
+    # with as many rows as that, the quantile is one of the scores by its rank, and not for want of a larger one
+    assert ((rows + 1) * level > rows + 1e-9) == bool(needed)
+
+
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
 def test_new_rows_are_covered_at_the_level_and_more_evenly_than_by_one_width(level: float) -> None:
     spread = intervals.fit(*rows(4000, 0), folds(4000), level)

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.exposures import Exposure
-from ml.learning import training_set
+from ml.learning import folds, training_set
 from ml.learning.training_set import RowsError, TrainingSet
 from ml.linear.moments import Moments
 from tests.ml.conftest import POINTS
 from tests.ml.rows import frame, published, silent, trained_on
 
+BUCKET = folds.bucket_sql("cell")
 SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
 
 
@@ -102,13 +103,73 @@ def test_the_sample_is_the_same_on_any_number_of_threads() -> None:
         (lambda rows: rows.assign(id="same"), "the key id is missing or repeated in 199 rows"),
         (lambda rows: rows.assign(id=rows["id"].where(rows.index != 0)), "the key id is missing or repeated in 1 rows"),
         (lambda rows: rows.assign(a=rows["a"] * 1e300), "too large to be squared and summed"),
-        (lambda rows: rows.head(5), r"random folds, [0-9, ]+ got no rows, there are too few"),
     ],
 )
 def test_rows_that_cannot_be_learned_from_are_said(change: object, sentence: str) -> None:
     rows = change(frame())  # type: ignore[operator]
     with duckdb.connect() as con, pytest.raises(RowsError, match=sentence):
         training_set.read(con, POINTS, published(con, rows), silent)
+
+
+@pytest.mark.parametrize(("rows", "count"), [(2, 2), (5, 5), (6, 5), (10, 5), (40, 20)])
+def test_few_rows_fill_every_fold_evenly(rows: int, count: int) -> None:
+    columns = {name: kind for name, kind in POINTS.columns.items() if name != "cell"}
+    spec = POINTS.spec.model_copy(update={"group": None, "folds": count})
+    training = trained_on(frame(rows).drop(columns="cell"), replace(POINTS, columns=columns, spec=spec))
+    sizes = np.bincount(training.fold("random"), minlength=count)
+    assert sizes.min() >= 1
+    assert [training.moments["random"][number].n for number in range(count)] == sizes.tolist()
+
+
+def test_rows_whose_hashes_fill_every_fold_stay_where_they_were() -> None:
+    """The folds of 30 keys as they were before few rows were dealt: what was learned of them repeats."""
+    by_hash = folds.random_sql("id", 5, 0)
+    with duckdb.connect(config={"threads": 1}) as con:
+        published(con, frame(30))
+        expected = dict(con.execute(f"select id, {by_hash} from published").fetchall())
+    assert len(set(expected.values())) == 5
+    assert fold_by_key(trained_on(frame(30), POINTS), "random") == expected
+
+
+def test_groups_that_share_a_bucket_have_folds_of_their_own() -> None:
+    two = replace(POINTS, spec=POINTS.spec.model_copy(update={"folds": 2}))
+    rows = frame(60).assign(cell=lambda rows: np.where(rows.index % 3, *sharing()))
+    training = trained_on(rows, two)
+    assert np.bincount(training.fold("group")).tolist() == [40, 20]
+    assert training.sample.merge(rows[["id", "cell"]]).groupby("cell")["group fold"].nunique().tolist() == [1, 1]
+
+
+def sharing() -> list[str]:
+    """Two groups of one bucket."""
+    query = f"select min(cell), max(cell) from (select 'c' || i as cell from range(500) t(i)) group by {BUCKET}"
+    with duckdb.connect(config={"threads": 1}) as con:
+        ((one, other),) = con.execute(f"{query} having count(*) > 1 order by 1 limit 1").fetchall()
+    return [one, other]
+
+
+@pytest.mark.parametrize(
+    ("y", "note"),
+    [
+        (
+            [0, 1, 2],
+            "y, the target, has only 3 distinct values, all of them whole: if they are classes, mind that they ",
+        ),
+        ([3, 4, 5, 6, 7, 8, 9], "y, the target, has only 7 distinct values, all of them whole: if they are classes, "),
+        ([0.5, 1, 2], None),
+        (range(21), None),
+        ([7], None),
+        ([1001, 1002], None),
+    ],
+)
+def test_a_target_that_looks_like_classes_is_noted(y: list[float], note: str | None) -> None:
+    training = trained_on(frame().assign(y=np.resize(list(y), 200).astype(float)), POINTS)
+    assert len(training.notes) == (note is not None)
+    assert note is None or training.notes[0].startswith(note)
+
+
+def test_too_few_rows_for_the_intervals_asked_for_are_noted() -> None:
+    (note,) = trained_on(frame(8), replace(POINTS, spec=POINTS.spec.model_copy(update={"folds": 2}))).notes
+    assert note.startswith("intervals reach as far as the largest error of 8 rows, which is less than 0.9 asks for")
 
 
 def test_a_spec_without_groups_is_judged_by_random_folds_alone() -> None:
