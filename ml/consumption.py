@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml import lake
+from ml import lake, memory
 from ml.exposures import Exposure
 from ml.lake import locks
 from ml.lake.artifacts import ArtifactError
@@ -102,9 +102,14 @@ def consume(exposure: Exposure, *, run_id: str | None = None, say: Say = print) 
         LakeUnavailableError: The lake is not up.
         LakeVersionError: The lake is of a later release; nothing was written.
         LockLostError: Postgres ended the lock's connection before the commit; nothing was written.
-        RowsError, EstimatorError, ParityError, ArtifactError: The publication cannot be consumed; nothing was written.
+        RowsError, EstimatorError, ParityError, ArtifactError, MemoryRanOutError: The publication cannot be consumed;
+            nothing was written.
     """
-    with locks.lock(locks.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
+    with (
+        locks.lock(locks.consuming(exposure.name), say=say) as confirm,
+        lake.connect() as con,
+        memory.enough(con, exposure),
+    ):
         migrations.migrate(con, [exposure], say)
         watch = Stopwatch(say)
         waiting = _waiting(con, exposure, say)
@@ -161,6 +166,7 @@ def _outcome(con: duckdb.DuckDBPyConnection, exposure: Exposure, waiting: Waitin
         name, version_id = "refreshed" if learned.refreshed else "trained", learned.version.version_id
         champion = learned.version if learned.verdict.promoted else standing.champion
         reason = learned.verdict.reason if learned.verdict.promoted else f"not promoted, {learned.verdict.reason}"
+        reason += "".join(f"; {why.removesuffix('.')}" for why in learned.failed.values())
         drift = _drift(con, exposure, publication, standing, watch)
     live_errors = live_error.measure(con, exposure, publication)
     watch.lap("live error", "; ".join(_turned_out(error) for error in live_errors))
@@ -251,12 +257,13 @@ def _drift(
     champion = standing.champion
     if champion is None or standing.outdated:
         return None
+    from ml.learning.candidates import EstimatorError
     from ml.monitoring import drift
 
     baseline, _ = versions.origin(con, exposure.name, champion.version_id)
     try:
         moved = drift.measure(con, exposure, publication, baseline, champion, versions.load(con, champion))
-    except ArtifactError as error:  # a champion that cannot be read keeps no follower out
+    except (ArtifactError, EstimatorError) as error:  # a champion that cannot be read or predict keeps no follower out
         watch.lap("drift", f"drift is not measured: {error}")
         return None
     watch.lap("drift", _most_moved(moved))

@@ -4,12 +4,13 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from ml import estimators
 from ml.errors import TractError
 from ml.lake.sql import is_key, is_numeric
 from ml.spec import NOT_LEARNING, RENAMED, CandidateSpec, Range, SearchSpec, Spec
@@ -143,6 +144,17 @@ def read_exposures(manifest: Mapping[str, Any]) -> tuple[Exposure, ...]:
     return tuple(sorted(found, key=lambda exposure: exposure.name))
 
 
+def doubts(exposures: Iterable[Exposure]) -> list[str]:
+    """A sentence for each candidate whose estimator is not to be found: it will not compete, which keeps no other."""
+    return [
+        f"Exposure {exposure.name}: candidate {recipe.name} cannot compete, as {recipe.path} is not to be found: "
+        f"{why}. Write its estimator as package.module.Name, install its package, or say `enabled: false`."
+        for exposure in exposures
+        for recipe in exposure.spec.recipes
+        if recipe.path and (why := estimators.missing(recipe.path))
+    ]
+
+
 def _exposure(where: str, node: Mapping[str, Any], said: object, models: Mapping[str, Any]) -> Exposure:
     parents = node["depends_on"]["nodes"]
     if len(parents) != 1 or not parents[0].startswith("model."):
@@ -239,6 +251,11 @@ def _check(exposure: Exposure, where: str) -> None:
         if not is_numeric(columns.get(name, "")):
             found = f"{columns[name]}, not a number" if name in columns else "no column"
             raise SpecError(f"{where}: meta.ml.map_columns names '{name}', which is {found}. {allowed}")
+    if columns[spec.target] in ("BOOLEAN", "BOOL", "LOGICAL"):
+        raise SpecError(
+            f"{where}: the target {spec.target} of {exposure.relation} is {columns[spec.target]}: two classes. What is "
+            "learned is a number: cast it to integer where the table is built, and predictions lie between 0 and 1."
+        )
     for name in (*exposure.features, spec.target):
         if not is_numeric(columns[name]):
             raise SpecError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from ml import lake
+from ml import lake, memory
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
@@ -54,7 +54,11 @@ def _promote(
     exposure: Exposure, choose: Callable[[duckdb.DuckDBPyConnection], str], by: str, reason: str, say: Say
 ) -> Promotion:
     """Promote the version that is chosen under the lock, so that nobody changes the champion in between."""
-    with locks.lock(locks.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
+    with (
+        locks.lock(locks.consuming(exposure.name), say=say) as confirm,
+        lake.connect() as con,
+        memory.enough(con, exposure),
+    ):
         migrations.migrate(con, [exposure], say)
         champion = champions.champion(con, exposure.name)
         version_id = choose(con)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from ml import memory
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.identity import code_version
@@ -66,7 +67,7 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
         ReplayError: The publication was not learned from, or by another spec or code than today's.
         LakeUnavailableError: The lake is not up.
     """
-    with threadpool_limits(limits=1), migrations.entered() as con:
+    with threadpool_limits(limits=1), migrations.entered() as con, memory.enough(con, exposure):
         con.execute("set threads = 1")
         publication = publications.publication(con, publication_id)
         if publication is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ml import lake
+from ml import lake, memory
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
@@ -54,6 +54,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
     Raises:
         SearchError: No candidate has a search space, or no publication was consumed yet.
         RowsError, EstimatorError, ParityError: As `learning.learn`; nothing was written.
+        MemoryRanOutError: Memory ran out; nothing was written.
         LakeUnavailableError: The lake is not up.
     """
     searched = [recipe for recipe in exposure.spec.recipes if recipe.search]
@@ -62,7 +63,11 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
             f"Exposure {exposure.name}: no candidate in meta.ml.candidates has `search`. Give one a "
             "`search: {space: {parameter: [values] or {low: …, high: …}}, trials: …, seconds: …}`."
         )
-    with locks.lock(locks.consuming(exposure.name), say=say) as confirm, lake.connect() as con:
+    with (
+        locks.lock(locks.consuming(exposure.name), say=say) as confirm,
+        lake.connect() as con,
+        memory.enough(con, exposure),
+    ):
         migrations.migrate(con, [exposure], say)
         publication = champions.newest_predicted(con, exposure)
         standing = champions.standing(con, exposure, publication) if publication else None

@@ -1,8 +1,10 @@
 """Everything that Dagster knows: `dagster definitions validate -m orchestration.definitions`."""
 
+import logging
+
 import dagster as dg
 
-from ml.exposures import read_exposures
+from ml.exposures import doubts, read_exposures
 from orchestration import forks, freshness
 from orchestration import jobs as upkeep
 from orchestration.assets import columns
@@ -15,6 +17,8 @@ from orchestration.sensor import follow_publications
 
 manifest = read_manifest()
 exposures = read_exposures(manifest)
+for doubt in doubts(exposures):
+    logging.getLogger("dagster.tract").warning(doubt)
 translator = Translator(exposures)
 features = {
     exposure.relation: translator.get_asset_key(manifest["nodes"][exposure.unique_id]) for exposure in exposures

@@ -23,7 +23,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class)
 
 from dbt_project.tract.options import leaving_out
 from ml import errors, lake, publishing
-from ml.exposures import SpecError, read_exposures
+from ml.exposures import SpecError, doubts, read_exposures
 from ml.lake import locks
 from ml.records import migrations, publications, tables
 
@@ -127,6 +127,11 @@ def wrong_exposures(manifest: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def doubtful_exposures(manifest: Mapping[str, Any]) -> list[str]:
+    """What to warn of, a sentence each: candidates whose estimator is not to be found."""
+    return doubts(read_exposures(manifest))
+
+
 def table_statements(lake: Mapping[str, Any]) -> list[str]:
     """The statements that make the tables of `ops` and `ml`, or bring those of an earlier release up to date.
 
@@ -211,15 +216,14 @@ def publish_or_not(step: Mapping[str, Any]) -> dict[str, str]:
     Args:
         step: Of `publication_steps`, with `snapshot`, and `counts`, the rows of the queries by exposure.
     """
-    unlearnable = {
-        exposure.name: publishing.unlearnable(
-            exposure, [n if n is None else int(n) for n in step["counts"][exposure.name]]
-        )
-        for exposure in read_exposures(step["manifest"])
-        if exposure.name in step["counts"]
-    }
+    unlearnable, notes = {}, {}
+    for exposure in read_exposures(step["manifest"]):
+        if exposure.name in step["counts"]:
+            counts = [n if n is None else int(n) for n in step["counts"][exposure.name]]
+            unlearnable[exposure.name] = publishing.unlearnable(exposure, counts)
+            notes[exposure.name] = publishing.noted(exposure, counts)
     decision = publishing.Decision(step["relation"], None, step["snapshot"])
-    decision = publishing.heed(decision, unlearnable)
+    decision = publishing.heed(decision, unlearnable, notes)
     answer = {"sentence": publishing.sentence(decision)}
     if decision.reason is None:
         snapshot = str(decision.snapshot)
@@ -254,6 +258,7 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
     function.__name__: function
     for function in (
         wrong_exposures,
+        doubtful_exposures,
         tables.option_statements,
         ledger_sql,
         table_statements,

@@ -1,7 +1,7 @@
 """The recipes that may compete: ridge from the sums of all rows, any other regressor from a sample of rows."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,14 +9,17 @@ from typing import Any, Protocol
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from joblib import delayed
 from sklearn.base import clone, is_regressor
 from threadpoolctl import threadpool_limits
 
-from ml.arrays import Vector
+from ml import memory
+from ml.arrays import Mask, Vector
 from ml.errors import TractError
+from ml.lake import first_line
+from ml.lake.sql import LARGEST
+from ml.learning.scratch import scratch
 from ml.learning.training_set import TrainingSet
 from ml.learning.workers import workers
 from ml.linear import ridge
@@ -26,10 +29,13 @@ from ml.progress import Progress, Say, following
 from ml.spec import ESTIMATORS, RIDGE, CandidateSpec
 
 ALPHAS = np.logspace(-3, 1, 30)
+# What libraries call an estimator's seed, and its number of threads.
+SEEDS = ("random_state", "random_seed", "seed")
+THREADS = ("n_jobs", "thread_count", "num_threads", "nthread")
 
 
 class EstimatorError(TractError):
-    """A candidate's estimator cannot be built; the message names candidate, path and what is wrong."""
+    """A candidate cannot be built or fitted, or does not predict; the message names it and what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,18 @@ class Candidate(Protocol):
     name: str
 
     def held_out(self, split: str) -> Vector:
-        """Predictions of the sampled rows, shape (rows,), each by a fit that has not seen the row's fold."""
+        """Predictions of the sampled rows, shape (rows,), each by a fit that has not seen the row's fold.
+
+        Raises:
+            EstimatorError: It cannot be fitted, or does not predict.
+        """
 
     def fit(self) -> Fitted:
-        """The recipe fitted on everything."""
+        """The recipe fitted on everything.
+
+        Raises:
+            EstimatorError: It cannot be fitted.
+        """
 
 
 class Ridge:
@@ -83,7 +97,10 @@ class Ridge:
         if exposure.spec.alpha_by == "folds":
             errors = ridge.fold_errors(training.moments[exposure.spec.split], ALPHAS).mean(axis=0)
         else:
-            with following(self.con, self.say, "leaving one out", whole.n):
+            with (
+                _named(self, (duckdb.OutOfMemoryException, MemoryError)),
+                following(self.con, self.say, "leaving one out", whole.n),
+            ):
                 errors = loo_errors(
                     self.con, training.publication.table, exposure.features, exposure.spec.target, whole, ALPHAS
                 )
@@ -94,8 +111,10 @@ class Ridge:
 class FromRows:
     """Any scikit-learn regressor, fitted on the sampled rows."""
 
-    def __init__(self, name: str, estimator: Any, training: TrainingSet, say: Say) -> None:
-        self.name, self.estimator, self.training, self.say = name, estimator, training, say
+    def __init__(
+        self, name: str, con: duckdb.DuckDBPyConnection, estimator: Any, training: TrainingSet, say: Say
+    ) -> None:
+        self.name, self.con, self.estimator, self.training, self.say = name, con, estimator, training, say
 
     def held_out(self, split: str) -> Vector:
         """See `Candidate`."""
@@ -107,7 +126,7 @@ class FromRows:
         tasks = (
             delayed(hold_out)(self.estimator, training.features, training.target, fold == number) for number in numbers
         )
-        with self._named():
+        with _named(self):
             for number, values in zip(numbers, workers(len(fold))(tasks), strict=True):
                 predicted[fold == number] = values
                 progress.advance(1)
@@ -115,49 +134,76 @@ class FromRows:
 
     def fit(self) -> Fitted:
         """See `Candidate`."""
-        with self._named():
+        with _named(self):
             fitted = fit(self.estimator, self.training.features, self.training.target)
         return Fitted(fitted, {"rows": len(self.training.sample)})
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Scikit-learn looks at values of parameters when it fits, and does not know whose they are."""
-        try:
-            yield
-        except (TypeError, ValueError) as error:
-            raise EstimatorError(f"candidate {self.name} cannot be fitted: {error}") from error
+
+@contextmanager
+def _named(candidate: Ridge | FromRows, expected: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
+    """Say whose an error is: it may come of anybody's code, of a worker that was killed, of memory that ran out."""
+    try:
+        yield
+    except expected as error:
+        why = memory.ran_out(error, candidate.con, candidate.training.exposure)
+        if why is None:
+            why = f"{error}." if isinstance(error, EstimatorError) else f"it cannot be fitted: {said(error)}."
+        raise EstimatorError(f"candidate {candidate.name}: {why}") from error
 
 
 def fit(estimator: Any, features: pd.DataFrame, target: "pd.Series[float]") -> Any:
     """The estimator fitted on features of shape (rows, features) and a target of shape (rows,)."""
     # One thread a fit, a fit a core: OpenMP's threads wait for each other in every split of every tree, and on a
     # busy machine 500 rows took 100 s that take 0.2 s alone. The numbers repeat to the bit, too.
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), scratch():
         return clone(estimator).fit(features, target)
 
 
-def hold_out(estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", held: npt.NDArray[np.bool_]) -> Vector:
-    """Predictions of the held rows by a fit on the others, shape (held rows,)."""
+def hold_out(estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", held: Mask) -> Vector:
+    """Predictions of the held rows by a fit on the others, shape (held rows,).
+
+    Raises:
+        EstimatorError: As `predictions`.
+    """
     fitted = fit(estimator, features[~held], target[~held])
     with threadpool_limits(limits=1):
-        predicted: Vector = fitted.predict(features[held])
-    return predicted
+        return predictions(fitted, features[held])
+
+
+def predictions(fitted: Any, features: pd.DataFrame) -> Vector:
+    """What a fitted estimator predicts of features of shape (rows, features): a finite number a row, shape (rows,).
+
+    Raises:
+        EstimatorError: It predicts something else, or fails.
+    """
+    try:
+        values: Vector = np.asarray(fitted.predict(features), np.float64)
+    except MemoryError:
+        raise
+    except Exception as error:  # anybody's code
+        raise EstimatorError(f"it cannot predict: {said(error)}") from error
+    if values.shape != (len(features),):
+        raise EstimatorError(f"it predicts the shape {values.shape} for {len(features):,} rows, not a number for each")
+    if unusable := int(np.sum(~(np.abs(values) < LARGEST))):  # NaN is no less either
+        raise EstimatorError(f"it predicts NaN, infinity or beyond {LARGEST:g} in {unusable:,} of {len(values):,} rows")
+    return values
 
 
 def build(spec: CandidateSpec, con: duckdb.DuckDBPyConnection, training: TrainingSet, say: Say) -> Candidate:
     """The candidate that a spec names.
 
     Raises:
-        EstimatorError: Its estimator cannot be imported, does not take its parameters, or is no regressor; from its
-            methods also that it cannot be fitted.
+        EstimatorError: Its estimator cannot be imported, does not take its parameters, or is no regressor.
     """
     if spec.name == RIDGE:
         return Ridge(spec.name, con, training, say)
-    return FromRows(spec.name, estimator(spec, training.exposure.spec.seed), training, say)
+    return FromRows(spec.name, con, estimator(spec, training.exposure.spec.seed), training, say)
 
 
 def estimator(spec: CandidateSpec, seed: int) -> Any:
-    """The unfitted regressor of a candidate; its `random_state`, where it has one, is the spec's seed.
+    """The unfitted regressor of a candidate, and all that it is made of, with the spec's seed and on one thread.
+
+    A seed or a number of threads that the spec's parameters name, under whichever name, stays as it is.
 
     Raises:
         EstimatorError: As `build`.
@@ -165,26 +211,61 @@ def estimator(spec: CandidateSpec, seed: int) -> Any:
     path = spec.estimator or ESTIMATORS[spec.name]
     where = f"candidate {spec.name}: estimator {path}"
     make = _imported(path, where)
-    accepted = inspect.signature(make).parameters
-    seeded = {"random_state": seed} if "random_state" in accepted and "random_state" not in spec.chosen else {}
+    accepted = list(inspect.signature(make).parameters)
+    ours = [(names, value) for names, value in ((SEEDS, seed), (THREADS, 1)) if not set(names) & set(spec.chosen)]
+    given = {_first(accepted, names): value for names, value in ours}
     try:
-        made = make(**seeded, **spec.chosen)
-    except (TypeError, ValueError) as error:
-        raise EstimatorError(f"{where}: {error}. Allowed parameters: {', '.join(accepted)}.") from None
-    if not is_regressor(made):
-        raise EstimatorError(
-            f"{where} makes a {type(made).__name__}, which is no regressor. Name a class or function that gives "
-            "an unfitted scikit-learn regressor."
-        )
+        made = make(**{name: value for name, value in given.items() if name}, **spec.chosen)
+        if is_regressor(made):
+            return _filled(made, ours)
+    except Exception as error:  # anybody's code
+        raise EstimatorError(f"{where}: {said(error)}. Allowed parameters: {', '.join(accepted)}.") from error
+    raise EstimatorError(
+        f"{where} makes a {type(made).__name__}, which is no regressor. Name a class or function that gives "
+        "an unfitted scikit-learn regressor."
+    )
+
+
+def _filled(made: Any, ours: Sequence[tuple[Sequence[str], int]]) -> Any:
+    """The estimator with values of ours where it, or one that is inside it, leaves such a parameter open."""
+    inside = {f"{name}__": value for name, value in made.get_params().items() if _is_estimator(value)}
+    for prefix, part in {"": made, **inside}.items():
+        told = part.get_params(deep=False)
+        # not every estimator tells of a parameter that was not given
+        known = dict.fromkeys([*told, *inspect.signature(type(part)).parameters])
+        for names, value in ours:
+            values = [told[name] for name in names if told.get(name) is not None]
+            open_ = not values or (names is THREADS and min(values) < 0)  # joblib's -1 is all cores
+            if open_ and (name := _first(known, names)):
+                made.set_params(**{f"{prefix}{name}": value})
     return made
+
+
+def _first(known: Iterable[str], names: Sequence[str]) -> str:
+    """Of names for the same, the one that is known; where several are, as CatBoost's two for a seed, it takes one."""
+    return next((name for name in known if name in names), "")
+
+
+def _is_estimator(value: object) -> bool:
+    return hasattr(value, "set_params") and not isinstance(value, type)
+
+
+def said(error: Exception) -> str:
+    """An error of somebody else's code, in its own words."""
+    kind = (
+        ""
+        if isinstance(error, TractError | TypeError | ValueError | AttributeError | ImportError)
+        else f"{type(error).__name__}: "
+    )
+    return f"{kind}{first_line(error)}"
 
 
 def _imported(path: str, where: str) -> Callable[..., Any]:
     module, _, name = path.rpartition(".")
     try:
         found: Callable[..., Any] = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a module that is imported may do anything
         raise EstimatorError(
-            f"{where} cannot be imported: {error}. Write it as package.module.Name, and install its package."
-        ) from None
+            f"{where} cannot be imported: {said(error)}. Write it as package.module.Name, and install its package."
+        ) from error
     return found

@@ -10,7 +10,7 @@ import pandas as pd
 from ml.exposures import Exposure
 from ml.lake import artifacts
 from ml.learning import candidates, gate, judging, training_set
-from ml.learning.candidates import EstimatorError, Fitted
+from ml.learning.candidates import Candidate, EstimatorError, Fitted
 from ml.learning.gate import Verdict
 from ml.learning.judging import Judgement
 from ml.learning.training_set import TrainingSet
@@ -28,13 +28,15 @@ class Learned:
     """A version fitted and judged.
 
     Attributes:
-        judgements: Of every candidate, by name.
+        judgements: Of every candidate that is left, by name.
+        failed: Why each of the others cannot be built or fitted, or does not predict, by name.
         refreshed: Whether the version was made by the champion's recipe.
     """
 
     version: Version
     estimator: Any
     judgements: Mapping[str, Judgement]
+    failed: Mapping[str, str]
     verdict: Verdict
     refreshed: bool
 
@@ -60,11 +62,12 @@ def learn(
 ) -> Learned:
     """Judge every candidate on the same folds, let the gate choose, fit the chosen recipe on everything, and save it.
 
-    A candidate whose search found the champion competes with the champion's parameters.
+    A candidate whose search found the champion competes with the champion's parameters. One that cannot be built or
+    fitted, or does not predict, keeps no other from competing.
 
     Raises:
         RowsError: The published rows cannot be learned from.
-        EstimatorError: A candidate cannot be built.
+        EstimatorError: No candidate is left; the message names each with its reason.
         ParityError: The predictions as SQL are not those of the estimator.
     """
     training = read(con, exposure, publication, watch)
@@ -84,6 +87,8 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
     rows, sampled = training.whole.n, len(training.sample)
     part = "" if sampled == rows else f", and a sample of {sampled:,} to judge by"
     watch.lap("read", f"read {rows:,} rows with {len(exposure.features)} features{part}")
+    for note in training.notes:
+        watch.say(note)
     return training
 
 
@@ -108,26 +113,43 @@ def compete(
         asked.setdefault(
             defender, champion.recipe.model_copy(update={"name": defender, "estimator": champion.recipe.path})
         )
-    competing = {}
+    competing: dict[str, Candidate] = {}
+    judgements: dict[str, Judgement] = {}
+    failed: dict[str, str] = {}
     for name, recipe in asked.items():
         try:
             competing[name] = candidates.build(recipe, con, training, watch.say)
+            judgements[name] = judging.judge(competing[name], training)
         except EstimatorError as error:
-            if name != defender or name in {recipe.name for recipe in recipes}:
-                raise
-            watch.say(f"The champion's recipe competes no more: {error}")
-            defender = None
-    judgements = {name: judging.judge(candidate, training) for name, candidate in competing.items()}
+            failed[name] = _told(error, watch)
+    if defender not in competing:
+        defender = None  # what cannot be imported cannot serve either: whoever is better than the mean may
     watch.lap("judge", f"judged {', '.join(judgements)} on {spec.folds} {' and '.join(spec.splits)} folds")
-    chosen, verdict = _choose(judgements, defender, champion, training)
-    fitted = competing[chosen].fit()
+    fitted = None
+    while judgements and fitted is None:
+        chosen, verdict = _choose(judgements, defender, champion, training)
+        try:
+            fitted = competing[chosen].fit()
+        except EstimatorError as error:
+            failed[chosen] = _told(error, watch)
+            del judgements[chosen]
+    if fitted is None:
+        raise EstimatorError(
+            f"Exposure {exposure.name} has no candidate that can be learned: {' '.join(failed.values())}"
+        )
     linear_sql.check_parity(con, training.sample, fitted.estimator, exposure.features)
     watch.lap("fit", f"fitted {chosen}: {', '.join(f'{name} {value}' for name, value in fitted.parameters.items())}")
     for note in fitted.notes:
         watch.say(note)
-    version = _saved(con, training, asked[chosen], fitted, judgements[chosen], input_hash)
+    version = _saved(con, training, asked[chosen], fitted, judgements[chosen], failed, input_hash)
     watch.lap("save", f"saved version {version.version_id}")
-    return Learned(version, fitted.estimator, judgements, verdict, chosen == defender)
+    return Learned(version, fitted.estimator, judgements, failed, verdict, chosen == defender)
+
+
+def _told(error: EstimatorError, watch: Stopwatch) -> str:
+    """Why a candidate is out, in the run's log too."""
+    watch.say(f"It competes no more: {error}")
+    return str(error)
 
 
 def _defender(asked: Mapping[str, CandidateSpec], champion: Champion | None) -> str | None:
@@ -147,6 +169,8 @@ def _choose(
     best = min(judgements, key=lambda name: judgements[name].value(exposure.spec.split, "rmse"))
     if defender is None or champion is None:
         return best, gate.first(judgements[best], exposure)
+    if defender not in judgements:
+        return best, gate.succession(judgements[best], champion.rmse, exposure)
     lost = ""
     if best != defender:
         verdict = gate.challenge(judgements[best], judgements[defender], training.blocks, exposure)
@@ -163,6 +187,7 @@ def _saved(
     recipe: CandidateSpec,
     fitted: Fitted,
     judgement: Judgement,
+    failed: Mapping[str, str],
     input_hash: str,
 ) -> Version:
     features = training.exposure.features
@@ -171,7 +196,13 @@ def _saved(
         version_id=version_id(input_hash, judgement.candidate),
         candidate=judgement.candidate,
         features=features,
-        parameters={**fitted.parameters, "spread": judgement.spread.to_json(), "recipe": recipe.model_dump()},
+        parameters={
+            **fitted.parameters,
+            "spread": judgement.spread.to_json(),
+            "recipe": recipe.model_dump(),
+            "notes": [*training.notes, *fitted.notes],
+            "failed": dict(failed),
+        },
         artifact=artifacts.save(con, fitted.estimator, "model"),
         scaler=artifacts.save(con, [dict(zip(features, scaler.mean_.tolist(), strict=True)), scaler], "scaler"),
     )

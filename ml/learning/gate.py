@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ml.learning.judging import Judgement
 
 DRAWS = 5_000
+# A first model must be better by more than rounding: of few rows, trees predict the mean itself.
+LEAST_GAIN = 1e-9
 # In a slice of fewer rows the error is mostly chance, and does not decide.
 MIN_SLICE_ROWS = 100
 
@@ -36,7 +38,7 @@ def first(judgement: "Judgement", exposure: Exposure) -> Verdict:
     split = exposure.spec.split
     ours, mean = judgement.value(split, "rmse"), judgement.value(split, "rmse", MEAN)
     compared = f"held-out RMSE {figure(ours)} ({split} folds), the mean's {figure(mean)}"
-    if ours < mean:
+    if ours < mean * (1 - LEAST_GAIN):
         return Verdict(True, f"first model, better than the mean predictor: {compared}")
     return Verdict(False, f"no better than the mean predictor: {compared}")
 
@@ -47,6 +49,19 @@ def refresh(judgement: "Judgement", champion_rmse: float, exposure: Exposure) ->
     Args:
         champion_rmse: The champion's held-out RMSE by the same split, when it was trained.
     """
+    return _no_worse("refresh", judgement, champion_rmse, exposure)
+
+
+def succession(judgement: "Judgement", champion_rmse: float, exposure: Exposure) -> Verdict:
+    """Another recipe, where the champion's fails on the new rows, is promoted as a refresh is: the champion can serve.
+
+    Args:
+        champion_rmse: As in `refresh`.
+    """
+    return _no_worse("the champion's recipe failed, and another follows", judgement, champion_rmse, exposure)
+
+
+def _no_worse(what: str, judgement: "Judgement", champion_rmse: float, exposure: Exposure) -> Verdict:
     spec = exposure.spec
     ours = judgement.value(spec.split, "rmse")
     change = _growth(ours, champion_rmse)
@@ -54,7 +69,7 @@ def refresh(judgement: "Judgement", champion_rmse: float, exposure: Exposure) ->
         f"held-out RMSE {figure(ours)} ({spec.split} folds), the champion's {figure(champion_rmse)}: {change:+.1%}, "
         f"allowed {spec.refresh_margin:+.1%}"
     )
-    return Verdict(change <= spec.refresh_margin, f"refresh: {compared}")
+    return Verdict(change <= spec.refresh_margin, f"{what}: {compared}")
 
 
 def challenge(challenger: "Judgement", defender: "Judgement", blocks: Integers, exposure: Exposure) -> Verdict:

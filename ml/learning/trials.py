@@ -1,7 +1,9 @@
 """A search with a budget: recipes drawn from a candidate's space, each held out on folds of its own, the best kept."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,8 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from ml.arrays import Vector
-from ml.learning.candidates import estimator
+from ml.learning.candidates import EstimatorError, estimator, predictions, said
+from ml.learning.scratch import scratch
 from ml.learning.workers import workers
 from ml.progress import Say, sentence
 from ml.spec import CandidateSpec, Range, SearchSpec
@@ -35,9 +38,10 @@ class Trial:
     Attributes:
         number: 0 is the recipe that is known; the others are in the order in which they were drawn.
         parameters: What was drawn.
-        rmse: Of the held-out rows of the folds that were tried, in the target's unit.
-        folds: The number of folds that were tried: all, or one where the recipe was stopped.
+        rmse: Of the held-out rows of the folds that were tried, in the target's unit; infinite where it failed.
+        folds: The number of folds that were tried: all, one where the recipe was stopped, or none where it failed.
         seconds: The time that it took.
+        failed: Why the recipe cannot be fitted, or does not predict; empty where it can and does.
     """
 
     number: int
@@ -45,6 +49,7 @@ class Trial:
     rmse: float
     folds: int
     seconds: float
+    failed: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def search(
             own.
 
     Raises:
-        EstimatorError: The space names a parameter that the estimator does not take.
+        EstimatorError: The known recipe fails, or the space names a parameter that the estimator does not take.
     """
     asked = recipe.search
     assert asked is not None, f"{recipe.name} has nothing to search"
@@ -135,23 +140,33 @@ class FoldFits:
     def known(self) -> tuple[Trial, float]:
         """Fit the known recipe on every fold, a fold a core; the trial, and the RMSE on the first that stops others."""
         began = time.monotonic()
-        if self.steps:
-            self.shared = list(workers(len(self.target))(delayed(self.before_last)(fold) for fold in self.folds))
         numbers = range(len(self.folds))
-        errors = list(workers(len(self.target))(delayed(self.squared_errors)(number, {}) for number in numbers))
+        try:
+            if self.steps:
+                self.shared = list(workers(len(self.target))(delayed(self.before_last)(fold) for fold in self.folds))
+            errors = list(workers(len(self.target))(delayed(self.squared_errors)(number, {}) for number in numbers))
+        except (BrokenProcessPool, MemoryError):
+            raise
+        except Exception as error:  # anybody's code
+            raise EstimatorError(f"candidate {self.recipe.name} cannot be searched: {said(error)}.") from error
         return Trial(0, {}, _root(errors), len(errors), time.monotonic() - began), _root(errors[:1]) * (1 + STOP_MARGIN)
 
     def trial(self, number: int, parameters: Mapping[str, Any], bound: float) -> Trial:
         """Fit a recipe on each fold, or on the first alone if its RMSE there is above the bound."""
-        began, errors = time.monotonic(), [self.squared_errors(0, parameters)]
-        if _root(errors) <= bound:
-            errors += [self.squared_errors(fold, parameters) for fold in range(1, len(self.folds))]
+        began = time.monotonic()
+        self._estimator(parameters)
+        try:
+            errors = [self.squared_errors(0, parameters)]
+            if _root(errors) <= bound:
+                errors += [self.squared_errors(fold, parameters) for fold in range(1, len(self.folds))]
+        except Exception as error:  # noqa: BLE001 (anybody's code, with parameters that nobody tried before)
+            return Trial(number, dict(parameters), math.inf, 0, time.monotonic() - began, said(error))
         return Trial(number, dict(parameters), _root(errors), len(errors), time.monotonic() - began)
 
     def before_last(self, fold: Fold) -> tuple[Any, Any]:
         """What the known recipe's last step learns from, and what it predicts from."""
         first = self._estimator({})[:-1]
-        with threadpool_limits(limits=1):
+        with threadpool_limits(limits=1), scratch():
             learned = first.fit_transform(self.features.iloc[fold.learned], self.target[fold.learned])
             return learned, first.transform(self.features.iloc[fold.held])
 
@@ -161,8 +176,8 @@ class FoldFits:
         learned, held = self.features.iloc[fold.learned], self.features.iloc[fold.held]
         if self.shared and _steps(made) == self.steps:
             (learned, held), made = self.shared[number], made[-1]
-        with threadpool_limits(limits=1):
-            predicted = made.fit(learned, self.target[fold.learned]).predict(held)
+        with threadpool_limits(limits=1), scratch():
+            predicted = predictions(made.fit(learned, self.target[fold.learned]), held)
         squared: Vector = np.square(self.target[fold.held] - predicted)
         return squared
 
@@ -208,4 +223,5 @@ def _say(say: Say, recipe: CandidateSpec, trials: list[Trial], asked: SearchSpec
     now, least = trials[-1], min(trial.rmse for trial in trials if trial.folds == trials[0].folds)
     seconds = time.monotonic() - began
     progress = sentence(f"searching {recipe.name}", len(trials), asked.trials, seconds, "trials")
-    say(f"{progress}, or {max(asked.seconds - seconds, 0):,.0f} s of budget; RMSE {now.rmse:,.4g}, best {least:,.4g}")
+    came = f"it failed: {now.failed}" if now.failed else f"RMSE {now.rmse:,.4g}"
+    say(f"{progress}, or {max(asked.seconds - seconds, 0):,.0f} s of budget; {came}, best {least:,.4g}")

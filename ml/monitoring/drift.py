@@ -12,7 +12,7 @@ from scipy.stats import ks_2samp
 from ml.arrays import Vector
 from ml.exposures import Exposure
 from ml.lake.sql import doubles, quoted
-from ml.learning import folds
+from ml.learning import candidates, folds
 from ml.learning.intervals import PREDICTION
 from ml.records.publications import Publication
 from ml.records.versions import Version
@@ -68,11 +68,14 @@ def measure(
 
     Returns:
         A row per column: version_id, baseline_publication_id, column_name, psi, ks, baseline_rows, current_rows.
+
+    Raises:
+        EstimatorError: The champion does not predict a finite number for each row.
     """
     then, now = (_sample(con, exposure, rows, champion) for rows in (baseline, publication))
     both: Mapping[str, tuple[Vector, Vector]] = {
         **{name: (then[name].to_numpy(np.float64), now[name].to_numpy(np.float64)) for name in champion.features},
-        PREDICTION: (estimator.predict(then), estimator.predict(now)),
+        PREDICTION: (candidates.predictions(estimator, then), candidates.predictions(estimator, now)),
     }
     drifts = {name: between(before, after) for name, (before, after) in both.items()}
     return pd.DataFrame(

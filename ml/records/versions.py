@@ -29,7 +29,8 @@ class Version:
 
     Attributes:
         features: Columns of the pipeline's input, in order.
-        parameters: What fitting chose, `spread`, which makes the intervals, and `recipe`, the candidate as asked for.
+        parameters: What fitting chose; `spread`, which makes the intervals; `recipe`, the candidate as asked for;
+            `notes`, what a person should know of it; `failed`, why candidates beside it are out, by name.
     """
 
     version_id: str
@@ -46,8 +47,9 @@ class Version:
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """What fitting chose, less what makes the intervals and the recipe, which are told apart."""
-        return {name: value for name, value in self.parameters.items() if name not in ("spread", "recipe")}
+        """What fitting chose, less what is told apart."""
+        apart = ("spread", "recipe", "notes", "failed")
+        return {name: value for name, value in self.parameters.items() if name not in apart}
 
 
 def version_id(input_hash: str, candidate: str) -> str:

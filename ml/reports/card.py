@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml import identity, lake
+from ml import identity, lake, memory
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
@@ -84,7 +84,11 @@ def explain(exposure: Exposure, *, say: Say = print) -> tuple[Card, ...]:
         LockLostError: Postgres ended the lock's connection before the commit; nothing was written.
         ArtifactError, RowsError: A version cannot be explained; what was written before stays.
     """
-    with locks.lock(f"explain {exposure.name}", say=say) as confirm, lake.connect() as con:
+    with (
+        locks.lock(f"explain {exposure.name}", say=say) as confirm,
+        lake.connect() as con,
+        memory.enough(con, exposure),
+    ):
         migrations.migrate(con, [exposure], say)
         cards = []
         for version, unexplained in _due(con, exposure):
@@ -160,14 +164,6 @@ def _save(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, 
     return uri, hashlib.sha256(content).hexdigest()
 
 
-def pictures_of(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_id: str) -> "list[Picture]":
-    """All pictures of a registered version, from what the lake holds of it: 4 s of a core for 20,640 rows."""
-    from ml.reports import facts as version_facts
-
-    facts = version_facts.read(con, exposure, version_id)
-    return draw(facts, version_facts.heldout(con, facts))
-
-
 def draw(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
     """All pictures of a version; without a map where the spec names none, or drift where none was measured.
 
@@ -208,6 +204,8 @@ def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
         consumption=facts.consumption,
         estimator=made.recipe.estimator,
         parameters={**made.recipe.chosen, **made.chosen},
+        notes=made.parameters.get("notes", []),
+        failed=made.parameters.get("failed", {}),
         promotions=facts.promotions,
         headings=[heading for heading, _ in COLUMNS.values()],
         splits=[(split, _table(metrics[metrics["split"] == split], "candidate", facts.candidate)) for split in splits],

@@ -6,13 +6,12 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 from sklearn.inspection import partial_dependence, permutation_importance
 from threadpoolctl import threadpool_limits
 
 from ml.arrays import Integers, Mask
 from ml.exposures import Exposure
-from ml.learning import training_set
+from ml.learning import candidates, training_set
 from ml.learning.training_set import FOLD
 from ml.progress import Say
 from ml.records import versions
@@ -91,7 +90,7 @@ def importance(
     Returns:
         `Explanation.importance`, without the split; errors in the target's unit.
     """
-    refitted = clone(estimator).fit(features[~held], target[~held])
+    refitted = candidates.fit(estimator, features[~held], target[~held])
     rows = _drawn(np.flatnonzero(held), IMPORTANCE_ROWS, seed)
     permuted = permutation_importance(
         refitted,

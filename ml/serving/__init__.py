@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 
 from ml.errors import TractError
-from ml.learning import intervals
+from ml.learning import candidates, intervals
+from ml.learning.candidates import EstimatorError
 from ml.learning.intervals import Spread
 from ml.records import champions, versions
 
@@ -27,7 +28,7 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
         lake.ml.predictions for the same features.
 
     Raises:
-        ServingError: The exposure has no champion; a column is missing; a value is no finite number.
+        ServingError: The exposure has no champion; a column is missing; a value, or a prediction, is no finite number.
         ArtifactError: The champion's file is missing or was changed.
     """
     champion = champions.champion(con, exposure_name)
@@ -50,7 +51,11 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
         )
     if rows.empty:
         return pd.DataFrame({"prediction": [], "lower": [], "upper": []}, index=rows.index, dtype=np.float64)
-    predicted = np.asarray(versions.load(con, champion).predict(features), np.float64)
+    estimator = versions.load(con, champion)
+    try:
+        predicted = candidates.predictions(estimator, features)
+    except EstimatorError as error:
+        raise ServingError(f"{where} cannot predict these rows: {error}.") from None
     spread = Spread.from_json(champion.parameters["spread"])
     lower, upper = intervals.ends(predicted, spread.half_width(features, predicted), spread.minimum)
     return pd.DataFrame({"prediction": predicted, "lower": lower, "upper": upper}, index=rows.index)

@@ -14,6 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from ml.exposures import Exposure
 from ml.lake.sql import doubles, quoted
+from ml.learning import candidates
+from ml.learning.candidates import EstimatorError
 from ml.learning.intervals import Spread
 from ml.linear import predict_sql as linear_sql
 from ml.progress import Progress, Say, following
@@ -42,6 +44,7 @@ def predicted(
 
     Raises:
         ParityError: The predictions as SQL are not those of the estimator.
+        EstimatorError: The estimator does not predict a finite number for each row; raised while it streams.
     """
     spread = Spread.from_json(version.parameters["spread"])
     key, half, ends = quoted(exposure.spec.key), spread.half_width_sql(), spread.ends_sql()
@@ -56,10 +59,20 @@ def predicted(
             )
         return
     with con.cursor() as reader:
-        batches = _batches(reader, exposure, publication, version, estimator, say)
+        failed: list[Exception] = []
+        batches = _batches(reader, exposure, publication, version, estimator, say, failed)
         con.register("predicted_batches", batches)
         try:
             yield f"(select {key}, prediction, {ends} from (select *, {half} as half from predicted_batches))"
+        except duckdb.Error:
+            for error in failed:  # DuckDB says that a stream of Arrow ended, and not why
+                if isinstance(error, MemoryError):
+                    raise error from None
+                where = f"Version {version.version_id} of {exposure.name}, {version.candidate}"
+                raise EstimatorError(
+                    f"{where}, cannot predict {publication.publication_id}: {candidates.said(error)}."
+                ) from error
+            raise
         finally:
             con.unregister("predicted_batches")
 
@@ -71,8 +84,13 @@ def _batches(
     version: Version,
     estimator: Any,
     say: Say,
+    failed: list[Exception],
 ) -> pa.RecordBatchReader:
-    """Key, features and prediction of every published row, some batches at a time, one on each core."""
+    """Key, features and prediction of every published row, some batches at a time, one on each core.
+
+    Args:
+        failed: To which what predicting raises is added.
+    """
     key = exposure.spec.key
     cores = int(reader.execute("select current_setting('threads')").fetchall()[0][0])
     rows = reader.execute(
@@ -81,8 +99,12 @@ def _batches(
     progress = Progress(say, "predicting", publication.row_count)
 
     def predict(batch: pa.RecordBatch) -> pa.RecordBatch:
-        with threadpool_limits(limits=1):  # a core a batch: OpenMP inside would take all cores again
-            values = estimator.predict(batch.select(list(version.features)).to_pandas())
+        try:
+            with threadpool_limits(limits=1):  # a core a batch: OpenMP inside would take all cores again
+                values = candidates.predictions(estimator, batch.select(list(version.features)).to_pandas())
+        except Exception as error:
+            failed.append(error)
+            raise
         return batch.append_column("prediction", pa.array(values, pa.float64()))
 
     def counted() -> Iterator[pa.RecordBatch]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ml import spec
-from ml.exposures import OWN_TABLES, SpecError, read_exposures
+from ml.exposures import OWN_TABLES, SpecError, doubts, read_exposures
 
 ALLOWED = "Columns of features.points: id, a, b, cell, y."
 
@@ -167,6 +167,32 @@ def test_a_feature_or_target_that_is_not_a_number_is_named(column: str, kind: st
         "Features are the contract's columns less key, target and group, and less what other exposures on the table "
         "predict: make it a number or take it out."
     ]
+
+
+def test_a_target_of_two_classes_is_told_apart() -> None:
+    columns = {"id": "varchar", "a": "double", "cell": "varchar", "y": "boolean"}
+    assert refused(manifest(columns=columns)) == [
+        f"{POINTS}: the target y of features.points is BOOLEAN: two classes. What is learned is a number: cast it to "
+        "integer where the table is built, and predictions lie between 0 and 1."
+    ]
+
+
+def test_a_candidate_that_is_not_to_be_found_is_a_doubt_and_no_error() -> None:
+    asked = [
+        "ridge",
+        {"name": "typo", "estimator": "sklearn.linear_model.Rigde"},
+        {"name": "absent", "estimator": "nowhere.Boosting"},
+        {"name": "off", "estimator": "nowhere.Boosting", "enabled": False},
+    ]
+    points = read_exposures(manifest({"candidates": asked}))
+    advice = "Write its estimator as package.module.Name, install its package, or say `enabled: false`."
+    assert doubts(points) == [
+        "Exposure points: candidate typo cannot compete, as sklearn.linear_model.Rigde is not to be found: "
+        f"sklearn.linear_model has no Rigde, but Ridge. {advice}",
+        "Exposure points: candidate absent cannot compete, as nowhere.Boosting is not to be found: there is no package "
+        f"nowhere here. {advice}",
+    ]
+    assert doubts(read_exposures(manifest())) == []
 
 
 @pytest.mark.parametrize(("feature", "key"), [("Prediction", "id"), ("a", "version_id")])

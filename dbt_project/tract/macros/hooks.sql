@@ -28,11 +28,14 @@
 {%- endmacro %}
 
 
-{#- A spec that does not fit its table ends the run before the first model is built. -#}
+{#- A spec that does not fit its table ends the run before the first model is built; a candidate that is not to be
+    found is a warning. -#}
 {% macro check_exposures() -%}
     {%- if execute -%}
-        {%- set wrong = tract.ask_ml('wrong_exposures', tract.ml_manifest()) -%}
+        {%- set manifest = tract.ml_manifest() -%}
+        {%- set wrong = tract.ask_ml('wrong_exposures', manifest) -%}
         {%- if wrong -%} {{- exceptions.raise_compiler_error(wrong | join('\n')) -}} {%- endif -%}
+        {%- for doubt in tract.ask_ml('doubtful_exposures', manifest) -%} {%- do exceptions.warn(doubt) -%} {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}
 

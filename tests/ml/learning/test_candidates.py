@@ -1,6 +1,8 @@
 """Recipes: ridge is scikit-learn's own, with the figures of the example that we start from; others by their path."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -8,16 +10,18 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import BaggingRegressor, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 from threadpoolctl import threadpool_limits
 
 from dbt_project.housing import source as california_housing
 from ml.exposures import Exposure
 from ml.learning import candidates, training_set
 from ml.learning.candidates import EstimatorError, Fitted
+from ml.learning.workers import MIN_PROCESS_ROWS
 from ml.linear import ridge
 from ml.spec import CandidateSpec, Spec
 from tests.ml.conftest import POINTS as EXPOSURE
@@ -114,6 +118,116 @@ def test_what_is_no_regressor_is_a_clear_error(estimator: str, parameters: dict[
     with pytest.raises(EstimatorError, match=sentence) as raised:
         candidates.estimator(CandidateSpec(name="mine", estimator=estimator, parameters=parameters), seed=0)
     assert str(raised.value).startswith(f"candidate mine: estimator {estimator}")
+
+
+UNRULY = "tests.ml.learning.unruly.Unruly"
+LIKE_CATBOOST = "tests.ml.learning.unruly.LikeCatBoost"
+
+
+def unruly(learned: pd.DataFrame, **parameters: Any) -> candidates.Candidate:
+    training = trained_on(learned, EXPOSURE)
+    spec = CandidateSpec(name="mine", estimator=UNRULY, parameters=parameters)
+    return candidates.build(spec, duckdb.connect(), training, silent)
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("fit", "it cannot be fitted: KeyError: 'no such thing'."),
+        ("one fold", "it cannot be fitted: KeyError: 'no such thing'."),
+        ("predict", "it cannot predict: RuntimeError: nobody taught me."),
+        ("nan", "it predicts NaN, infinity or beyond 1e+150 in 1 of N rows."),
+        ("huge", "it predicts NaN, infinity or beyond 1e+150 in 1 of N rows."),
+        ("column", "it predicts the shape (N, 1) for N rows, not a number for each."),
+        (
+            "memory",
+            "Python ran out of memory (Unable to allocate 4.5 GiB for an array). features.points has 3 columns to "
+            "learn from, and 200,000 rows (meta.ml.max_rows) of 3 columns are 5 MB, held several times over on each "
+            "core. Lower meta.ml.max_rows, leave columns out, or give the machine more memory.",
+        ),
+    ],
+)
+def test_a_candidate_that_fails_in_any_way_says_whose_fault_it_is(how: str, why: str) -> None:
+    with pytest.raises(EstimatorError) as error:
+        unruly(frame(400), how=how).held_out("random")
+    # of two folds that are fitted at once, either may fail first: 400 rows are some 80 a fold
+    assert re.sub(r"\b[6-9]\d\b", "N", str(error.value)) == f"candidate mine: {why}"
+
+
+def test_a_candidate_that_fails_on_all_rows_says_so_when_it_is_fitted() -> None:
+    made = unruly(frame(400), how="everything", rows=400)
+    assert made.held_out("random").shape == (400,)
+    with pytest.raises(EstimatorError, match=r"^candidate mine: it cannot be fitted: too many rows\.$"):
+        made.fit()
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_named_and_the_next_candidate_has_workers_again() -> None:
+    rows = frame(MIN_PROCESS_ROWS)
+    with pytest.raises(
+        EstimatorError, match=r"^candidate mine: a worker process was ended from outside, as a machine "
+    ):
+        unruly(rows, how="killed").held_out("random")
+    assert np.isfinite(unruly(rows).held_out("random")).all()
+
+
+def test_ridge_names_memory_that_ran_out_and_no_fault_but_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = candidate("ridge", trained_on(frame(), EXPOSURE))
+    for error, expected in ((MemoryError("much"), EstimatorError), (duckdb.IOException("S3"), duckdb.IOException)):
+        monkeypatch.setattr(candidates, "loo_errors", mock(error))
+        with pytest.raises(expected, match=r"much|S3"):
+            made.fit()
+
+
+def mock(error: Exception) -> Any:
+    def fails(*_: Any) -> None:
+        raise error
+
+    return fails
+
+
+@pytest.mark.parametrize(
+    ("estimator", "parameters", "expected"),
+    [
+        (LIKE_CATBOOST, {}, {"random_seed": 3, "thread_count": 1}),
+        (LIKE_CATBOOST, {"random_seed": 7}, {"random_seed": 7, "thread_count": 1}),
+        (LIKE_CATBOOST, {"random_state": 7, "n_jobs": 2}, {"random_state": 7, "n_jobs": 2}),
+        ("sklearn.ensemble.RandomForestRegressor", {}, {"random_state": 3, "n_jobs": 1}),
+        ("sklearn.ensemble.RandomForestRegressor", {"n_jobs": -1}, {"random_state": 3, "n_jobs": -1}),
+        ("sklearn.ensemble.RandomForestRegressor", {"random_state": None}, {"random_state": None, "n_jobs": 1}),
+        (f"{__name__}.bagged_trees", {}, {"estimator__random_state": 3, "random_state": 4, "n_jobs": 1}),
+        (f"{__name__}.bagged_trees", {"seed": 7}, {"estimator__random_state": 7, "random_state": 8, "n_jobs": 1}),
+        (f"{__name__}.open_trees", {}, {"estimator__random_state": 3, "random_state": 3, "n_jobs": 1}),
+    ],
+)
+def test_the_seed_and_one_thread_go_by_the_estimator_s_own_names(
+    estimator: str, parameters: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    made = candidates.estimator(CandidateSpec(name="mine", estimator=estimator, parameters=parameters), seed=3)
+    assert {name: made.get_params().get(name) for name in expected} == expected
+    assert "random_state" in expected or made.get_params() == expected  # and by no second one
+
+
+def bagged_trees(seed: int) -> Any:
+    """A recipe that makes its own of the seed, and would take all cores."""
+    return BaggingRegressor(DecisionTreeRegressor(random_state=seed), n_jobs=-1, random_state=seed + 1)
+
+
+def open_trees() -> Any:
+    """A recipe that leaves all open, here and inside."""
+    return BaggingRegressor(DecisionTreeRegressor())
+
+
+def test_fits_write_nothing_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    training = trained_on(frame(), EXPOSURE)
+    spec = CandidateSpec(name="mine", estimator=LIKE_CATBOOST)
+    made = candidates.build(spec, duckdb.connect(), training, silent)
+    made.held_out("random")
+    fitted = made.fit()
+    assert list(tmp_path.iterdir()) == []
+    assert Path.cwd() == tmp_path
+    assert fitted.estimator.fitted_in_ != str(tmp_path) and not Path(fitted.estimator.fitted_in_).exists()
 
 
 def test_a_learner_in_memory_sees_the_sample_and_ridge_sees_all() -> None:

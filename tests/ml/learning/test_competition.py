@@ -71,14 +71,47 @@ def test_a_name_that_means_another_recipe_now_lets_the_champion_s_defend_under_a
     assert learned.version.recipe.path == LINE.estimator
 
 
-def test_a_champion_s_recipe_that_cannot_be_built_competes_no_more_and_one_that_is_asked_for_is_an_error(
+GONE = CandidateSpec(name="gone", estimator="sklearn.nowhere.Gone")
+
+
+def unruly(name: str, **parameters: object) -> CandidateSpec:
+    return CandidateSpec(name=name, estimator="tests.ml.learning.unruly.Unruly", parameters=parameters)
+
+
+def test_candidates_that_fail_are_results_and_the_rest_compete(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
 ) -> None:
     publish()
-    gone = CandidateSpec(name="gone", estimator="sklearn.nowhere.Gone")
-    learned, said = learn(con, with_recipes(exposure, RIDGE), Champion(gone, 0.3))
-    assert (learned.version.candidate, learned.refreshed) == ("ridge", False)
-    assert any(sentence.startswith("The champion's recipe competes no more: candidate gone") for sentence in said)
+    learned, said = learn(con, with_recipes(exposure, GONE, RIDGE, unruly("odd", how="one fold")), None)
+    assert (learned.version.candidate, learned.verdict.promoted) == ("ridge", True)
+    assert list(learned.judgements) == ["ridge"]
+    gone, odd = learned.failed["gone"], learned.failed["odd"]
+    assert gone.startswith(
+        "candidate gone: estimator sklearn.nowhere.Gone cannot be imported: No module named 'sklearn"
+    )
+    assert odd == "candidate odd: it cannot be fitted: KeyError: 'no such thing'."
+    assert [f"It competes no more: {why}" for why in (gone, odd)] == [one for one in said if "no more" in one]
+    assert learned.version.parameters["failed"] == {"gone": gone, "odd": odd}
+    # the champion's recipe is no exception: what cannot be imported cannot serve either
+    learned, _ = learn(con, with_recipes(exposure, RIDGE), Champion(GONE, 0.1))
+    assert (learned.version.candidate, learned.refreshed, learned.verdict.promoted) == ("ridge", False, True)
     assert learned.verdict.reason.startswith("first model")
-    with pytest.raises(EstimatorError, match="candidate gone"):
-        learn(con, with_recipes(exposure, RIDGE, gone), None)
+    with pytest.raises(EstimatorError) as error:
+        learn(con, with_recipes(exposure, GONE, unruly("odd", how="fit")), None)
+    assert str(error.value) == f"Exposure points has no candidate that can be learned: {gone} {odd}"
+
+
+def test_the_next_best_follows_one_that_fails_on_all_rows(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish()
+    best = unruly("best", how="everything", rows=400)
+    learned, _ = learn(con, with_recipes(exposure, best, DUMMY), None)
+    assert (learned.version.candidate, set(learned.judgements)) == ("line", {"line"})
+    assert learned.failed == {"best": "candidate best: it cannot be fitted: too many rows."}
+    # the champion's recipe fails, but the champion serves: who follows must not be worse than it was
+    champion = unruly("odd", how="nan")
+    for rmse, promoted in ((1000.0, True), (1.0, False)):
+        learned, _ = learn(con, with_recipes(exposure, DUMMY, champion), Champion(champion, rmse))
+        assert (learned.version.candidate, learned.refreshed, learned.verdict.promoted) == ("line", False, promoted)
+        assert learned.verdict.reason.startswith("the champion's recipe failed, and another follows: held-out RMSE")

@@ -35,6 +35,20 @@ def test_a_first_model_must_beat_the_mean(exposure: Exposure) -> None:
     assert equal.reason == ("no better than the mean predictor: held-out RMSE 100 (random folds), the mean's 100")
 
 
+def test_a_first_model_that_is_the_mean_but_for_rounding_is_no_better(exposure: Exposure) -> None:
+    assert not gate.first(judgement(100.0 * (1 - 1e-15)), exposure).promoted
+
+
+def test_who_follows_a_champion_whose_recipe_fails_may_be_worse_by_the_margin(exposure: Exposure) -> None:
+    assert gate.succession(judgement(104.9), 100.0, exposure).promoted
+    refused = gate.succession(judgement(106.0), 100.0, exposure)
+    assert not refused.promoted
+    assert refused.reason == (
+        "the champion's recipe failed, and another follows: held-out RMSE 106 (random folds), the champion's 100: "
+        "+6.0%, allowed +5.0%"
+    )
+
+
 def test_a_refresh_may_be_worse_by_the_margin_and_no_more(exposure: Exposure) -> None:
     assert gate.refresh(judgement(104.9), 100.0, exposure).promoted
     refused = gate.refresh(judgement(106.0), 100.0, exposure)

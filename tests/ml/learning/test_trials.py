@@ -140,3 +140,34 @@ def test_a_pipeline_s_first_steps_are_made_once_where_trials_share_them() -> Non
 def test_a_space_that_the_estimator_does_not_know_is_an_error() -> None:
     with pytest.raises(EstimatorError, match=r"candidate boosting: .* unexpected keyword argument 'leaves'"):
         searched(boosting({"leaves": [1, 2]}, trials=3))
+
+
+def test_a_recipe_that_fails_is_a_trial_that_failed_and_the_search_goes_on() -> None:
+    how = ["fit", "nan", "predict", "everything"]
+    recipe = CandidateSpec(
+        name="mine", estimator="tests.ml.learning.unruly.Unruly", search=SearchSpec(space={"how": how}, trials=5)
+    )
+    said: list[str] = []
+    rows = frame(300)
+    found = trials.search(recipe, rows[["a", "b"]], rows["y"].to_numpy(), None, 0, said.append)
+    by_how = {trial.parameters.get("how", ""): trial for trial in found}
+    assert {name: (trial.rmse < np.inf, trial.folds, trial.failed) for name, trial in by_how.items()} == {
+        "": (True, 3, ""),
+        "everything": (True, 3, ""),
+        "fit": (False, 0, "KeyError: 'no such thing'"),
+        "nan": (False, 0, "it predicts NaN, infinity or beyond 1e+150 in 1 of 100 rows"),
+        "predict": (False, 0, "it cannot predict: RuntimeError: nobody taught me"),
+    }
+    assert trials.best(recipe, found).found == {}  # all the same: the known one
+    assert len([one for one in said if "of budget; it failed: KeyError: 'no such thing', best " in one]) == 1
+
+
+def test_a_known_recipe_that_fails_cannot_be_searched() -> None:
+    recipe = CandidateSpec(
+        name="mine",
+        estimator="tests.ml.learning.unruly.Unruly",
+        parameters={"how": "fit"},
+        search=SearchSpec(space={"rows": [1, 2]}, trials=2),
+    )
+    with pytest.raises(EstimatorError, match=r"^candidate mine cannot be searched: KeyError: 'no such thing'\.$"):
+        searched(recipe)

@@ -16,6 +16,7 @@ from ml import consumption, promotion
 from ml.exposures import Exposure
 from ml.records import versions
 from ml.reports import card
+from ml.reports import facts as version_facts
 from ml.reports import mlflow as tracking
 from ml.spec import CandidateSpec
 from orchestration.stack import mlflow
@@ -137,7 +138,8 @@ def test_a_version_is_logged_once_with_the_lakes_numbers(
     artifacts = client.list_artifacts(run.info.run_id, "pictures")
     drawn = ["predicted_against_actual", "error_by_slice", "coverage"]  # there is no card, so nothing was explained
     assert {artifact.path for artifact in artifacts} == {f"pictures/{name}.png" for name in drawn}
-    for picture in card.pictures_of(con, exposure, version_id):
+    facts = version_facts.read(con, exposure, version_id)
+    for picture in card.draw(facts, version_facts.heldout(con, facts)):
         fetched = client.download_artifacts(run.info.run_id, f"pictures/{picture.name}.png")
         assert Path(fetched).read_bytes() == picture.png
 
