@@ -1,6 +1,7 @@
 """A small learned-from table in a lake of its own, published as a build would, without dbt."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -60,25 +61,33 @@ def con(
 @pytest.fixture
 def publish(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Publish:
     """Build features.points from a seed and publish it; the publication's id."""
+    return partial(publish_points, con, exposure)
 
-    def publish(seed: float = 0.1, rows: int = 400, noise: float = 1.0, invocation: str = "") -> str:
-        invocation = invocation or f"seed {seed}"
-        con.execute("begin")
-        con.execute(f"select setseed({seed})")
-        con.execute(
-            f"""
-            create or replace table lake.features.points as
-            select
-                'k' || i as id, a, b, 'c' || (i % 20) as cell,
-                1000 + 3 * a - 2 * b + {noise} * (random() - 0.5) as y
-            from (select i, random() * 10 as a, random() * 5 as b from range({rows}) as t(i) order by i)
-            """
-        )
-        con.execute(f"call lake.set_commit_message('dbt', '{invocation}', extra_info => '{exposure.relation}')")
-        con.execute("commit")
-        row = con.execute(publications.snapshot_sql(invocation, exposure.relation)).fetchone()
-        assert row is not None
-        con.execute(publications.insert_sql(invocation, exposure.relation, str(row[0])))
-        return f"{exposure.relation}@{row[0]}"
 
-    return publish
+def publish_points(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    seed: float = 0.1,
+    rows: int = 400,
+    noise: float = 1.0,
+    invocation: str = "",
+) -> str:
+    """See `publish`."""
+    invocation = invocation or f"seed {seed}"
+    con.execute("begin")
+    con.execute(f"select setseed({seed})")
+    con.execute(
+        f"""
+        create or replace table lake.features.points as
+        select
+            'k' || i as id, a, b, 'c' || (i % 20) as cell,
+            1000 + 3 * a - 2 * b + {noise} * (random() - 0.5) as y
+        from (select i, random() * 10 as a, random() * 5 as b from range({rows}) as t(i) order by i)
+        """
+    )
+    con.execute(f"call lake.set_commit_message('dbt', '{invocation}', extra_info => '{exposure.relation}')")
+    con.execute("commit")
+    row = con.execute(publications.snapshot_sql(invocation, exposure.relation)).fetchone()
+    assert row is not None
+    con.execute(publications.insert_sql(invocation, exposure.relation, str(row[0])))
+    return f"{exposure.relation}@{row[0]}"

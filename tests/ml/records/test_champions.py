@@ -5,10 +5,10 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from ml.consumption import Consumption
 from ml.exposures import Exposure
 from ml.records import champions, versions
 from ml.records.champions import Standing
+from tests.ml.records.conftest import Consumed
 
 
 def test_before_the_first_promotion_nobody_serves(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> None:
@@ -18,9 +18,8 @@ def test_before_the_first_promotion_nobody_serves(con: duckdb.DuckDBPyConnection
     assert champions.newest_predicted(con, exposure) is None
 
 
-def test_the_champion_stands_with_its_recipe_and_its_error(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, consumed: Consumption
-) -> None:
+def test_the_champion_stands_with_its_recipe_and_its_error(exposure: Exposure, shared: Consumed) -> None:
+    con, consumed = shared
     standing = champions.standing(con, exposure, consumed.publication)
     assert standing.champion is not None and standing.defender is not None
     assert (standing.champion.version_id, standing.outdated) == (consumed.version_id, None)
@@ -32,9 +31,8 @@ def test_the_champion_stands_with_its_recipe_and_its_error(
     assert champions.standing(con, exposure, consumed.publication, before=trained_at) == Standing(None, None, None)
 
 
-def test_another_version_that_is_promoted_serves_after_the_one_before(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, consumed: Consumption
-) -> None:
+def test_another_version_that_is_promoted_serves_after_the_one_before(exposure: Exposure, shared: Consumed) -> None:
+    con, consumed = shared
     first = champions.champion(con, "points")
     assert first is not None
     champions.promote(con, exposure, replace(first, version_id="other"), "Ann", "for a test")
@@ -46,9 +44,8 @@ def test_another_version_that_is_promoted_serves_after_the_one_before(
     assert champions.champion_before(con, "points") == consumed.version_id
 
 
-def test_a_champion_that_cannot_answer_says_why(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, consumed: Consumption
-) -> None:
+def test_a_champion_that_cannot_answer_says_why(exposure: Exposure, shared: Consumed) -> None:
+    con, consumed = shared
     champion = champions.champion(con, "points")
     assert champion is not None
     asked = replace(exposure, spec=exposure.spec.model_copy(update={"target": "b"}))

@@ -7,11 +7,11 @@ from ml.exposures import Exposure
 from ml.records import consumptions
 from ml.records.consumptions import Judged
 from tests.ml.conftest import Publish
+from tests.ml.records.conftest import Consumed
 
 
-def test_a_consumption_is_found_by_its_publication_and_by_what_was_judged(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, consumed: Consumption
-) -> None:
+def test_a_consumption_is_found_by_its_publication_and_by_what_was_judged(exposure: Exposure, shared: Consumed) -> None:
+    con, consumed = shared
     publication = consumed.publication
     input_hash = publication.input_hash(exposure)
     row = consumptions.of(con, "points", publication.publication_id)
@@ -31,9 +31,8 @@ def test_a_consumption_is_found_by_its_publication_and_by_what_was_judged(
     assert consumptions.judged(con, exposure, "other") is None
 
 
-def test_what_is_given_up_is_recorded_and_is_no_judgement(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, consumed: Consumption
-) -> None:
+def test_what_is_given_up_is_recorded_and_is_no_judgement(exposure: Exposure, shared: Consumed) -> None:
+    con, consumed = shared
     publication = consumed.publication
     consumptions.record(con, exposure, publication, "failed", "no space left", input_hash="other", run_id="run")
     assert consumptions.judged(con, exposure, "other") is None

@@ -8,6 +8,7 @@ import pandas as pd
 from ml.consumption import Consumption
 from ml.exposures import Exposure
 from ml.records import champions, findings
+from tests.ml.records.conftest import Consumed
 
 
 def test_what_is_recorded_of_a_version_is_read_back_and_its_card_is_due(
@@ -48,9 +49,8 @@ def test_what_is_recorded_of_a_version_is_read_back_and_its_card_is_due(
     assert findings.cards_due(con, "points") == [(version_id, False)]
 
 
-def test_a_promotion_lasts_until_another_follows(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, consumed: Consumption
-) -> None:
+def test_a_promotion_lasts_until_another_follows(exposure: Exposure, shared: Consumed) -> None:
+    con, _ = shared
     version = champions.champion(con, "points")
     assert version is not None
     champions.promote(con, exposure, replace(version, version_id="other"), "Ann", "for a test")

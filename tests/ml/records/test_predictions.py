@@ -2,17 +2,15 @@
 
 from dataclasses import replace
 
-import duckdb
 import pandas as pd
 
-from ml.consumption import Consumption
 from ml.exposures import Exposure
 from ml.records import champions, predictions
+from tests.ml.records.conftest import Consumed
 
 
-def test_the_champions_predictions_stand_by_key_beside_the_target(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, consumed: Consumption
-) -> None:
+def test_the_champions_predictions_stand_by_key_beside_the_target(exposure: Exposure, shared: Consumed) -> None:
+    con, consumed = shared
     publication, version_id = consumed.publication, consumed.version_id
     assert version_id is not None
     of_version = predictions.of_version(con, exposure, publication.publication_id, version_id)
@@ -26,8 +24,9 @@ def test_the_champions_predictions_stand_by_key_beside_the_target(
 
 
 def test_another_versions_predictions_are_beside_and_are_not_the_champions(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, consumed: Consumption
+    exposure: Exposure, shared: Consumed
 ) -> None:
+    con, consumed = shared
     publication, champion = consumed.publication, champions.champion(con, "points")
     assert champion is not None
     other = replace(champion, version_id="0")
@@ -40,8 +39,9 @@ def test_another_versions_predictions_are_beside_and_are_not_the_champions(
 
 
 def test_predictions_of_the_same_rows_are_found_by_what_they_are_made_from(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, consumed: Consumption
+    exposure: Exposure, shared: Consumed
 ) -> None:
+    con, consumed = shared
     publication, version_id = consumed.publication, consumed.version_id
     assert version_id is not None
     input_hash = publication.input_hash(exposure)

@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 
-import duckdb
 import numpy as np
 import pytest
 
-from ml.consumption import Consumption
 from ml.exposures import Exposure
 from ml.records import versions
+from tests.ml.records.conftest import Consumed
 
 
 def test_the_name_of_a_version_is_that_of_what_it_is_made_from() -> None:
@@ -17,9 +16,8 @@ def test_the_name_of_a_version_is_that_of_what_it_is_made_from() -> None:
     assert len(versions.version_id("hash", "ridge")) == 12
 
 
-def test_a_version_is_found_by_its_name_with_all_that_was_recorded(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, consumed: Consumption
-) -> None:
+def test_a_version_is_found_by_its_name_with_all_that_was_recorded(exposure: Exposure, shared: Consumed) -> None:
+    con, consumed = shared
     assert consumed.version_id is not None
     version = versions.version(con, "points", consumed.version_id)
     assert version is not None
@@ -34,9 +32,8 @@ def test_a_version_is_found_by_its_name_with_all_that_was_recorded(
         versions.row(con, "points", "nobody")
 
 
-def test_its_metrics_are_those_of_its_held_out_predictions(
-    con: duckdb.DuckDBPyConnection, consumed: Consumption
-) -> None:
+def test_its_metrics_are_those_of_its_held_out_predictions(shared: Consumed) -> None:
+    con, consumed = shared
     assert consumed.version_id is not None
     row = versions.row(con, "points", consumed.version_id)
     version = versions.from_row(row)
@@ -59,8 +56,9 @@ def test_its_metrics_are_those_of_its_held_out_predictions(
 
 
 def test_what_versions_learned_from_is_told_of_those_with_the_same_question(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, consumed: Consumption
+    exposure: Exposure, shared: Consumed
 ) -> None:
+    con, consumed = shared
     assert consumed.version_id is not None
     asked = [consumed.version_id, "nobody"]
     assert versions.learned_from(con, exposure, asked) == {consumed.version_id: consumed.publication.table}
