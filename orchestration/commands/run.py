@@ -1,11 +1,12 @@
 """`tract run`: build the features as a Dagster job, and watch what the publication of them starts."""
 
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import duckdb
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -27,10 +28,10 @@ class RunError(TractError):
 
 
 def main() -> None:
-    """Run everything, and show what came of it.
+    """Run everything, and show what came of it, of each exposure.
 
     Raises:
-        RunError: It did not come to its end.
+        RunError: It did not come to its end; of several exposures, once all are shown.
         TractError: As those whom it calls.
     """
     console = Console(highlight=False)
@@ -43,17 +44,52 @@ def main() -> None:
         console.print(f"   {row.name:<9} {row.state:<9} {row.address}")
     exposures = project.exposures()
     published = build(console, address)
-    outcomes = {}
-    for exposure in exposures:
-        if exposure.relation in published:
-            outcomes[exposure.name] = learn(console, address, exposure, published[exposure.relation])
-    if not outcomes:
+    asked = [exposure for exposure in exposures if exposure.relation in published]
+    if not asked:
         raise RunError(f"No exposure of {project.ROOT} learns from {', '.join(published)}.")
+    failed = each(
+        console,
+        asked,
+        lambda exposure: learn(console, address, exposure, published[exposure.relation]),
+        lambda exposure, outcome: show(console, exposure, published[exposure.relation], outcome),
+    )
+    where(console, address)
+    if failed:
+        raise RunError(f"{len(failed)} of {len(asked)} exposures did not come to their end: {'; '.join(failed)}")
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
+
+
+def each(
+    console: Console,
+    exposures: Sequence[Exposure],
+    learn: Callable[[Exposure], str],
+    show: Callable[[Exposure, str], None],
+) -> list[str]:
+    """Learn each exposure, then show each that was learned; of those that failed, the name and why.
+
+    Args:
+        learn: Gives the outcome, or raises a `RunError`.
+        show: Given the outcome, likewise.
+    """
+    failed: list[str] = []
+    outcomes: dict[str, str] = {}
+
+    def fails(exposure: Exposure, error: RunError) -> None:
+        failed.append(f"{exposure.name}: {error}")
+        console.print(f"   [red]{exposure.name} failed[/]: {escape(str(error))}", soft_wrap=True)
+
+    for exposure in exposures:
+        try:
+            outcomes[exposure.name] = learn(exposure)
+        except RunError as error:
+            fails(exposure, error)
     for exposure in exposures:
         if exposure.name in outcomes:
-            show(console, exposure, published[exposure.relation], outcomes[exposure.name])
-    where(console, address)
-    console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
+            try:
+                show(exposure, outcomes[exposure.name])
+            except RunError as error:
+                fails(exposure, error)
+    return failed
 
 
 def build(console: Console, address: str) -> dict[str, str]:
