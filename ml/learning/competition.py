@@ -121,7 +121,7 @@ def compete(
             competing[name] = candidates.build(recipe, con, training, watch.say)
             judgements[name] = judging.judge(competing[name], training)
         except EstimatorError as error:
-            failed[name] = _told(error, watch)
+            failed[name] = _told(error, name == defender, watch)
     if defender not in competing:
         defender = None  # what cannot be imported cannot serve either: whoever is better than the mean may
     watch.lap("judge", f"judged {', '.join(judgements)} on {spec.folds} {' and '.join(spec.splits)} folds")
@@ -131,7 +131,7 @@ def compete(
         try:
             fitted = competing[chosen].fit()
         except EstimatorError as error:
-            failed[chosen] = _told(error, watch)
+            failed[chosen] = _told(error, chosen == defender, watch)
             del judgements[chosen]
     if fitted is None:
         raise EstimatorError(
@@ -146,9 +146,10 @@ def compete(
     return Learned(version, fitted.estimator, judgements, failed, verdict, chosen == defender)
 
 
-def _told(error: EstimatorError, watch: Stopwatch) -> str:
+def _told(error: EstimatorError, defends: bool, watch: Stopwatch) -> str:
     """Why a candidate is out, in the run's log too."""
-    watch.say(f"It competes no more: {error}")
+    who = "The champion's recipe" if defends else "A candidate"
+    watch.say(f"{who} competes no more: {error}")
     return str(error)
 
 

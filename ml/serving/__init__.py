@@ -55,7 +55,7 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
     try:
         predicted = candidates.predictions(estimator, features)
     except EstimatorError as error:
-        raise ServingError(f"{where} cannot predict these rows: {error}.") from None
+        raise ServingError(f"{where} fails on these rows: {error}.") from None
     spread = Spread.from_json(champion.parameters["spread"])
     lower, upper = intervals.ends(predicted, spread.half_width(features, predicted), spread.minimum)
     return pd.DataFrame({"prediction": predicted, "lower": lower, "upper": upper}, index=rows.index)

@@ -70,7 +70,7 @@ def predicted(
                     raise error from None
                 where = f"Version {version.version_id} of {exposure.name}, {version.candidate}"
                 raise EstimatorError(
-                    f"{where}, cannot predict {publication.publication_id}: {candidates.said(error)}."
+                    f"{where}, fails on {publication.publication_id}: {candidates.said(error)}."
                 ) from error
             raise
         finally:

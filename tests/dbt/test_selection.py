@@ -17,6 +17,7 @@ from tests.dbt.conftest import (
     invocation_of,
     publications_of,
     replace_in,
+    said,
 )
 
 pytestmark = pytest.mark.xdist_group("dbt worked")
@@ -98,10 +99,23 @@ def test_a_broken_contract_is_said(worked: Worked, project: Path) -> None:
 
 
 def test_a_test_that_only_warns_does_not_block(worked: Worked, project: Path) -> None:
+    exposures = project / "dbt_project/housing/models/exposures.yml"
+    replace_in(
+        exposures,
+        "            - ridge\n",
+        "            - ridge\n            - {name: trees, estimator: nowhere.Trees}\n",
+    )
     warning = "{{ config(severity='warn') }}\nselect 1 as found from {{ ref('housing_features') }} limit 1\n"
     (project / "dbt_project/housing/tests/always_warns.sql").write_text(warning)
     told: Told = run_dbt(worked.home, "build", "--select", "housing_features", project=project)
     assert "WARN 1 always_warns" in told.stdout
+    # nor does a candidate that is not to be found, of which the start warns
+    doubt = "Exposure housing_value: candidate trees cannot compete, as nowhere.Trees is not to be found: there is no "
+    assert [
+        said(told).index(line) < said(told).index("Concurrency: 1 threads (target='local')")
+        for line in said(told)
+        if doubt in line
+    ] == [True]
     assert (told.returncode, about_publishing(told)) == (0, [PUBLISHED])
 
 

@@ -16,6 +16,8 @@ from ml.consumption import Consumption
 from ml.exposures import Exposure
 from ml.lake import locks
 from ml.records import champions, versions
+from ml.reports import facts
+from ml.reports.card import to_html
 from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
 
@@ -184,6 +186,48 @@ def test_a_missing_value_is_an_error_that_names_the_column_and_nothing_is_writte
     with pytest.raises(Exception, match=r"column 'a' has 10 NULL values: only finite numbers are allowed; fill them"):
         consume(exposure)
     assert [count(con, t) for t in ("ops.consumptions", "ml.model_versions", "ml.predictions")] == [0, 0, 0]
+
+
+def test_a_champion_that_fails_on_new_rows_is_followed_by_who_does_not(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    moody = CandidateSpec(name="moody", estimator="tests.ml.learning.unruly.Moody")
+    gone = CandidateSpec(name="gone", estimator="nowhere.Gone")
+
+    def asking(*candidates: CandidateSpec) -> Exposure:
+        return replace(exposure, spec=exposure.spec.model_copy(update={"candidates": candidates}))
+
+    publish()
+    first = consume(asking(gone, moody))
+    champion = champions.champion(con, "points")
+    assert champion is not None and (champion.candidate, champion.version_id) == ("moody", first.version_id)
+    away = "candidate gone: estimator nowhere.Gone cannot be imported: No module named 'nowhere'"
+    assert first.reason.startswith("first model, better than the mean predictor: held-out RMSE ")
+    assert f"; {away}. Write it as package.module.Name" in first.reason
+    found = facts.read(con, exposure, champion.version_id)
+    card = to_html(found, []).replace("&#39;", "'")
+    assert f"<dt>Did not compete</dt><dd>gone: {away}." in card
+    assert "<dt>To know</dt>" not in card
+    found.version["parameters"]["notes"] = ["y has few values", "b is constant"]
+    assert "<dt>To know</dt><dd>y has few values</dd>\n<dt></dt><dd>b is constant</dd>" in to_html(found, [])
+
+    con.execute("update lake.features.points set a = a + 200")
+    con.execute(
+        "insert into lake.ops.publications select 'features.points@x', 'features.points', max(snapshot_id), 'f', "
+        "'1', 400, 'i', 'me', null, now() from lake.snapshots()"
+    )
+    said: list[str] = []
+    second = consumption.consume(asking(moody, CandidateSpec(name="ridge")), say=said.append)
+    assert second is not None
+    assert (second.outcome, second.champion_id) == ("trained", second.version_id)
+    assert second.reason.startswith("the champion's recipe failed, and another follows: held-out RMSE ")
+    assert second.reason.endswith(" rows") and "; candidate moody: it predicts NaN, infinity or beyond" in second.reason
+    assert any(
+        one.startswith("drift is not measured: it predicts NaN, infinity or beyond 1e+150 in 400") for one in said
+    )
+    assert con.execute(
+        "select version_id, count(*) from lake.ml.predictions where publication_id = 'features.points@x' group by 1"
+    ).fetchall() == [(second.version_id, 400)]
 
 
 def test_another_spec_is_judged_anew_on_the_same_rows(

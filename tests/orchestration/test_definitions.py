@@ -1,6 +1,7 @@
 """The asset graph, jobs and sensors, written out: none of it changes unseen."""
 
 import copy
+import logging
 import os
 import runpy
 import shutil
@@ -212,6 +213,21 @@ def test_a_spec_that_does_not_fit_is_said_at_loading(
     where = "Exposure housing_value (dbt_project/housing/models/exposures.yml)"
     assert missing == f"{where}: meta.ml.target is missing (column to be predicted)."
     assert unknown.startswith(f"{where}: meta.ml.targt is not known. Allowed: key, target, group, ")
+
+
+def test_a_candidate_that_is_not_to_be_found_is_warned_of_at_loading(
+    manifest: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    doubtful = copy.deepcopy(dict(manifest))
+    exposure = doubtful["exposures"]["exposure.housing.housing_value"]
+    for meta in (exposure.get("meta", {}), exposure["config"]["meta"]):
+        if "ml" in meta:
+            meta["ml"]["candidates"] = ["ridge", {"name": "trees", "estimator": "nowhere.Trees"}]
+    monkeypatch.setattr(project, "manifest", lambda: doubtful)
+    monkeypatch.setattr(logging.getLogger("dagster"), "propagate", True)
+    runpy.run_path(str(ROOT / "orchestration" / "definitions.py"))
+    (warned,) = [record.getMessage() for record in caplog.records if record.name == "dagster.tract"]
+    assert warned.startswith("Exposure housing_value: candidate trees cannot compete, as nowhere.Trees is not to be ")
 
 
 @pytest.mark.slow

@@ -90,10 +90,11 @@ def test_candidates_that_fail_are_results_and_the_rest_compete(
         "candidate gone: estimator sklearn.nowhere.Gone cannot be imported: No module named 'sklearn"
     )
     assert odd == "candidate odd: it cannot be fitted: KeyError: 'no such thing'."
-    assert [f"It competes no more: {why}" for why in (gone, odd)] == [one for one in said if "no more" in one]
+    assert [f"A candidate competes no more: {why}" for why in (gone, odd)] == [one for one in said if "no more" in one]
     assert learned.version.parameters["failed"] == {"gone": gone, "odd": odd}
     # the champion's recipe is no exception: what cannot be imported cannot serve either
-    learned, _ = learn(con, with_recipes(exposure, RIDGE), Champion(GONE, 0.1))
+    learned, said = learn(con, with_recipes(exposure, RIDGE), Champion(GONE, 0.1))
+    assert f"The champion's recipe competes no more: {gone}" in said
     assert (learned.version.candidate, learned.refreshed, learned.verdict.promoted) == ("ridge", False, True)
     assert learned.verdict.reason.startswith("first model")
     with pytest.raises(EstimatorError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import LinearRegression
 
 
 class Unruly(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -41,6 +42,13 @@ class Unruly(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if self.how in ("nan", "huge"):
             predicted[0] = {"nan": np.nan, "huge": 1e200}[self.how]
         return predicted[:, None] if self.how == "column" else predicted
+
+
+class Moody(LinearRegression):  # type: ignore[misc]
+    """Linear, until it is asked for an `a` above 100."""
+
+    def predict(self, X: Any) -> Any:
+        return np.where(X["a"] > 100, np.nan, super().predict(X))
 
 
 class LikeCatBoost(RegressorMixin, BaseEstimator):  # type: ignore[misc]

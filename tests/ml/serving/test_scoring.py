@@ -9,6 +9,7 @@ import pytest
 from ml import consumption, lake
 from ml.exposures import Exposure
 from ml.lake.artifacts import Artifact
+from ml.learning.candidates import EstimatorError
 from ml.learning.intervals import ExpectedError, Spread
 from ml.linear import predict_sql as linear_sql
 from ml.linear.predict_sql import ParityError
@@ -16,6 +17,7 @@ from ml.records.versions import Version
 from ml.serving import scoring
 from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
+from tests.ml.learning.unruly import Unruly
 from tests.ml.rows import Rows, candidate, frame, published, silent, trained_on
 
 NOWHERE = Artifact("", "")
@@ -87,16 +89,25 @@ def test_gradient_boosting_learns_and_predicts_in_the_lake(
     assert off[2] < 1
 
 
-def test_a_failing_estimator_fails_the_scoring_and_leaves_the_connection_usable(exposure: Exposure) -> None:
-    class Broken:
-        def predict(self, rows: object) -> object:
-            raise ValueError("no such luck")
-
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("predict", "it cannot predict: RuntimeError: nobody taught me"),
+        ("nan", "it predicts NaN, infinity or beyond 1e+150 in 1 of 200 rows"),
+        ("column", "it predicts the shape (200, 1) for 200 rows, not a number for each"),
+    ],
+)
+def test_an_estimator_that_fails_is_named_and_leaves_the_connection_usable(
+    how: str, why: str, exposure: Exposure
+) -> None:
+    rows = frame()
+    estimator = Unruly(how).fit(rows[["a", "b"]], rows["y"])
     with duckdb.connect() as con:
-        publication: Rows = published(con, frame())
+        publication: Rows = published(con, rows)
         with (
-            pytest.raises(Exception, match="no such luck"),
-            scoring.predicted(con, exposure, publication, version(1.0), Broken(), silent) as table,
+            pytest.raises(EstimatorError) as error,
+            scoring.predicted(con, exposure, publication, version(1.0), estimator, silent) as table,
         ):
             con.execute(f"from {table}").fetchall()
+        assert str(error.value) == f"Version v of points, ridge, fails on points@1: {why}."
         assert con.execute("select count(*) from published").fetchall() == [(200,)]

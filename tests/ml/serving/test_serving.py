@@ -69,3 +69,20 @@ def test_an_interval_ends_where_the_target_cannot_be(
         assert lower < far["prediction"].item() < upper < 0
     else:
         assert (lower, upper) == (0.0, 0.0)
+
+
+def test_a_champion_that_predicts_no_number_says_so(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish()
+    moody = CandidateSpec(name="moody", estimator="tests.ml.learning.unruly.Moody")
+    made = consumption.consume(
+        replace(exposure, spec=exposure.spec.model_copy(update={"candidates": (moody,)})), say=silent
+    )
+    assert made is not None
+    rows = pd.DataFrame({"a": [1.0, 101.0], "b": [0.0, 0.0]})
+    assert serving.predict(con, "points", rows[:1])["prediction"].item() == pytest.approx(1003, abs=1)
+    with pytest.raises(ServingError) as error:
+        serving.predict(con, "points", rows)
+    why = "it predicts NaN, infinity or beyond 1e+150 in 1 of 2 rows"
+    assert str(error.value) == f"Champion {made.champion_id} of points fails on these rows: {why}."

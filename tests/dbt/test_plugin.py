@@ -1,0 +1,34 @@
+"""What the plugin answers macros: decisions of ml, as dbt hands over what it found."""
+
+from decimal import Decimal
+
+import pytest
+
+from dbt_project.tract import plugin
+from tests.ml.test_exposures import manifest
+
+
+@pytest.mark.parametrize(
+    ("classes", "note"),
+    [
+        (None, ""),
+        (
+            Decimal(3),
+            " Mind, points: y, the target, has only 3 distinct values, all of them whole: if they are classes, mind "
+            "that they are learned as numbers, and that predictions lie between them.",
+        ),
+    ],
+)
+def test_a_target_that_looks_like_classes_is_published_with_a_note(classes: Decimal | None, note: str) -> None:
+    counts = [Decimal(150), Decimal(10), classes, *[Decimal(0)] * 8]  # rows, groups, classes, NULLs and unusable
+    step = {"relation": "features.points", "snapshot": 7, "manifest": manifest(), "counts": {"points": counts}}
+    answer = plugin.publish_or_not(step)
+    assert answer["sentence"] == f"Published features.points@7; `tract status` says what comes of it.{note}"
+    assert answer["insert_sql"].lstrip().startswith("insert into lake.ops.publications")
+
+
+def test_candidates_that_are_not_to_be_found_are_doubts_and_no_errors() -> None:
+    given = manifest({"candidates": ["ridge", {"name": "trees", "estimator": "nowhere.Trees"}]})
+    assert plugin.wrong_exposures(given) == []
+    (doubt,) = plugin.doubtful_exposures(given)
+    assert doubt.startswith("Exposure points: candidate trees cannot compete, as nowhere.Trees is not to be found: ")
