@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from ml import estimators
 from ml.errors import TractError
 from ml.lake.sql import is_key, is_numeric
-from ml.spec import NOT_LEARNING, RENAMED, CandidateSpec, Range, SearchSpec, Spec
+from ml.spec import NOT_LEARNING, RENAMED, CandidateSpec, FeaturesSpec, Range, SearchSpec, Spec
 
 # Columns that ml puts beside the published ones while it learns and predicts.
 TAKEN = ("prediction", "half", "sampled", "block")
@@ -87,9 +87,14 @@ class Exposure:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The contract's columns less key, target and group, and less what other exposures on the table predict."""
-        others = {self.spec.key, self.spec.target, self.spec.group, *self.predicted_by_others}
-        return tuple(column for column in self.columns if column not in others)
+        """The contract's columns less key, target and group, what other exposures predict, and what the spec excludes.
+
+        Where the spec includes some, it is those, in the contract's order.
+        """
+        chosen = self.spec.features
+        others = {self.spec.key, self.spec.target, self.spec.group, *chosen.exclude}
+        included = set(chosen.include or set(self.columns) - self.predicted_by_others)
+        return tuple(column for column in self.columns if column in included - others)
 
     @property
     def heldout(self) -> str:
@@ -133,10 +138,7 @@ def read_exposures(manifest: Mapping[str, Any]) -> tuple[Exposure, ...]:
     for where, exposure in asked.items():
         targets = {other.spec.target for other in asked.values() if other.unique_id == exposure.unique_id}
         found.append(dataclasses.replace(exposure, predicted_by_others=frozenset(targets - {exposure.spec.target})))
-        try:
-            _check(found[-1], where)
-        except SpecError as error:
-            wrong.append(str(error))
+        wrong.extend(f"{where}: {sentence}" for sentence in _contradictions(found[-1]))
     if not wrong:
         wrong = _shared_tables(found)
     if wrong:
@@ -200,7 +202,12 @@ def _email(owner: Mapping[str, Any]) -> str | None:
 
 
 # The models inside a spec, by the field that holds them, outermost first.
-NESTED: dict[str, type[BaseModel]] = {"candidates": CandidateSpec, "search": SearchSpec, "space": Range}
+NESTED: dict[str, type[BaseModel]] = {
+    "candidates": CandidateSpec,
+    "search": SearchSpec,
+    "space": Range,
+    "features": FeaturesSpec,
+}
 
 
 def _inside(place: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
@@ -219,57 +226,85 @@ def _sentence(error: Mapping[str, Any]) -> str:
         description = Spec.model_fields[field].description if field in Spec.model_fields else "it is required"
         return f"meta.ml.{field} is missing ({description})."
     if not field:
-        return f"meta.ml: {error['msg']}."
+        return f"meta.ml: {error['msg'].removeprefix('Value error, ')}."
     return f"meta.ml.{field} is {error['input']!r}. {error['msg'].removeprefix('Value error, ')}."
 
 
-def _check(exposure: Exposure, where: str) -> None:
+def _contradictions(exposure: Exposure) -> Iterator[str]:
+    """What does not fit between the settings, and between them and the table's contract: a sentence each."""
+    roles = list(_unfit_roles(exposure))
+    yield from roles
+    yield from _unfit_settings(exposure)
+    if not roles:  # else a column may be no feature at all
+        yield from _unfit_columns(exposure)
+
+
+def _unfit_roles(exposure: Exposure) -> Iterator[str]:
     spec, columns = exposure.spec, exposure.columns
     allowed = f"Columns of {exposure.relation}: {', '.join(columns)}."
-    for field in ("key", "target", "group"):
-        name = getattr(spec, field)
+    roles = {"key": spec.key, "target": spec.target, "group": spec.group}
+    named = [name for name in roles.values() if name is not None]
+    for field, name in roles.items():
         if name is not None and name not in columns:
-            raise SpecError(f"{where}: meta.ml.{field} is '{name}', which is no column. {allowed}")
-    taken = [name for name in columns if name.lower() in TAKEN]
-    if taken or spec.key.lower() in TAKEN_BESIDE_KEY:
-        raise SpecError(
-            f"{where}: column {(taken or [spec.key])[0]} of {exposure.relation} has a name that ml gives to a column "
-            f"of its own. Rename it; taken are {', '.join(TAKEN)}, and for the key {', '.join(TAKEN_BESIDE_KEY)}."
-        )
-    named = [name for name in (spec.key, spec.target, spec.group) if name is not None]
+            yield f"meta.ml.{field} is '{name}', which is no column. {allowed}"
     if len(set(named)) != len(named):
-        raise SpecError(f"{where}: key, target and group must be three columns, not {', '.join(named)}.")
-    if not is_key(columns[spec.key]):
-        raise SpecError(
-            f"{where}: the key {spec.key} of {exposure.relation} is {columns[spec.key]}, which the lake does not keep "
-            "as it is. Cast it to varchar where the table is built; keys are integers of up to 64 bits, decimals, "
-            "floats, texts, UUIDs, dates, times, timestamps or blobs."
-        )
+        yield f"key, target and group must be three columns, not {', '.join(named)}."
     if spec.split == "group" and spec.group is None:
-        raise SpecError(f"{where}: meta.ml.split is 'group', but meta.ml.group names no column. {allowed}")
+        yield f"meta.ml.split is 'group', but meta.ml.group names no column. {allowed}"
+
+
+def _unfit_settings(exposure: Exposure) -> Iterator[str]:
+    spec, columns = exposure.spec, exposure.columns
+    allowed = f"Columns of {exposure.relation}: {', '.join(columns)}."
+    for field in ("include", "exclude"):
+        for name in getattr(spec.features, field):
+            if name not in columns:
+                yield f"meta.ml.features.{field} names '{name}', which is no column. {allowed}"
+            elif field == "include" and name in (spec.key, spec.target, spec.group):
+                yield f"meta.ml.features.include names '{name}', which is key, target or group: those are no features."
     for name in spec.map_columns or ():
         if not is_numeric(columns.get(name, "")):
             found = f"{columns[name]}, not a number" if name in columns else "no column"
-            raise SpecError(f"{where}: meta.ml.map_columns names '{name}', which is {found}. {allowed}")
-    if columns[spec.target] in ("BOOLEAN", "BOOL", "LOGICAL"):
-        raise SpecError(
-            f"{where}: the target {spec.target} of {exposure.relation} is {columns[spec.target]}: two classes. What is "
-            "learned is a number: cast it to integer where the table is built, and predictions lie between 0 and 1."
-        )
-    for name in (*exposure.features, spec.target):
-        if not is_numeric(columns[name]):
-            raise SpecError(
-                f"{where}: column {name} of {exposure.relation} is {columns[name]}, not a number. "
-                "Features are the contract's columns less key, target and group, and less what other exposures on the "
-                "table predict: make it a number or take it out."
-            )
+            yield f"meta.ml.map_columns names '{name}', which is {found}. {allowed}"
     if spec.predictions in OWN_TABLES or spec.predictions.startswith("heldout_"):
-        raise SpecError(
-            f"{where}: meta.ml.predictions is '{spec.predictions}', a table that ml keeps for itself. Name another; "
+        yield (
+            f"meta.ml.predictions is '{spec.predictions}', a table that ml keeps for itself. Name another; "
             f"taken are {', '.join(sorted(OWN_TABLES))}, and all that begin with heldout_."
         )
+
+
+def _unfit_columns(exposure: Exposure) -> Iterator[str]:
+    """Names and types of the contract's columns that do not fit their roles."""
+    spec, columns, relation = exposure.spec, exposure.columns, exposure.relation
+    taken = [name for name in columns if name.lower() in TAKEN]
+    if taken or spec.key.lower() in TAKEN_BESIDE_KEY:
+        yield (
+            f"column {(taken or [spec.key])[0]} of {relation} has a name that ml gives to a column of its own. "
+            f"Rename it; taken are {', '.join(TAKEN)}, and for the key {', '.join(TAKEN_BESIDE_KEY)}."
+        )
+    if not is_key(columns.get(spec.key, "VARCHAR")):
+        yield (
+            f"the key {spec.key} of {relation} is {columns[spec.key]}, which the lake does not keep as it is. Cast it "
+            "to varchar where the table is built; keys are integers of up to 64 bits, decimals, floats, texts, UUIDs, "
+            "dates, times, timestamps or blobs."
+        )
+    target = columns.get(spec.target, "DOUBLE")
+    if target in ("BOOLEAN", "BOOL", "LOGICAL"):
+        yield (
+            f"the target {spec.target} of {relation} is {target}: two classes. What is learned is a number: cast it to "
+            "integer where the table is built, and predictions lie between 0 and 1."
+        )
+    elif not is_numeric(target):
+        yield f"the target {spec.target} of {relation} is {target}, not a number. Cast it where the table is built."
+    for name in exposure.features:
+        if not is_numeric(columns[name]):
+            yield (
+                f"column {name} of {relation} is {columns[name]}, not a number. Features are the contract's columns "
+                "less key, target and group, and less what other exposures on the table predict: make it a number, or "
+                "name it in meta.ml.features.exclude."
+            )
     if not exposure.features:
-        raise SpecError(f"{where}: {exposure.relation} has no column left to learn from. {allowed}")
+        yield f"{relation} has no column left to learn from. Columns of {relation}: {', '.join(columns)}."
 
 
 def _shared_tables(found: list[Exposure]) -> list[str]:

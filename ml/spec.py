@@ -8,6 +8,7 @@ from ml.code import MOVED
 
 # What may change in a spec without anything being learned anew, in pydantic's words.
 NOT_LEARNING: dict[str, Any] = {
+    "features": True,  # what comes of it stands beside the spec, see `Exposure.digest`
     "fresh_within_hours": True,
     "map_columns": True,
     "unit": True,
@@ -96,6 +97,21 @@ class CandidateSpec(BaseModel):
         return same and self.found in ({}, other.found)
 
 
+class FeaturesSpec(BaseModel):
+    """Which columns of the table are learned from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    include: tuple[str, ...] = Field((), description="columns that are learned from, and no other")
+    exclude: tuple[str, ...] = Field((), description="columns that are not learned from")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "FeaturesSpec":
+        if self.include and self.exclude:
+            raise ValueError("It has include and exclude: say one of them")
+        return self
+
+
 class Spec(BaseModel):
     """The settings under `config.meta.ml` of an exposure; unknown names are refused."""
 
@@ -104,6 +120,7 @@ class Spec(BaseModel):
     key: str = Field(description="column that identifies a row")
     target: str = Field(description="column to be predicted")
     group: str | None = Field(None, description="column whose rows must not be split between train and test")
+    features: FeaturesSpec = Field(FeaturesSpec(), description="which columns are learned from")
     split: Literal["random", "group"] = Field(
         "random",
         description="what the gate judges by: rows among known groups, or of new ones",
@@ -133,6 +150,9 @@ class Spec(BaseModel):
     def _some_compete(self) -> "Spec":
         if not self.recipes:
             raise ValueError("no candidate is enabled: enable one")
+        names = [candidate.name for candidate in self.candidates]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"several candidates are called {', '.join(twice)}: give each a name of its own")
         return self
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ml.spec import CandidateSpec, Range, SearchSpec, Spec
+from ml.spec import CandidateSpec, FeaturesSpec, Range, SearchSpec, Spec
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 JINJA = {"type": "string", "pattern": r"\{\{"}  # dbt renders it before anything is checked
@@ -36,7 +36,8 @@ exposures:
           candidates: [ridge, gradient_boosting]
 ```
 
-Features are the contract's columns less key, target and group; they and the target must be numbers, none missing.
+Features are the contract's columns less key, target and group, and less what other exposures on the table predict; they
+and the target must be numbers, none missing.
 
 An editor completes and checks these settings by [a JSON Schema](exposures.schema.json): `tract schema >
 exposures.schema.json`, and as the first line of the YAML file `# yaml-language-server: $schema=exposures.schema.json`.
@@ -47,6 +48,7 @@ This page and the schema are made from `ml/spec.py` by `make exposures`.
 
 TABLES: dict[type[BaseModel], str] = {
     Spec: "## `ml`",
+    FeaturesSpec: "## `features`\n\nWithout it, features are the contract's columns less key, target and group.",
     CandidateSpec: "## `candidates`\n\nA list; each is `ridge`, `gradient_boosting`, or:",
     SearchSpec: "## `search`\n\nOf a candidate: what the job `search_…` and `tract search` may choose anew.",
     Range: "## `space`\n\nA parameter's list of values, or a range, of whole numbers if both ends are whole:",
@@ -98,7 +100,7 @@ def _table(model: type[BaseModel]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    empty = field.default in (None, "", {}, ())
+    empty = field.default in (None, "", {}, ()) or isinstance(field.default, BaseModel)
     return "" if empty else f"`{json.dumps(field.default).strip(chr(34))}`"
 
 

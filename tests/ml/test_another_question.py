@@ -10,8 +10,8 @@ from ml import consumption
 from ml.consumption import Consumption
 from ml.exposures import Exposure
 from ml.monitoring import checks
-from ml.records import champions
-from ml.spec import CandidateSpec
+from ml.records import champions, versions
+from ml.spec import CandidateSpec, FeaturesSpec
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -118,3 +118,25 @@ def test_a_champion_whose_recipe_is_gone_does_not_keep_others_out(
     publish(0.2)
     _, said = begin_anew(exposure)
     assert any("The champion's recipe competes no more: candidate fleeting: " in line for line in said)
+
+
+def test_columns_that_are_excluded_are_read_by_no_one(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    chosen = {"group": None, "features": FeaturesSpec(exclude=("a", "cell")), "slices": {"cell": "left(cell, 2)"}}
+    only_b = replace(exposure, spec=exposure.spec.model_copy(update=chosen))
+    publish(0.1)
+    first = consume(only_b)
+    assert first.version_id is not None
+    version = versions.version(con, "points", first.version_id)
+    assert version is not None
+    assert version.features == ("b",)
+    predicted = con.execute("select count(*), count(distinct round(prediction, 6)) from lake.ml.predictions").fetchall()
+    assert predicted == [(400, 400)]
+    publish(0.2)
+    made = consume(replace(only_b, spec=only_b.spec.model_copy(update={"features": FeaturesSpec(exclude=("cell",))})))
+    assert (made.outcome, made.champion_id) == ("refreshed", made.version_id)
+    assert made.version_id is not None
+    version = versions.version(con, "points", made.version_id)
+    assert version is not None
+    assert version.features == ("a", "b")

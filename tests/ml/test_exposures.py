@@ -96,7 +96,7 @@ def test_without_a_group_its_column_must_be_a_number() -> None:
     assert refused(manifest({"group": None})) == [
         f"{POINTS}: column cell of features.points is VARCHAR, not a number. "
         "Features are the contract's columns less key, target and group, and less what other exposures on the table "
-        "predict: make it a number or take it out."
+        "predict: make it a number, or name it in meta.ml.features.exclude."
     ]
 
 
@@ -159,14 +159,67 @@ def test_settings_that_are_no_mapping() -> None:
     ]
 
 
-@pytest.mark.parametrize(("column", "kind"), [("a", "varchar"), ("y", "date"), ("b", "timestamp")])
-def test_a_feature_or_target_that_is_not_a_number_is_named(column: str, kind: str) -> None:
+@pytest.mark.parametrize(("column", "kind"), [("a", "varchar"), ("b", "timestamp")])
+def test_a_feature_that_is_not_a_number_is_named(column: str, kind: str) -> None:
     columns = {"id": "varchar", "a": "double", "b": "double", "cell": "varchar", "y": "double"} | {column: kind}
     assert refused(manifest(columns=columns)) == [
         f"{POINTS}: column {column} of features.points is {kind.upper()}, not a number. "
         "Features are the contract's columns less key, target and group, and less what other exposures on the table "
-        "predict: make it a number or take it out."
+        "predict: make it a number, or name it in meta.ml.features.exclude."
     ]
+    (left_out,) = read_exposures(manifest({"features": {"exclude": [column]}}, columns=columns))
+    assert left_out.features == ("b" if column == "a" else "a",)
+
+
+def test_a_target_that_is_not_a_number_is_named() -> None:
+    columns = {"id": "varchar", "a": "double", "cell": "varchar", "y": "date"}
+    assert refused(manifest(columns=columns)) == [
+        f"{POINTS}: the target y of features.points is DATE, not a number. Cast it where the table is built."
+    ]
+
+
+def test_features_are_those_that_are_included_or_not_excluded() -> None:
+    def features(**chosen: list[str]) -> tuple[str, ...]:
+        (found,) = read_exposures(manifest({"features": chosen}))
+        return found.features
+
+    assert features() == ("a", "b")
+    assert features(include=["b"]) == features(exclude=["a"]) == ("b",)
+    assert features(include=["b", "a"]) == ("a", "b")  # in the contract's order
+    (by_name,) = read_exposures(manifest({"features": {"include": ["b"]}}))
+    (by_others,) = read_exposures(manifest({"features": {"exclude": ["a"]}}))
+    (both,) = read_exposures(manifest())
+    assert by_name.digest() == by_others.digest() != both.digest()
+
+
+def test_what_another_exposure_predicts_is_learned_from_where_it_is_included() -> None:
+    columns = {"id": "varchar", "a": "double", "y": "double", "z": "double"}
+    asked = {"group": None, "predictions": "zones"}
+    other = exposure("zones", {"key": "id", "target": "z", "candidates": ["ridge"]} | asked)
+    points, zones = read_exposures(manifest({"group": None}, other, columns=columns))
+    assert (points.features, zones.features) == (("a",), ("a",))
+    other["config"]["meta"]["ml"]["features"] = {"include": ["a", "y"]}
+    points, zones = read_exposures(manifest({"group": None}, other, columns=columns))
+    assert (points.features, zones.features) == (("a",), ("a", "y"))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentences"),
+    [
+        ({"include": ["a"], "exclude": ["b"]}, [
+            "meta.ml.features is {'include': ['a'], 'exclude': ['b']}. It has include and exclude: say one of them.",
+        ]),
+        ({"exclude": ["z"]}, [f"meta.ml.features.exclude names 'z', which is no column. {ALLOWED}"]),
+        ({"include": ["a", "y", "z"]}, [
+            "meta.ml.features.include names 'y', which is key, target or group: those are no features.",
+            f"meta.ml.features.include names 'z', which is no column. {ALLOWED}",
+        ]),
+        ({"exclude": ["a", "b"]}, [f"features.points has no column left to learn from. {ALLOWED}"]),
+        ({"without": ["a"]}, ["meta.ml.features.without is not known. Allowed: include, exclude."]),
+    ],
+)  # fmt: skip
+def test_a_choice_of_features_that_does_not_fit_is_named(chosen: dict[str, Any], sentences: list[str]) -> None:
+    assert refused(manifest({"features": chosen})) == [f"{POINTS}: {sentence}" for sentence in sentences]
 
 
 def test_a_target_of_two_classes_is_told_apart() -> None:
@@ -244,6 +297,20 @@ def test_a_shared_table_of_predictions_needs_one_key() -> None:
     ]
     other["config"]["meta"]["ml"]["predictions"] = "zone_predictions"
     assert [found.name for found in read_exposures(manifest({}, other))] == ["points", "zones"]
+
+
+def test_all_contradictions_of_an_exposure_are_said_at_once() -> None:
+    columns = {"id": "hugeint", "a": "varchar", "b": "double", "cell": "varchar", "y": "date"}
+    wrong = {"map_columns": ["z", "b"], "predictions": "trials", "features": {"exclude": ["z"]}}
+    found = refused(manifest(wrong, columns=columns))
+    assert [line.removeprefix(f"{POINTS}: ").split(",")[0] for line in found] == [
+        "meta.ml.features.exclude names 'z'",
+        "meta.ml.map_columns names 'z'",
+        "meta.ml.predictions is 'trials'",
+        "the key id of features.points is HUGEINT",
+        "the target y of features.points is DATE",
+        "column a of features.points is VARCHAR",
+    ]
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
