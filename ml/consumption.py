@@ -198,7 +198,7 @@ def _commit(
         findings.record_live_errors(con, exposure, publication, [asdict(error) for error in outcome.live_errors])
         if learned:
             metrics, heldout = learned.metrics, learned.judgement.heldout
-            versions.record(con, exposure, publication, learned.version, metrics, heldout)
+            versions.record(con, exposure, publication, learned.version, learned.rows, metrics, heldout)
             if learned.verdict.promoted:
                 champions.promote(con, exposure, learned.version, "gate", learned.verdict.reason)
         if outcome.drift is not None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ml import classes
+from ml import answers, classes
 from ml.exposures import Exposure
 from ml.lake import first_line
 from ml.lake.sql import LARGEST, quoted
@@ -184,21 +184,23 @@ def sentence(decision: Decision) -> str:
 
 
 def learnable_sql(exposure: Exposure, table: str) -> str:
-    """One row: how many rows, groups and likely classes there are, and of each column that is read how many values are
-    NULL, and how many not usable.
+    """One row: how many rows there are, with an answer, groups of those and likely classes, and of each column that is
+    read how many values are NULL, and how many not usable. A target may be NULL, and the group of such a row.
 
     Args:
         table: The published rows as a table expression.
     """
     spec = exposure.spec
-    labels = [name for name in (spec.key, spec.group) if name]
-    missing = [f"count(*) - count({quoted(name)})" for name in (*labels, *_numbers(exposure))]
+    known = f"filter (where {answers.known_sql(spec.target)})"
+    missing = [f"count(*) - count({quoted(name)})" for name in (spec.key, *exposure.features)]
+    if spec.group:
+        missing.insert(1, f"count(*) {known} - count({quoted(spec.group)}) {known}")
     values = [f"cast({quoted(name)} as double)" for name in _numbers(exposure)]
     # false for NaN too
     unusable = [f"count({value}) - count(*) filter (where abs({value}) < {LARGEST})" for value in values]
-    groups = f"count(distinct {quoted(spec.group)})" if spec.group else "null"
-    likely = classes.count_sql(spec.target)
-    return f"select count(*), {groups}, {likely}, {', '.join([*missing, *unusable])} from {table}"
+    groups = f"count(distinct {quoted(spec.group)}) {known}" if spec.group else "null"
+    counted = [f"count(*), count({quoted(spec.target)}), {groups}, {classes.count_sql(spec.target)}"]
+    return f"select {', '.join([*counted, *missing, *unusable])} from {table}"
 
 
 def _numbers(exposure: Exposure) -> tuple[str, ...]:
@@ -208,24 +210,25 @@ def _numbers(exposure: Exposure) -> tuple[str, ...]:
 def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
     """Why an exposure cannot learn from rows, of the counts of `learnable_sql`; empty where it can."""
     spec, numbers = exposure.spec, _numbers(exposure)
-    labels = [name for name in (spec.key, spec.group) if name]
-    rows, groups, _, *others = counts
+    rows, known, groups, _, *others = counts
     assert rows is not None
+    assert known is not None
     roles = {spec.key: "the key", spec.group: "the group", spec.target: "the target"}
-    named = [f"{name}, {roles[name]}," if name in roles else name for name in (*labels, *numbers)]
-    missing = [f"{name} is missing in {count:,}" for name, count in zip(named, others, strict=False) if count]
+    named = {name: f"{name}, {roles[name]}," if name in roles else name for name in exposure.columns}
+    needed = [name for name in (spec.key, spec.group, *exposure.features) if name]
+    missing = [f"{named[name]} is missing in {count:,}" for name, count in zip(needed, others, strict=False) if count]
     unusable = [
-        f"{name} is NaN, infinite or beyond {LARGEST:g} in {count:,}"
-        for name, count in zip(named[len(labels) :], others[len(named) :], strict=True)
+        f"{named[name]} is NaN, infinite or beyond {LARGEST:g} in {count:,}"
+        for name, count in zip(numbers, others[len(needed) :], strict=True)
         if count
     ]
     if missing or unusable:
-        advice = (
-            "leave such rows out where the table is built" if others[len(labels)] else "fill them in, or leave them out"
-        )
-        return f"{'; '.join([*missing, *unusable])} of {rows:,} rows: {advice}"
-    if rows < spec.folds:
-        return f"it has {rows} rows, and {spec.folds} folds need at least as many (meta.ml.folds)"
+        return f"{'; '.join([*missing, *unusable])} of {rows:,} rows: fill them in, or leave them out"
+    if rows and not known:
+        return f"{named[spec.target]} is missing in all of {rows:,} rows: nothing is there to learn from"
+    if known < spec.folds:
+        which = f" whose target {spec.target} is known" if known < rows else ""
+        return f"it has {known} rows{which}, and {spec.folds} folds need at least as many (meta.ml.folds)"
     if groups is not None and groups < spec.folds:
         return (
             f"{spec.group} has {groups} groups, and {spec.folds} folds by group need at least as many (meta.ml.folds)"
@@ -235,6 +238,8 @@ def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
 
 def noted(exposure: Exposure, counts: Sequence[int | None]) -> str:
     """What an exposure that can learn from rows should know, of the counts of `learnable_sql`; empty if nothing."""
-    rows, _, distinct, *_ = counts
+    rows, known, _, distinct, *_ = counts
     assert rows is not None
-    return classes.told(exposure.spec.target, distinct, rows)
+    assert known is not None
+    target = exposure.spec.target
+    return "; ".join(filter(None, [answers.told(target, rows - known, rows), classes.told(target, distinct, known)]))

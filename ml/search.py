@@ -95,7 +95,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
                 # after a rollback the same may be found again, and is there already
                 if versions.version(con, exposure.name, learned.version.version_id) is None:
                     metrics, heldout = learned.metrics, learned.judgement.heldout
-                    versions.record(con, exposure, publication, learned.version, metrics, heldout)
+                    versions.record(con, exposure, publication, learned.version, learned.rows, metrics, heldout)
                 decision = learned.verdict.reason
                 serve(con, exposure, publication, learned.version, learned.estimator, by=by, reason=decision, say=say)
     reason = learned.verdict.reason if wins else f"the champion stays: {learned.verdict.reason}"

@@ -101,9 +101,7 @@ class Ridge:
                 _named(self, (duckdb.OutOfMemoryException, MemoryError)),
                 following(self.con, self.say, "leaving one out", whole.n),
             ):
-                errors = loo_errors(
-                    self.con, training.publication.table, exposure.features, exposure.spec.target, whole, ALPHAS
-                )
+                errors = loo_errors(self.con, training.table, exposure.features, exposure.spec.target, whole, ALPHAS)
         fitted = ridge.chosen(whole, exposure.features, ALPHAS, errors)
         return Fitted(fitted.pipeline, {"alpha": fitted.alpha}, fitted.notes)
 

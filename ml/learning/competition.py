@@ -30,6 +30,7 @@ class Learned:
     Attributes:
         judgements: Of every candidate that is left, by name.
         failed: Why each of the others cannot be built or fitted, or does not predict, by name.
+        rows: How many it learned from.
         refreshed: Whether the version was made by the champion's recipe.
     """
 
@@ -38,6 +39,7 @@ class Learned:
     judgements: Mapping[str, Judgement]
     failed: Mapping[str, str]
     verdict: Verdict
+    rows: int
     refreshed: bool
 
     @property
@@ -143,7 +145,7 @@ def compete(
         watch.say(note)
     version = _saved(con, training, asked[chosen], fitted, judgements[chosen], failed, input_hash)
     watch.lap("save", f"saved version {version.version_id}")
-    return Learned(version, fitted.estimator, judgements, failed, verdict, chosen == defender)
+    return Learned(version, fitted.estimator, judgements, failed, verdict, training.whole.n, chosen == defender)
 
 
 def _told(error: EstimatorError, defends: bool, watch: Stopwatch) -> str:

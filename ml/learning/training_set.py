@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from ml import classes
+from ml import answers, classes
 from ml.arrays import Integers, Mask
 from ml.errors import TractError
 from ml.exposures import Exposure
@@ -36,15 +36,22 @@ class TrainingSet:
     """What is learned from one publication.
 
     Attributes:
-        moments: By split and fold, the sums of `[features..., target]` of all rows.
+        moments: By split and fold, the sums of `[features..., target]` of all rows that have their answer.
         sample: The key as SQL's text, the features and the target as float64, the folds, the block and the slices, in
-            the order of the key: all rows, or about `spec.max_rows` of them.
+            the order of the key: all such rows, or about `spec.max_rows` of them.
+        unknown: How many rows have no answer.
     """
 
     exposure: Exposure
     publication: Publication
     moments: Mapping[str, Mapping[int, Moments]]
     sample: pd.DataFrame
+    unknown: int
+
+    @property
+    def table(self) -> str:
+        """The published rows that have their answer, as a table expression."""
+        return _answered(self.exposure, self.publication)
 
     @property
     def whole(self) -> Moments:
@@ -77,7 +84,13 @@ class TrainingSet:
         codes = bool(np.all((values == np.trunc(values)) & (np.abs(values) <= classes.LARGEST_CODE)))
         distinct = len(np.unique(values)) if codes else None
         spec, rows = self.exposure.spec, len(values)
-        return tuple(filter(None, [classes.told(spec.target, distinct, rows), intervals.too_few(rows, spec.coverage)]))
+        known = self.whole.n
+        found = [
+            answers.told(spec.target, self.unknown, known + self.unknown),
+            classes.told(spec.target, distinct, rows),
+            intervals.too_few(rows, spec.coverage),
+        ]
+        return tuple(filter(None, found))
 
     def slices(self) -> dict[str, Mask]:
         """Which sampled rows are in each slice, shape (rows,): `all`, and `name: value` of each of the spec's."""
@@ -90,17 +103,17 @@ class TrainingSet:
 
 
 def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> TrainingSet:
-    """The published rows, checked: nothing is dropped or filled in silently. Three scans: groups, sample, sums.
+    """The published rows that have their answer, checked: nothing else is dropped, and nothing filled in. Three scans:
+    groups, sample, sums.
 
     Raises:
-        RowsError: There are no rows, or fewer than folds, or fewer groups; a value is missing or not finite; the key
-            is missing or repeats in the sample.
+        RowsError: There are no such rows, or fewer than folds, or fewer groups; a value is missing or not finite; the
+            key is missing or repeats in the sample.
     """
-    where = _where(exposure, publication)
-    rows, relation, sample = _sampled(con, exposure, publication, say)
-    with following(con, say, "summing", rows):
-        moments = _moments(con, exposure, relation, where)
-    return TrainingSet(exposure, publication, moments, sample)
+    rows = _sampled(con, exposure, publication, say)
+    with following(con, say, "summing", rows.known):
+        moments = _moments(con, exposure, rows.relation, _where(exposure, publication))
+    return TrainingSet(exposure, publication, moments, rows.sample, rows.unknown)
 
 
 def read_sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> pd.DataFrame:
@@ -109,19 +122,30 @@ def read_sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication:
     Raises:
         RowsError: As `read`, but for values that are missing or not finite.
     """
-    return _sampled(con, exposure, publication, say)[2]
+    return _sampled(con, exposure, publication, say).sample
 
 
 def _where(exposure: Exposure, publication: Publication) -> str:
     return f"{publication.publication_id}, read by exposure {exposure.name}"
 
 
-def _sampled(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say
-) -> tuple[int, str, pd.DataFrame]:
-    """How many rows there are, the table expression with their folds, and the sample."""
+def _answered(exposure: Exposure, publication: Publication) -> str:
+    return f"(from {publication.table} where {answers.known_sql(exposure.spec.target)})"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """How many rows have an answer, how many have none, the former with their folds, and a sample of them."""
+
+    known: int
+    unknown: int
+    relation: str
+    sample: pd.DataFrame
+
+
+def _sampled(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> _Rows:
     where = _where(exposure, publication)
-    sizes = _sizes(con, exposure, publication, where)
+    sizes, unknown = _sizes(con, exposure, publication, where)
     rows = sum(sizes.values())
     relation = f"({_folded(con, exposure, publication, sizes, where)})"
     with following(con, say, "sampling", rows):
@@ -135,26 +159,32 @@ def _sampled(
         ) as error:
             raise RowsError(f"{where}: meta.ml.slices or a feature cannot be read: {first_line(error)}.") from None
     _check_key(sample, exposure, where)
-    return rows, relation, sample
+    return _Rows(rows, unknown, relation, sample)
 
 
-def _sizes(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> dict[int, int]:
-    """Rows by bucket of groups; in a single bucket where the spec names no group."""
+def _sizes(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str
+) -> tuple[dict[int, int], int]:
+    """Rows that have their answer by bucket of groups, or in one where the spec names no group; and how many others."""
     spec = exposure.spec
     bucket, group = (folds.bucket_sql(spec.group), quoted(spec.group)) if spec.group else ("0", "0")
-    found = con.execute(f"select {bucket}, count(*), count({group}) from {publication.table} group by 1").fetchall()
-    rows = sum(count for _, count, _ in found)
+    known = f"filter (where {answers.known_sql(spec.target)})"
+    found = con.execute(
+        f"select {bucket}, count(*), count(*) {known}, count({group}) {known} from {publication.table} group by 1"
+    ).fetchall()
+    rows, unknown = sum(count for _, _, count, _ in found), sum(every - count for _, every, count, _ in found)
     if rows < spec.folds:
+        beside = f" whose target {spec.target} is known, and {unknown:,} others" if unknown else ""
         raise RowsError(
-            f"{where}, has {rows} rows; {spec.folds} folds need at least as many. "
+            f"{where}, has {rows} rows{beside}; {spec.folds} folds need at least as many. "
             "Is the table built from an empty source? Otherwise lower meta.ml.folds."
         )
-    if lost := sum(count - there for _, count, there in found):
+    if lost := sum(count - there for *_, count, there in found):
         raise RowsError(
             f"{where}: the group {spec.group} is missing in {lost} of {rows} rows. "
             "Fill it in where the table is built, and give the column the dbt test `not_null`."
         )
-    return {bucket: count for bucket, count, _ in found}
+    return {bucket: count for bucket, _, count, _ in found if count}, unknown
 
 
 def _folded(
@@ -170,7 +200,7 @@ def _folded(
         chosen = folds.sampled_buckets(sizes, spec.max_rows, spec.folds, spec.seed)
         if rows > spec.max_rows and chosen:
             sampled = folds.in_buckets_sql(spec.group, chosen)
-    return f"select *, {', '.join(columns)}, {sampled} as sampled from {publication.table}"
+    return f"select *, {', '.join(columns)}, {sampled} as sampled from {_answered(exposure, publication)}"
 
 
 def _random_fold(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, rows: int) -> str:
@@ -178,7 +208,7 @@ def _random_fold(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication
     spec = exposure.spec
     by_hash = folds.random_sql(spec.key, spec.folds, spec.seed)
     if rows < folds.FEW_ROWS * spec.folds:
-        ((used,),) = con.execute(f"select count(distinct {by_hash}) from {publication.table}").fetchall()
+        ((used,),) = con.execute(f"select count(distinct {by_hash}) from {_answered(exposure, publication)}").fetchall()
         if used < spec.folds:
             return folds.dealt_sql(spec.key, spec.folds, spec.seed)
     return by_hash
@@ -192,7 +222,7 @@ def _group_fold(
     assert spec.group is not None
     if len(sizes) >= spec.folds:
         return folds.group_sql(spec.group, folds.assign(sizes, spec.folds))
-    hashed = f"select {folds.hash_sql(spec.group)}, count(*) from {publication.table} group by 1"
+    hashed = f"select {folds.hash_sql(spec.group)}, count(*) from {_answered(exposure, publication)} group by 1"
     groups = dict(con.execute(hashed).fetchall())
     if len(groups) < spec.folds:
         raise RowsError(

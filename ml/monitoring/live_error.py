@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from ml import answers
 from ml.exposures import Exposure
 from ml.lake.sql import quoted
 from ml.learning import folds
@@ -35,10 +36,10 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
 
     Those are the predictions of the newest publication consumed before it, by each version that predicted it (two
     after a rollback). A row counts where the target differs from the one in the snapshot that the version learned
-    from, or where that had no such key: what a version learned from says nothing of its error. Older predictions were
-    replaced by these and are not read again, so the cost does not grow with the history: 0.1 s for 20,640 rows. Of a
-    larger table about `max_rows` rows are read, the same keys on every side: of 10 million that takes 2.4 s and 0.4 GB;
-    joining all rows takes 9.3 s and 1.4 GB.
+    from, or where that had no such key or no answer for it: what a version learned from says nothing of its error.
+    Older predictions were replaced by these and are not read again, so the cost does not grow with the history: 0.1 s
+    for 20,640 rows. Of a larger table about `max_rows` rows are read, the same keys on every side: of 10 million that
+    takes 2.4 s and 0.4 GB; joining all rows takes 9.3 s and 1.4 GB.
 
     Returns:
         One for each version with such rows, by version_id; none where nothing was predicted, or no true value is new.
@@ -66,7 +67,8 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
             where exposure = ? and publication_id = ? and {sampled}
         ),
         arrived as (
-            select {key}, cast({target} as double) as actual from {publication.table} where {sampled}
+            select {key}, cast({target} as double) as actual from {publication.table}
+            where {sampled} and {answers.known_sql(spec.target)}
         ),
         learned as (
             {learned}

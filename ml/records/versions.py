@@ -183,6 +183,7 @@ def record(
     exposure: Exposure,
     publication: Publication,
     version: Version,
+    rows: int,
     metrics: "pd.DataFrame",
     heldout: "pd.DataFrame",
 ) -> None:
@@ -191,6 +192,7 @@ def record(
     Inside the caller's transaction.
 
     Args:
+        rows: How many it learned from.
         metrics: candidate, split, slice, metric, value.
         heldout: The columns of `exposures.HELDOUT`, less exposure and version, and the key.
     """
@@ -202,7 +204,7 @@ def record(
         "relation": publication.relation,
         "snapshot_id": publication.snapshot_id,
         "fingerprint": publication.fingerprint,
-        "row_count": publication.row_count,
+        "row_count": rows,
         "invocation_id": publication.invocation_id,
         "spec": exposure.spec.model_dump_json(),
         "code": code_version(exposure.estimators),

@@ -36,8 +36,8 @@ exposures:
           candidates: [ridge, gradient_boosting]
 ```
 
-Features are the contract's columns less key, target and group, and less what other exposures on the table predict; they
-and the target must be numbers, none missing.
+Features are the contract's columns less key, target and group, and less what other exposures on the table predict. They
+must be numbers, none missing. The target is a number too; a row where it is NULL is predicted, and not learned from.
 
 An editor completes and checks these settings by [a JSON Schema](exposures.schema.json): `tract schema >
 exposures.schema.json`, and as the first line of the YAML file `# yaml-language-server: $schema=exposures.schema.json`.

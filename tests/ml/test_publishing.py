@@ -183,9 +183,22 @@ def counts(exposure: Exposure, change: str) -> tuple[int | None, ...]:
     [
         ("select 1", ""),
         ("update points set a = 1e149 where a < 10", ""),
+        ("update points set y = null, cell = null where a < 90", ""),  # ten groups in ten rows
         (
-            "update points set y = null where a < 10",
-            "y, the target, is missing in 10 of 100 rows: leave such rows out where the table is built",
+            "update points set y = null",
+            "y, the target, is missing in all of 100 rows: nothing is there to learn from",
+        ),
+        (
+            "update points set y = null where a > 3",
+            "it has 4 rows whose target y is known, and 5 folds need at least as many (meta.ml.folds)",
+        ),
+        (
+            "update points set y = null where a >= 50; update points set y = 'infinity' where a < 2",
+            "y, the target, is NaN, infinite or beyond 1e+150 in 2 of 100 rows: fill them in, or leave them out",
+        ),
+        (
+            "update points set y = null where a >= 20; update points set cell = 'c2' where a < 20",
+            "cell has 1 groups, and 5 folds by group need at least as many (meta.ml.folds)",
         ),
         (
             "update points set b = null where a < 3",
@@ -225,7 +238,7 @@ def test_what_cannot_be_learned_from_is_said_by_column_and_rows(exposure: Exposu
         ("a % 3 + 0.5", None),
         ("1", None),
         ("a % 3 * 1000", None),
-        ("case when a = 0 then null else 5 end", None),
+        ("1 + 0 * a", None),
     ],
 )
 def test_a_target_that_looks_like_classes_is_noted(exposure: Exposure, target: str, distinct: int | None) -> None:
@@ -235,6 +248,15 @@ def test_a_target_that_looks_like_classes_is_noted(exposure: Exposure, target: s
     )
     counted = counts(exposure, f"update points set y = {target}")
     assert publishing.noted(exposure, counted) == (note if distinct else "")
+
+
+def test_rows_without_an_answer_are_noted(exposure: Exposure) -> None:
+    note = "10 of 100 rows have no y, the target: they are predicted, and not learned from"
+    assert publishing.noted(exposure, counts(exposure, "update points set y = null where a < 10")) == note
+    classes = "update points set y = case when a >= 10 then a % 2 end"
+    assert publishing.noted(exposure, counts(exposure, classes)).startswith(
+        f"{note}; y, the target, has only 2 distinct"
+    )
 
 
 def test_a_table_that_nobody_can_learn_from_is_not_published_and_one_that_somebody_can_is_with_a_word() -> None:

@@ -84,6 +84,27 @@ def test_the_sample_is_the_same_on_any_number_of_threads() -> None:
     pd.testing.assert_frame_equal(one.sample, two.sample)
 
 
+@pytest.mark.slow
+@SETTINGS
+@given(seed=st.integers(0, 1000), rows=st.integers(60, 300), few=st.booleans())
+def test_rows_without_an_answer_are_learned_from_as_if_they_were_not_there(seed: int, rows: int, few: bool) -> None:
+    every = frame(rows, seed)
+    unknown = np.random.default_rng(seed).uniform(size=rows) < (0.05 if few else 0.8)
+    unknown[:20] = False
+    every.loc[unknown, ["y", "cell"]] = None  # nor is a group needed where nothing is held out
+    asked, told = trained_on(every, POINTS), trained_on(every[~unknown], POINTS)
+    pd.testing.assert_frame_equal(asked.sample, told.sample)
+    assert asked.unknown == unknown.sum()
+    assert told.unknown == 0
+    for split in ("random", "group"):
+        assert asked.moments[split].keys() == told.moments[split].keys()
+        for number, moments in told.moments[split].items():
+            assert asked.moments[split][number].n == moments.n
+            np.testing.assert_allclose(asked.moments[split][number].scatter, moments.scatter, rtol=1e-12)
+    note = f"{unknown.sum():,} of {rows:,} rows have no y, the target: they are predicted, and not learned from"
+    assert (note in asked.notes) == bool(unknown.any())
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -96,9 +117,10 @@ def test_the_sample_is_the_same_on_any_number_of_threads() -> None:
             "column 'a' has 3 (NULL|NaN) values: only",
         ),
         (lambda rows: rows.assign(b=rows["b"].replace(rows["b"][5], np.inf)), "column 'b' has 1 infinite value: only"),
+        (lambda rows: rows.assign(y=rows["y"].replace(rows["y"][9], np.inf)), "column 'y' has 1 infinite value: only"),
         (
-            lambda rows: rows.assign(y=rows["y"].where(rows.index != 9)),
-            "column 'y' has 1 (NULL|NaN) value: only",
+            lambda rows: rows.assign(y=rows["y"].where(rows.index < 3)),
+            "has 3 rows whose target y is known, and 197 others; 5 folds need at least as many",
         ),
         (lambda rows: rows.assign(id="same"), "the key id is missing or repeated in 199 rows"),
         (lambda rows: rows.assign(id=rows["id"].where(rows.index != 0)), "the key id is missing or repeated in 1 rows"),

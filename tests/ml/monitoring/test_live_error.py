@@ -189,3 +189,30 @@ def test_it_is_quick_beside_a_long_history(
         seconds.append(time.process_time() - began)
     assert (error.version_id, error.row_count) == (champion.version_id, 30)
     assert min(seconds) < 0.3  # 0.16 s of two cores
+
+
+def test_rows_without_an_answer_are_predicted_and_judged_when_their_answers_come(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish, change: Change
+) -> None:
+    publish(0.1)
+    answers = con.execute(f"select id, y from lake.features.points where {THIRTY} order by id").df()
+    first = change(f"update lake.features.points set y = null where {THIRTY}")
+    said: list[str] = []
+    made = consumption.consume(exposure, say=said.append)
+    assert made is not None
+    assert made.predicted_rows == 400
+    assert made.metrics["rows"] == 370
+    assert "30 of 400 rows have no y, the target: they are predicted, and not learned from" in [
+        sentence.rpartition("  ")[2] for sentence in said
+    ]
+    assert con.execute("select row_count from lake.ml.model_versions").fetchall() == [(370,)]
+    assert con.execute(f"select count(*) from lake.ml.heldout_predictions where {THIRTY}").fetchall() == [(0,)]
+    predicted = con.execute(f"select id, prediction, lower, upper from lake.ml.predictions where {THIRTY}").df()
+    assert predicted["prediction"].notna().all()
+
+    # the answers of ten come, those of twenty are still unknown
+    second = change(*(f"update lake.features.points set y = {y!r} where id = '{id}'" for id, y in answers.values[:10]))
+    consume(exposure)
+    assert found(con) == [(second, made.version_id, first, 10)]
+    rmse, mae, coverage = con.execute("select rmse, mae, coverage from lake.ml.live_errors").fetchall()[0]
+    assert (rmse, mae, coverage) == pytest.approx(by_hand(answers.head(10), predicted), rel=1e-12)
