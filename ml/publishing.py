@@ -91,9 +91,8 @@ def _refusal(invocation: Invocation, model: str) -> str | None:
         return f"it was built with {invocation.partial}, which leaves rows out"
     blocking = tests_on(model, invocation)
     for test in blocking:
-        status, message = invocation.results.get(test, ("", ""))
-        if status and status not in (*PASSED, "skipped"):
-            return f"its test {invocation.tests[test]['name']} failed: {_found(message)}"
+        if _failed(test, invocation):
+            return f"its test {invocation.tests[test]['name']} failed: {_found(invocation.results[test][1])}"
     missing = [
         invocation.tests[test]["name"]
         for test in blocking
@@ -109,15 +108,19 @@ def _found(message: str) -> str:
     return first_line(re.sub(r"^\w+ Error in \w+ .*\n", "", message))
 
 
+def _failed(test: str, invocation: Invocation) -> bool:
+    return invocation.results.get(test, ("skipped", ""))[0] not in (*PASSED, "skipped")
+
+
 def tests_on(model: str, invocation: Invocation) -> list[str]:
-    """The tests on a model that can fail, sorted.
+    """The tests on a model that can fail, or did, sorted: one that only warns fails where warnings are errors.
 
     A generic test is on the model that it is attached to. A singular test is on those tables among the ones
     it reads that no other of them is built from: a test that compares a mart with its features is on the mart.
     """
     found = []
     for unique_id, test in invocation.tests.items():
-        if str(test["severity"]).lower() != "error":
+        if str(test["severity"]).lower() != "error" and not _failed(unique_id, invocation):
             continue
         if test["attached_node"]:
             on = test["attached_node"] == model

@@ -75,6 +75,10 @@ def test_what_is_built_and_passed_its_tests_is_published(exposure: Exposure, inv
     ("invocation", "reason"),
     [
         (
+            with_results(warns=("fail", "Got 1 result, configured to warn if != 0")),  # with --warn-error
+            "its test warns failed: Got 1 result, configured to warn if != 0",
+        ),
+        (
             with_results(points=("skipped", "")),
             "it was skipped, because something that it is built from failed",
         ),
