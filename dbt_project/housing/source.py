@@ -124,7 +124,10 @@ def read(con: duckdb.DuckDBPyConnection, source: str) -> duckdb.DuckDBPyRelation
         if not is_numeric(kind):
             raise SourceError(f"HOUSING_SOURCE: {source}: column {name} is {kind}, not a number.")
     numbers = ", ".join(f'cast("{name}" as double) as "{name}"' for name in COLUMNS)
-    return con.sql(f"select {numbers} from {reader}", params={"source": source})
+    try:
+        return con.sql(f"select {numbers} from {reader}", params={"source": source})  # with params it reads all rows
+    except duckdb.Error as error:
+        raise SourceError(f"HOUSING_SOURCE: {source} cannot be read: {lake.first_line(error)}.") from None
 
 
 def check(con: duckdb.DuckDBPyConnection) -> None:

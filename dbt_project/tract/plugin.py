@@ -4,11 +4,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import click
-import duckdb
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.duckdb.utils import TargetConfig
@@ -21,9 +19,10 @@ from dbt_common.exceptions import DbtRuntimeError
 from dbt_common.invocation import get_invocation_id
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class)
 
+from dbt_project.tract import ahead
 from dbt_project.tract.options import leaving_out
 from ml import errors, lake, publishing
-from ml.exposures import SpecError, doubts, read_exposures
+from ml.exposures import doubts, read_exposures
 from ml.lake import locks
 from ml.records import migrations, publications, tables
 
@@ -118,13 +117,23 @@ def _command() -> str:
     return str(typed.info_name if typed else get_flags().WHICH)
 
 
-def wrong_exposures(manifest: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the exposures, a sentence each."""
-    try:
-        read_exposures(manifest)
-    except SpecError as error:
-        return str(error).splitlines()
-    return []
+def check_ahead(known: Mapping[str, Any]) -> None:
+    """See, before the first model is built, that the exposures fit, and the models that this invocation writes.
+
+    Args:
+        known: The `manifest`, `models` of which tables with a contract are made, and their `checks`, dotted paths.
+
+    Raises:
+        TractError: Everything that does not fit, a line each.
+    """
+    read_exposures(known["manifest"])
+    if not writes(None):
+        return
+    wrong = ahead.refused_constraints(known["models"]) or [
+        sentence for function in known["checks"] if (sentence := ahead.wrong(function))
+    ]
+    if wrong:
+        raise errors.TractError("\n".join(wrong))
 
 
 def doubtful_exposures(manifest: Mapping[str, Any]) -> list[str]:
@@ -231,33 +240,10 @@ def publish_or_not(step: Mapping[str, Any]) -> dict[str, str]:
     return answer
 
 
-def wrong(function: str) -> str | None:
-    """What a function of the project finds wrong, in a sentence: of data to be landed, before they are.
-
-    Args:
-        function: Its dotted path. It takes a DuckDB connection with the lake's settings, and raises a `TractError`.
-    """
-    module, _, name = function.rpartition(".")
-    try:
-        check = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        return (
-            f"tract.check: {function} cannot be imported: {lake.first_line(error)}. It must be "
-            "package.module.function, of a package that is installed here or lies in the project."
-        )
-    try:
-        with duckdb.connect(config=lake.config()) as con:
-            lake.load_extensions(con, ("httpfs",))
-            check(con)
-    except errors.TractError as error:
-        return str(error)
-    return None
-
-
 ANSWERS: dict[str, Callable[[Any], Any]] = {
     function.__name__: function
     for function in (
-        wrong_exposures,
+        check_ahead,
         doubtful_exposures,
         tables.option_statements,
         ledger_sql,
@@ -267,6 +253,5 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
         publication_steps,
         publish_at,
         publish_or_not,
-        wrong,
     )
 }

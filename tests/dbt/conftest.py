@@ -178,7 +178,11 @@ def worked(servers: Path, after_a_build: Path, tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the dbt project, to be changed."""
-    copy = tmp_path / "project"
+    return copied(tmp_path)
+
+
+def copied(place: Path) -> Path:
+    copy = place / "project"
     shutil.copytree(ROOT / "dbt_project", copy / "dbt_project")
     for name in ("dbt_project.yml", "profiles.yml", "packages.yml", "package-lock.yml"):
         shutil.copy(ROOT / name, copy)

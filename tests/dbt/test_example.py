@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dbt_project.tract import plugin
+from dbt_project.tract import ahead
 from tests.conftest import ROOT, run_dbt
 from tests.dbt.conftest import replace_in
 
@@ -156,11 +156,11 @@ def compiled(project: Path) -> str:
 
 
 def test_a_check_that_cannot_be_imported_is_said() -> None:
-    said = plugin.wrong("dbt_project.housing.source.chek")
+    said = ahead.wrong("dbt_project.housing.source.chek")
     assert said == (
-        "tract.check: dbt_project.housing.source.chek cannot be imported: module 'dbt_project.housing.source' has no "
+        "meta.check: dbt_project.housing.source.chek cannot be imported: module 'dbt_project.housing.source' has no "
         "attribute 'chek'. It must be package.module.function, of a package that is installed here or lies in the "
         "project."
     )
     for nowhere in ("nowhere.check", "check", ""):
-        assert str(plugin.wrong(nowhere)).startswith(f"tract.check: {nowhere} cannot be imported: ")
+        assert str(ahead.wrong(nowhere)).startswith(f"meta.check: {nowhere} cannot be imported: ")

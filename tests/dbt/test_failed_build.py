@@ -1,13 +1,25 @@
-"""One lake, three builds: the source is not there, a retry with it, and a source with a row that cannot be."""
+"""One lake, four builds: a source without its columns, a broken model, a retry, and one with a row that cannot be."""
 
+import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dbt_project.housing import source as california_housing
 from ml import lake
 from tests.conftest import run_dbt
-from tests.dbt.conftest import NOT_PUBLISHED, Home, Told, about_publishing, lake_of, publications_of, said
+from tests.dbt.conftest import (
+    NOT_PUBLISHED,
+    Home,
+    Told,
+    about_publishing,
+    copied,
+    lake_of,
+    publications_of,
+    replace_in,
+    said,
+)
 
 pytestmark = pytest.mark.xdist_group("dbt failed")
 
@@ -20,20 +32,40 @@ def home(empty_lake: Home) -> Path:
 
 
 @pytest.fixture(scope="module")
-def without_source(home: Path) -> Told:
-    with lake_of(home) as con:
-        return run_dbt(home, "build", HOUSING_SOURCE=f"{lake.root(con)}/nowhere.parquet")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("source")
 
 
 @pytest.fixture(scope="module")
-def retried(home: Path, without_source: Told) -> Told:
+def frame(folder: Path) -> pd.DataFrame:
+    return california_housing.fetch(folder)
+
+
+@pytest.fixture(scope="module")
+def without_columns(home: Path, frame: pd.DataFrame) -> Told:
+    with lake_of(home) as con:
+        source = f"{lake.root(con)}/without_columns.parquet"
+        few = frame[["MedInc", "Latitude"]]  # noqa: F841 (DuckDB reads it)
+        con.execute(f"copy few to '{source}'")
+    return run_dbt(home, "build", HOUSING_SOURCE=source)
+
+
+@pytest.fixture(scope="module")
+def broken(home: Path, without_columns: Told, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    project = copied(tmp_path_factory.mktemp("broken"))
+    staged = project / "dbt_project/housing/models/staging/stg_california_housing.sql"
+    replace_in(staged, "select * from final", "select *, nothing from final")
+    return run_dbt(home, "build", project=project)
+
+
+@pytest.fixture(scope="module")
+def retried(home: Path, broken: Told) -> Told:
     return run_dbt(home, "retry")
 
 
 @pytest.fixture(scope="module")
-def out_of_range(home: Path, retried: Told, tmp_path_factory: pytest.TempPathFactory) -> Told:
-    folder = tmp_path_factory.mktemp("source")
-    frame = california_housing.fetch(folder)
+def out_of_range(home: Path, folder: Path, frame: pd.DataFrame, retried: Told) -> Told:
+    frame = frame.copy()
     frame.loc[7, "Latitude"] = 51.5
     frame.to_csv(folder / "one_in_london.csv", index=False)
     return run_dbt(home, "build", HOUSING_SOURCE=str(folder / "one_in_london.csv"))
@@ -44,17 +76,23 @@ def retried_again(home: Path, out_of_range: Told) -> Told:
     return run_dbt(home, "retry")
 
 
-def test_features_that_were_skipped_are_not_published(without_source: Told) -> None:
-    assert without_source.returncode == 1
-    assert about_publishing(without_source) == [
+def test_a_source_without_its_columns_is_one_sentence_before_anything_is_built(without_columns: Told) -> None:
+    assert (without_columns.returncode, about_publishing(without_columns)) == (2, [])
+    assert " START " not in without_columns.stdout.replace("START hook", "")
+    *_, error, sentence = [line for line in said(without_columns) if line]
+    assert error == "Encountered an error:"
+    assert re.fullmatch(
+        r"HOUSING_SOURCE: s3://\S+/without_columns\.parquet has no column HouseAge, AveRooms, AveBedrms, Population, "
+        r"AveOccup, Longitude, MedHouseVal\. It must have the nine columns of scikit-learn's loader: .*, MedHouseVal\.",
+        sentence,
+    )
+
+
+def test_features_that_were_skipped_are_not_published(broken: Told) -> None:
+    assert broken.returncode == 1
+    assert about_publishing(broken) == [
         NOT_PUBLISHED + "it was skipped, because something that it is built from failed."
     ]
-
-
-def test_a_source_that_is_not_there_is_named_without_a_traceback(without_source: Told) -> None:
-    sentence = next(line for line in said(without_source) if line.startswith("HOUSING_SOURCE: "))
-    assert "/nowhere.parquet cannot be read: " in sentence
-    assert "Traceback" not in without_source.stdout + without_source.stderr
 
 
 def test_a_retry_builds_and_does_not_publish(retried: Told) -> None:

@@ -121,6 +121,14 @@ def test_a_column_that_is_not_a_number_is_named(
     assert refused(con, source) == f"HOUSING_SOURCE: {source}: column AveRooms is VARCHAR, not a number."
 
 
+def test_a_damaged_file_is_named(con: duckdb.DuckDBPyConnection, cache: Path, tmp_path: Path) -> None:
+    source = Path(write(california_housing.fetch(cache), tmp_path / "damaged.parquet"))
+    content = bytearray(source.read_bytes())
+    content[10_000:50_000] = bytes(40_000)  # its columns are as they should be
+    source.write_bytes(content)
+    assert refused(con, str(source)).startswith(f"HOUSING_SOURCE: {source} cannot be read: ")
+
+
 def test_a_text_in_the_last_row_of_a_csv_is_found(con: duckdb.DuckDBPyConnection, cache: Path, tmp_path: Path) -> None:
     source = write(pd.concat([california_housing.fetch(cache)] * 3), tmp_path / "housing.csv")
     with Path(source).open("a") as file:

@@ -28,25 +28,31 @@
 {%- endmacro %}
 
 
-{#- A spec that does not fit its table ends the run before the first model is built; a candidate that is not to be
-    found is a warning. -#}
-{% macro check_exposures() -%}
+{#- What does not fit ends the run before the first model is built, in a sentence each: a spec its table, a contract the
+    lake, and the data to be landed, as a model's `meta: {check: package.module.function}` finds: a function that takes a
+    DuckDB connection with the lake's settings and raises an `ml.errors.TractError`. -#}
+{% macro check_ahead() -%}
     {%- if execute -%}
+        {%- set models = [] -%}
+        {%- set checks = [] -%}
+        {%- for unique_id in selected_resources if unique_id in graph.nodes -%}
+            {%- set node = graph.nodes[unique_id] -%}
+            {%- if node.resource_type == 'model' and node.config.meta.check -%}
+                {%- do checks.append(node.config.meta.check) -%}
+            {%- endif -%}
+            {%- if node.resource_type == 'model' and node.config.contract.enforced and node.database == 'lake'
+                and node.config.materialized in ('table', 'incremental') -%}
+                {%- do models.append({
+                    'name': node.name,
+                    'original_file_path': node.original_file_path,
+                    'constraints': node.constraints,
+                    'columns': node.columns,
+                }) -%}
+            {%- endif -%}
+        {%- endfor -%}
         {%- set manifest = tract.ml_manifest() -%}
-        {%- set wrong = tract.ask_ml('wrong_exposures', manifest) -%}
-        {%- if wrong -%} {{- exceptions.raise_compiler_error(wrong | join('\n')) -}} {%- endif -%}
+        {%- do tract.ask_ml('check_ahead', {'manifest': manifest, 'models': models, 'checks': checks}) -%}
         {%- for doubt in tract.ask_ml('doubtful_exposures', manifest) -%} {%- do exceptions.warn(doubt) -%} {%- endfor -%}
-    {%- endif -%}
-{%- endmacro %}
-
-
-{#- Data that do not fit end their model with a sentence; inside a Python model it would be a traceback. As a pre-hook:
-    `{{ tract.check('package.module.function') }}`, of a function that takes a DuckDB connection with the lake's settings
-    and raises an `ml.errors.TractError`. -#}
-{% macro check(function) -%}
-    {%- if execute -%}
-        {%- set wrong = tract.ask_ml('wrong', function) -%}
-        {%- if wrong -%} {{- exceptions.raise_compiler_error(wrong) -}} {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
