@@ -11,6 +11,7 @@ from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.duckdb.utils import TargetConfig
 from dbt.adapters.events.logging import AdapterLogger
+from dbt.adapters.factory import get_adapter_by_type
 from dbt.cli.main import cli
 from dbt.flags import get_flags
 from dbt_common.events.base_types import EventMsg
@@ -68,6 +69,7 @@ class Plugin(BasePlugin):
 
     def configure_cursor(self, cursor: object) -> None:
         """Runs for each connection of dbt's, before its first statement: the place where writing begins."""
+        one_thread()
         if invoked() and writes(None) and self.locked is None:
             with self._said():
                 con = locks.connect(locks.this_process())
@@ -101,6 +103,18 @@ class Plugin(BasePlugin):
             asked["answer"] = ANSWERS[asked["question"]](asked["said"])
         except errors.TractError as error:
             raise TractError(str(error)) from None
+
+
+def one_thread() -> None:
+    """Let dbt build one node at a time, whatever profile or --threads say.
+
+    DuckLake 1.5.5 fails to commit where several threads write ("maximum retry count", "Failed to get path for
+    schema"): with eight, each build of this project did. DuckDB itself works on every core; one thread takes no longer.
+    """
+    config = get_adapter_by_type("duckdb").config
+    if config.threads > 1:
+        logger.info(f"One thread, not {config.threads}: DuckLake does not commit for several at once.")
+        config.threads = 1
 
 
 def _lock_timeout() -> float:
