@@ -119,6 +119,22 @@ def test_a_test_that_only_warns_does_not_block(worked: Worked, project: Path) ->
     assert (told.returncode, about_publishing(told)) == (0, [PUBLISHED])
 
 
+def test_a_second_exposure_with_another_target_changes_no_table(worked: Worked, project: Path) -> None:
+    (project / "dbt_project/housing/models/more.yml").write_text(
+        """
+exposures:
+  - name: people
+    type: ml
+    owner: {name: Someone, email: someone@example.com}
+    depends_on: [ref('housing_features')]
+    config: {meta: {ml: {key: block_group_id, target: population, group: spatial_block, candidates: [ridge]}}}
+"""
+    )
+    scaled = ("housing_feature_scaling", "housing_features_scaled")
+    told = run_dbt(worked.home, "build", "--select", "housing_features", *scaled, project=project)
+    assert (told.returncode, about_publishing(told)) == (0, [PUBLISHED])
+
+
 def test_a_wrong_exposure_ends_the_build_before_its_first_model(worked: Worked, project: Path) -> None:
     replace_in(project / "dbt_project/housing/models/exposures.yml", "split: random", "splits: random")
     told = run_dbt(worked.home, "build", project=project)
