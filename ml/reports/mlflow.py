@@ -178,7 +178,7 @@ def _log(
         mlflow.log_dict(facts.made.parameters, "parameters.json")
         with tempfile.TemporaryDirectory() as drawn:
             for picture in card.draw(facts, heldout(con, facts)):
-                (Path(drawn) / f"{picture.name}.png").write_bytes(picture.png)
+                (Path(drawn) / f"{picture.name}.svg").write_bytes(picture.svg)
             mlflow.log_artifacts(drawn, "pictures")
         model_uri, model_id = _log_model(con, facts)
         mlflow.log_metrics(metrics, timestamp=ended, model_id=model_id)

@@ -109,9 +109,10 @@ def cards(
 
 
 def gallery(pictures: "Sequence[Picture]") -> dg.MetadataValue:
-    """All pictures below one another: a click opens them. 20 to 60 kB each, kept in Dagster's Postgres."""
+    """All pictures below one another: a click opens them. 10 to 200 kB each, kept in Dagster's Postgres."""
     images = [
-        f"![{picture.title}](data:image/png;base64,{base64.b64encode(picture.png).decode()})" for picture in pictures
+        f"![{picture.title}](data:image/svg+xml;base64,{base64.b64encode(picture.svg).decode()})"
+        for picture in pictures
     ]
     return dg.MetadataValue.md("\n\n".join(images))
 

@@ -137,11 +137,11 @@ def test_a_version_is_logged_once_with_the_lakes_numbers(
 
     artifacts = client.list_artifacts(run.info.run_id, "pictures")
     drawn = ["predicted_against_actual", "error_by_slice", "coverage"]  # there is no card, so nothing was explained
-    assert {artifact.path for artifact in artifacts} == {f"pictures/{name}.png" for name in drawn}
+    assert {artifact.path for artifact in artifacts} == {f"pictures/{name}.svg" for name in drawn}
     facts = version_facts.read(con, exposure, version_id)
     for picture in card.draw(facts, version_facts.heldout(con, facts)):
-        fetched = client.download_artifacts(run.info.run_id, f"pictures/{picture.name}.png")
-        assert Path(fetched).read_bytes() == picture.png
+        fetched = client.download_artifacts(run.info.run_id, f"pictures/{picture.name}.svg")
+        assert Path(fetched).read_bytes() == picture.svg
 
     said.clear()
     again = tracking.mirror(exposure, say=said.append)

@@ -1,9 +1,9 @@
 """Every picture is as wide as it says, the same for the same numbers, and drawn without pyplot's memory."""
 
-import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -68,21 +68,27 @@ DRAWN: dict[str, Callable[[], Picture]] = {
 }
 
 
+def texts(picture: Picture) -> list[str]:
+    """What is written in a picture, as text."""
+    return [text.text or "" for text in ElementTree.fromstring(picture.svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_picture_is_named_titled_as_wide_as_it_says_and_the_same_each_time(name: str) -> None:
     picture = DRAWN[name]()
     assert picture.name == name
     assert picture.title
-    width, height = struct.unpack(">II", picture.png[16:24])
-    assert width == 1050
-    assert 200 < height < 1500
+    root = ElementTree.fromstring(picture.svg)
+    assert root.get("width") == "504pt"
+    assert 100 < float(root.get("height", "").removesuffix("pt")) < 700
+    assert picture.title in texts(picture)
     assert DRAWN[name]() == picture
 
 
 def test_perfect_predictions_and_a_single_value_can_be_drawn() -> None:
     rows = heldout().assign(actual=7.0, predicted=7.0)
-    assert pictures.predicted_against_actual(rows, "value").png
-    assert pictures.residual_map(rows, "x", "y").png
+    assert pictures.predicted_against_actual(rows, "value").svg
+    assert pictures.residual_map(rows, "x", "y").svg
 
 
 @pytest.mark.parametrize(
@@ -102,9 +108,39 @@ def test_pyplot_is_not_there() -> None:
     assert subprocess.run([sys.executable, "-c", said], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["$25,000 to $49,999", "$50,000 #$", r"\\frac{1", "a_b^c", "日本 %"])
-def test_what_a_user_named_is_text_and_no_formula(name: str) -> None:
-    rows = [("ridge", "random", part, "rmse", 1.0) for part in ("all", f"income: {name}")]
-    rows += [("ridge", "random", part, "rows", 10.0) for part in ("all", f"income: {name}")]
-    metrics = pd.DataFrame(rows, columns=["candidate", "split", "slice", "metric", "value"])
-    assert pictures.error_by_slice(metrics, "ridge", "random").png.startswith(b"\x89PNG")
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("$25,000 to $49,999", "$25,000 to $49,999"),
+        ("$50,000 #$", "$50,000 #$"),
+        (r"\\frac{1", r"\\frac{1"),
+        ("a_b^c", "a_b^c"),
+        ("日本 %", "日本 %"),
+        ("العربية", "العربية"),
+        ("हिन्दी", "हिन्दी"),
+        ("한국 👩‍👧 🏡", "한국 👩‍👧 🏡"),
+        ("<script>&amp;'\"", "<script>&amp;'\""),
+        ("bell \x07 and \x00", "bell   and  "),
+    ],
+)
+def test_what_a_user_named_is_text_of_any_script_and_no_formula(name: str, written: str) -> None:
+    parts = ("all", f"income: {name}")
+    metrics = pd.DataFrame(
+        [("ridge", "random", part, metric, 1.0) for part in parts for metric in ("rmse", "rows", "coverage")],
+        columns=["candidate", "split", "slice", "metric", "value"],
+    )
+    assert f"income: {written}" in texts(pictures.error_by_slice(metrics, "ridge", "random", name))
+    assert f"RMSE, {written}" in texts(pictures.error_by_slice(metrics, "ridge", "random", name))
+    assert f"income: {written}" in texts(pictures.coverage(metrics, "ridge", "random", 0.9))
+    curves = dependence().replace({"feature": {"a": name}})
+    assert written.replace("_", " ") in texts(pictures.partial_dependence(curves, "value"))
+
+
+def test_a_map_of_many_rows_stays_small() -> None:
+    """Its cells are pixels, its text is text."""
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame(random.uniform(0, 10, (20_000, 4)), columns=["actual", "predicted", "x", "y"])
+    picture = pictures.residual_map(rows, "x", "y")
+    assert len(picture.svg) < 300_000
+    assert "x, degrees" in texts(picture)

@@ -70,7 +70,7 @@ def test_the_cards_show_the_newest_version() -> None:
     assert said["artifact"] == dg.MetadataValue.path("s3://b/new.joblib")
     assert said["written now"] == "new"
     first, second = said["pictures"].value.split("\n\n")
-    assert first == f"![The first](data:image/png;base64,{base64.b64encode(b'1').decode()})"
+    assert first == f"![The first](data:image/svg+xml;base64,{base64.b64encode(b'1').decode()})"
     assert second.startswith("![The second]")
     standing = tuple(replace(card, pictures=()) for card in made)
     again = metadata.cards(EXPOSURE, standing, facts("new", "ridge", {"ridge": 60.0, "mean": 114.0}), None, PICTURES)
