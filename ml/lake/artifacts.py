@@ -12,6 +12,7 @@ import duckdb
 from ml import lake
 from ml.code import MOVED
 from ml.errors import TractError
+from ml.lake.sql import text
 
 
 class ArtifactError(TractError):
@@ -35,7 +36,7 @@ def save(con: duckdb.DuckDBPyConnection, thing: object, suffix: str) -> Artifact
     content = buffer.getvalue()
     sha256 = hashlib.sha256(content).hexdigest()
     uri = f"{lake.root(con)}/artifacts/{sha256}.{suffix}.joblib"
-    con.execute(f"copy (select $1::blob) to '{uri}' (format blob)", [content])
+    con.execute(f"copy (select $1::blob) to {text(uri)} (format blob)", [content])
     return Artifact(uri, sha256)
 
 

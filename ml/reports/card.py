@@ -20,6 +20,7 @@ from ml import identity, lake, memory
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
+from ml.lake.sql import text
 from ml.numbers import figure
 from ml.progress import Say
 from ml.records import champions, findings, migrations, versions
@@ -160,7 +161,7 @@ def saved(con: duckdb.DuckDBPyConnection, exposure_name: str) -> bytes:
 def _save(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, html: str) -> tuple[str, str]:
     content = html.encode()
     uri = f"{lake.root(con)}/cards/{exposure.name}/{version.version_id}.html"
-    con.execute(f"copy (select $1::blob) to '{uri}' (format blob)", [content])
+    con.execute(f"copy (select $1::blob) to {text(uri)} (format blob)", [content])
     return uri, hashlib.sha256(content).hexdigest()
 
 

@@ -16,6 +16,8 @@ from dagster_dbt import DagsterDbtTranslator
 from dagster_dbt.asset_utils import default_metadata_from_dbt_resource_props
 from dagster_dbt.core.dbt_cli_event import EventHistoryMetadata, _build_column_lineage_metadata
 
+from ml.lake.sql import quoted
+
 LINEAGE = "dagster/column_lineage"
 
 
@@ -71,7 +73,7 @@ def lineage(
 def _columns(con: duckdb.DuckDBPyConnection, relation: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     name = relation.get("alias") or relation["identifier"]
     try:
-        found = con.execute(f'describe lake."{relation["schema"]}"."{name}"').fetchall()
+        found = con.execute(f"describe lake.{quoted(relation['schema'])}.{quoted(name)}").fetchall()
     except duckdb.CatalogException:  # an export without rows is not written
         return {}
     return {row[0]: {"data_type": row[1]} for row in found}

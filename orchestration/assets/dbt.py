@@ -17,6 +17,7 @@ from packaging.version import Version
 from sqlglot.errors import SqlglotError
 
 from ml import lake
+from ml.lake.sql import quoted
 from orchestration.assets import columns
 from orchestration.assets.translator import ML_SOURCES, Translator
 from orchestration.project import PROFILES, ROOT, TARGET
@@ -139,7 +140,7 @@ def _rows(con: duckdb.DuckDBPyConnection, node: Mapping[str, Any]) -> Mapping[st
     if node["config"]["materialized"] == "view":
         return {}
     try:
-        row = con.execute(f'select count(*) from lake."{node["schema"]}"."{node["alias"]}"').fetchone()
+        row = con.execute(f"select count(*) from lake.{quoted(node['schema'])}.{quoted(node['alias'])}").fetchone()
     except duckdb.CatalogException:  # an export without rows is not written
         return {}
     assert row is not None

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from ml import lake
 from ml.errors import TractError
@@ -34,10 +35,11 @@ def main() -> None:
         RunError: It did not come to its end; of several exposures, once all are shown.
         TractError: As those whom it calls.
     """
-    console = Console(highlight=False)
+    # what is printed is text, [brackets] and all; what is styled here is a Text
+    console = Console(highlight=False, markup=False)
     started = time.monotonic()
     home = lake.home()
-    console.print("[bold]1. The stack[/]")
+    console.print(Text("1. The stack", "bold"))
     stack.up(home)
     address = stack.ui(home)
     for row in stack.status(home):
@@ -94,7 +96,7 @@ def each(
 
 def build(console: Console, address: str) -> dict[str, str]:
     """Run the producer's job; the publications that it made, by the table that each is of."""
-    console.print("[bold]2. The producer[/]: dbt builds and tests, as the Dagster job build_features")
+    console.print(Text("2. The producer", "bold"), ": dbt builds and tests, as the Dagster job build_features", sep="")
     run_id = webserver.launch(address, "build_features")
     _watch(console, address, run_id)
     with lake.connect() as con:
@@ -102,15 +104,14 @@ def build(console: Console, address: str) -> dict[str, str]:
     if not made:
         raise RunError(f"The build published nothing. Its log says why: {address}/runs/{run_id}")
     for publication in made:
-        console.print(
-            f"   published [bold]{publication.publication_id}[/]: {publication.row_count:,} rows, built and tested"
-        )
+        name, rows = Text(publication.publication_id, "bold"), f": {publication.row_count:,} rows, built and tested"
+        console.print("   published ", name, rows, sep="")
     return {publication.relation: publication.publication_id for publication in made}
 
 
 def learn(console: Console, address: str, exposure: Exposure, publication: str) -> str:
     """Watch the run that the publication starts for an exposure; the outcome of its consumption."""
-    console.print(f"[bold]3. The consumer[/] {exposure.name}: started by the publication")
+    console.print(Text("3. The consumer", "bold"), f" {exposure.name}: started by the publication", sep="")
     deadline = time.monotonic() + CONSUMER_PATIENCE
     tags = {EXPOSURE: exposure.name, PUBLICATION: publication}
     for number in range(1, TRIES + 1):
@@ -163,14 +164,14 @@ def _watch(console: Console, address: str, run_id: str, *, saying: Sequence[str]
                     left.add(event.subject)
             elif event.kind == "MaterializationEvent":
                 rows = "" if event.rows is None else f"  {event.rows:,} rows"
-                bar.console.print(f"   [green]✓[/] {event.subject}{rows}")
+                bar.console.print(Text("   ✓", "green"), f"{event.subject}{rows}")
                 bar.advance(task)
                 left.discard(event.subject)
             elif event.kind == "AssetCheckEvaluationEvent":
                 passed += event.passed
                 bar.advance(task)
                 if not event.passed:
-                    bar.console.print(f"   [red]✗[/] {event.subject}: {event.message}", soft_wrap=True)
+                    bar.console.print(Text("   ✗", "red"), f"{event.subject}: {event.message}", soft_wrap=True)
             elif event.kind == "ExecutionStepFailureEvent":
                 errors.append(event.message.strip())
             elif event.kind == "LogMessageEvent" and event.step in saying:
@@ -178,7 +179,7 @@ def _watch(console: Console, address: str, run_id: str, *, saying: Sequence[str]
         succeeded = webserver.status(address, run_id) == "SUCCESS"
         if succeeded:
             for subject in sorted(left):
-                bar.console.print(f"   [dim]– {subject}: nothing to do[/]")
+                bar.console.print(Text(f"   – {subject}: nothing to do", "dim"))
             bar.update(task, completed=planned)
     if succeeded:
         seconds = time.monotonic() - started
@@ -187,7 +188,7 @@ def _watch(console: Console, address: str, run_id: str, *, saying: Sequence[str]
     text = "\n".join(errors) or "it was killed"
     if fail:
         raise RunError(f"{text}\nThe run's log: {address}/runs/{run_id}")
-    console.print(f"   [yellow]this try failed[/]: {text}", soft_wrap=True)
+    console.print(Text("   this try failed", "yellow"), f": {text}", sep="", soft_wrap=True)
     return False
 
 
@@ -201,13 +202,14 @@ def show(console: Console, exposure: Exposure, publication: str, outcome: str) -
             raise RunError(f"No version of {exposure.name} passed the gate: {_reason(con, exposure, publication)}.")
         unit = f" in {exposure.spec.unit}" if exposure.spec.unit else ""
         console.print(
-            f"\n[bold]{exposure.name}: champion {champion.version_id}[/] ({champion.candidate}), "
-            f"held-out errors{unit}:",
+            Text(f"\n{exposure.name}: champion {champion.version_id}", "bold"),
+            f"({champion.candidate}), held-out errors{unit}:",
             soft_wrap=True,
         )
         console.print(_metrics(con, exposure, champion))
         console.print(
-            f"[bold]Five predictions[/] of lake.ml.{exposure.spec.predictions}, beside {exposure.relation}:",
+            Text("Five predictions", "bold"),
+            f"of lake.ml.{exposure.spec.predictions}, beside {exposure.relation}:",
             soft_wrap=True,
         )
         console.print(_predictions(con, exposure))
@@ -224,10 +226,15 @@ def where(console: Console, address: str) -> None:
     with lake.connect() as con:
         root = lake.root(con)
     console.print(
-        f"[bold]Where[/]   tables    the schemas of the lake (parquet below {root}/lake/)\n"
+        Text("Where", "bold"),
+        f"  tables    the schemas of the lake (parquet below {root}/lake/)\n"
         f"        exports   {root}/exports/\n"
-        f"        UI        {address}\n"
-        "[bold]Next[/]    tract ui      the asset graph, runs and checks in a browser\n"
+        f"        UI        {address}",
+        soft_wrap=True,
+    )
+    console.print(
+        Text("Next", "bold"),
+        "   tract ui      the asset graph, runs and checks in a browser\n"
         "        tract status  what was published and learned, and who serves\n"
         f"        tract down    stop the servers; the data stays in {lake.home()}\n"
         "        source .venv/bin/activate && dbt build    from a shell: the consumer starts just the same",

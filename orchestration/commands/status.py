@@ -7,11 +7,12 @@ from typing import Any
 
 import duckdb
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ml import lake
 from ml.lake import locks
+from ml.lake.sql import quoted, text
 from ml.numbers import figure
 from ml.records import migrations, overview
 from orchestration import stack
@@ -28,7 +29,8 @@ def main() -> None:
         LakeUnavailableError: The lake is not up; what runs was shown.
         LakeVersionError: The lake is of another release.
     """
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    # what is printed is text, [brackets] and all; what is styled here is a Text
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH)
     dagster = services(console)
     lake.check()
     with lake.connect() as con:
@@ -49,7 +51,7 @@ def services(console: Console) -> bool:
         "What runs",
         [("service", ""), ("state", ""), ("address", "")],
         [
-            (row.name, f"[yellow]{row.state}[/]" if row.state in ("stopped", "starting") else row.state, row.address)
+            (row.name, Text(row.state, "yellow" if row.state in ("stopped", "starting") else ""), row.address)
             for row in found
         ],
     )
@@ -62,17 +64,18 @@ def publications(console: Console, con: duckdb.DuckDBPyConnection, dagster: bool
     now = datetime.now(UTC)
     waiting = {row.exposure for row in rows if row.exposure and not row.outcome}
     held = {exposure: locks.holder(locks.consuming(exposure)) for exposure in waiting}
-    lines: list[tuple[str, ...]] = []
+    lines: list[Sequence[str | Text]] = []
     for row in rows:
         if row.outcome and row.consumed_at:
-            what = f"{_outcome(row.outcome)} {_ago(now, row.consumed_at)}"
+            colour = "red" if row.outcome == "failed" else "green"
+            what = Text.assemble((row.outcome, colour), f" {_ago(now, row.consumed_at)}")
         else:
-            what = _waits(held.get(row.exposure or ""), dagster, now)
-        result = f"{row.exposure}: {what}" if row.exposure else what
-        published = f"{_ago(now, row.published_at)} by {escape(row.built_by)}"
+            what = Text.assemble(("waits", "yellow"), _waits(held.get(row.exposure or ""), dagster, now))
+        result = Text.assemble(f"{row.exposure}: ", what) if row.exposure else what
+        published = f"{_ago(now, row.published_at)} by {row.built_by}"
         lines.append((row.publication_id, f"{row.row_count:,}", published, result))
         if row.reason:
-            lines.append(("", "", "", f"  [dim]{escape(row.reason)}[/]"))
+            lines.append(("", "", "", Text(f"  {row.reason}", "dim")))
     columns = [("publication", ""), ("rows", "right"), ("published", ""), ("what came of it", "")]
     _titled(console, "Publications", columns, lines, empty="none yet: `dbt build` publishes when its tests pass")
 
@@ -80,19 +83,19 @@ def publications(console: Console, con: duckdb.DuckDBPyConnection, dagster: bool
 def _waits(held: tuple[str, datetime] | None, dagster: bool, now: datetime) -> str:
     """What a publication waits for, given who holds its exposure's lock and since when."""
     if held:
-        return f"[yellow]waits[/], {escape(held[0])} is at work, began {_ago(now, held[1])}"
-    return "[yellow]waits[/] for the sensor" if dagster else "[yellow]waits[/] for Dagster: `make ui`"
+        return f", {held[0]} is at work, began {_ago(now, held[1])}"
+    return " for the sensor" if dagster else " for Dagster: `make ui`"
 
 
 def champions(console: Console, con: duckdb.DuckDBPyConnection) -> None:
     """The version that serves each exposure, how good it is, and how far the newest rows have moved."""
     now = datetime.now(UTC)
-    lines: list[tuple[str, ...]] = []
+    lines: list[Sequence[str | Text]] = []
     for row in overview.serving(con):
         measured = (f"{figure(row.rmse)} ({row.split})", f"{row.coverage:.1%}")
-        since = f"{_ago(now, row.promoted_at)} by {escape(row.promoted_by)}"
+        since = f"{_ago(now, row.promoted_at)} by {row.promoted_by}"
         lines.append((row.exposure, row.version_id, row.candidate, *measured, since))
-        lines.append(("", *[""] * 4, f"  [dim]{escape(row.reason)}[/]"))
+        lines.append(("", *[""] * 4, Text(f"  {row.reason}", "dim")))
     columns = [
         ("exposure", ""),
         ("champion", ""),
@@ -151,7 +154,10 @@ def sizes(console: Console, con: duckdb.DuckDBPyConnection) -> None:
         order by all
         """
     ).fetchall()
-    counts = [f'select \'{schema}.{name}\', count(*) from lake."{schema}"."{name}"' for schema, name, *_ in tables]
+    counts = [
+        f"select {text(f'{schema}.{name}')}, count(*) from lake.{quoted(schema)}.{quoted(name)}"
+        for schema, name, *_ in tables
+    ]
     rows = dict(con.execute(" union all ".join(counts)).fetchall())
     columns = [("table", ""), ("rows", "right"), ("files", "right"), ("size", "right")]
     told = [
@@ -176,9 +182,13 @@ def sizes(console: Console, con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _titled(
-    console: Console, title: str, columns: Sequence[tuple[str, Any]], rows: Sequence[Sequence[str]], empty: str = ""
+    console: Console,
+    title: str,
+    columns: Sequence[tuple[str, Any]],
+    rows: Sequence[Sequence[str | Text]],
+    empty: str = "",
 ) -> None:
-    console.print(f"\n[bold]{title}[/]")
+    console.print(Text(f"\n{title}", "bold"))
     if not rows:
         console.print(f"  {empty}")
         return
@@ -188,10 +198,6 @@ def _titled(
     for row in rows:
         table.add_row(*row)
     console.print(table)
-
-
-def _outcome(outcome: str) -> str:
-    return f"[red]{outcome}[/]" if outcome == "failed" else f"[green]{outcome}[/]"
 
 
 def _ago(now: datetime, moment: datetime) -> str:

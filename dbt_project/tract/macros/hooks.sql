@@ -59,7 +59,7 @@
 
 {#- The snapshot of each model's commit carries the invocation and the model: publish() finds it by them. -#}
 {% macro sign() -%}
-    call lake.set_commit_message('dbt', '{{ invocation_id }}', extra_info => '{{ this.schema }}.{{ this.identifier }}')
+    call lake.set_commit_message('dbt', '{{ invocation_id }}', extra_info => '{{ (this.schema ~ '.' ~ this.identifier) | replace("'", "''") }}')
 {%- endmacro %}
 
 
