@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ALIAS = "champion"
 VERSION = "tract.version"  # the tag that names a version
 REGISTERED_TAGS = (VERSION, "tract.publication", "tract.snapshot", "tract.artifact_sha256")  # a run has all of the tags
+NAME_LENGTH = 150  # of 250 that MLflow takes for a metric's, which has the split and the candidate too
 EXAMPLE_ROWS = 5
 # Seconds and retries. The first request finds out whether a server is there: one that is up answers in 0.1 s, one that
 # takes no connection costs these seconds. The others carry models, which the server stores on S3 before it answers.
@@ -251,8 +252,8 @@ def _numbered(names: Iterable[str]) -> dict[str, str]:
 
 
 def _named(name: str) -> str:
-    """A name as MLflow takes it; the slice `income: under 25,000` becomes `income: under 25_000`."""
-    return re.sub(r"[^\w.\- :]", "_", name)
+    """A name as MLflow takes it; the slice `income: under 25,000` becomes `income: under 25_000`, a long one is cut."""
+    return re.sub(r"[^\w.\- :]", "_", name)[:NAME_LENGTH]
 
 
 def _tags(facts: Facts) -> dict[str, str]:

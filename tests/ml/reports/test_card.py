@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from html import unescape
+from typing import Any
 
 import duckdb
 import pytest
@@ -119,6 +121,10 @@ def test_the_card_holds_the_figures_of_the_lake(
     assert page.count("data:image/svg+xml;base64,") == len(names)
     assert all(b"<svg " in picture.svg for picture in drawn)
     assert "http" not in page  # nothing is fetched from elsewhere
+    *_, code = re.findall("<pre>(.*?)</pre>", page, re.DOTALL)
+    ran: dict[str, Any] = {}
+    exec(unescape(code), ran)  # as a reader copies it
+    assert len(ran["rows"]) == 400
 
 
 def test_a_map_is_drawn_only_where_the_exposure_names_its_columns(

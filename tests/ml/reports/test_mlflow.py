@@ -1,5 +1,6 @@
 """What MLflow holds is what the lake holds: read back from a real server through MLflow's own client."""
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -289,6 +290,13 @@ def test_unreachable_it_costs_a_few_seconds_and_one_sentence(
         f"MLflow at {uri} does not answer as it should ({why}): what it lacks will be logged there by the "
         "next run that finds it well."
     ]
+
+
+def test_a_long_name_is_cut_and_one_of_any_script_is_taken() -> None:
+    long, other = "日本 🏡 हिन्दी: " + "x" * 300, "日本 🏡 हिन्दी: " + "x" * 301
+    found = tracking._numbered([long, other])
+    assert sorted(map(len, found.values())) == [150, 152]
+    assert all(re.fullmatch(r"[/\w.\- :]*", name) for name in found.values())  # MLflow's own rule
 
 
 def test_slices_that_mlflow_would_take_for_one_are_numbered() -> None:
