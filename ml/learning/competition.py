@@ -9,7 +9,7 @@ import pandas as pd
 
 from ml.exposures import Exposure
 from ml.lake import artifacts
-from ml.learning import candidates, gate, judging, training_set
+from ml.learning import candidates, gate, judging, notes, training_set
 from ml.learning.candidates import Candidate, EstimatorError, Fitted
 from ml.learning.gate import Verdict
 from ml.learning.judging import Judgement
@@ -89,7 +89,7 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
     rows, sampled = training.whole.n, len(training.sample)
     part = "" if sampled == rows else f", and a sample of {sampled:,} to judge by"
     watch.lap("read", f"read {rows:,} rows with {len(exposure.features)} features{part}")
-    for note in training.notes:
+    for note in notes.of_rows(training):
         watch.say(note)
     return training
 
@@ -203,7 +203,7 @@ def _saved(
             **fitted.parameters,
             "spread": judgement.spread.to_json(),
             "recipe": recipe.model_dump(),
-            "notes": [*training.notes, *fitted.notes],
+            "notes": [*notes.of_rows(training), *fitted.notes],
             "failed": dict(failed),
         },
         artifact=artifacts.save(con, fitted.estimator, "model"),

@@ -7,13 +7,13 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from ml import answers, classes
+from ml import answers
 from ml.arrays import Integers, Mask
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import first_line
 from ml.lake.sql import doubles, quoted
-from ml.learning import folds, intervals
+from ml.learning import folds
 from ml.linear.moments import Moments, UnusableRowsError, gather, total
 from ml.progress import Say, following
 from ml.records.publications import Publication
@@ -76,21 +76,6 @@ class TrainingSet:
     def blocks(self) -> Integers:
         """Rows that err alike: the bucket of each sampled row's group, or of its key; shape (rows,)."""
         return self.sample[BLOCK].to_numpy(np.int64)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know of the rows before they are learned from."""
-        values = self.target.to_numpy(np.float64)
-        codes = bool(np.all((values == np.trunc(values)) & (np.abs(values) <= classes.LARGEST_CODE)))
-        distinct = len(np.unique(values)) if codes else None
-        spec, rows = self.exposure.spec, len(values)
-        known = self.whole.n
-        found = [
-            answers.told(spec.target, self.unknown, known + self.unknown),
-            classes.told(spec.target, distinct, rows),
-            intervals.too_few(rows, spec.coverage),
-        ]
-        return tuple(filter(None, found))
 
     def slices(self) -> dict[str, Mask]:
         """Which sampled rows are in each slice, shape (rows,): `all`, and `name: value` of each of the spec's."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.exposures import Exposure
-from ml.learning import folds, training_set
+from ml.learning import folds, notes, training_set
 from ml.learning.training_set import RowsError, TrainingSet
 from ml.linear.moments import Moments
 from tests.ml.conftest import POINTS
@@ -102,7 +102,7 @@ def test_rows_without_an_answer_are_learned_from_as_if_they_were_not_there(seed:
             assert asked.moments[split][number].n == moments.n
             np.testing.assert_allclose(asked.moments[split][number].scatter, moments.scatter, rtol=1e-12)
     note = f"{unknown.sum():,} of {rows:,} rows have no y, the target: they are predicted, and not learned from"
-    assert (note in asked.notes) == bool(unknown.any())
+    assert (note in notes.of_rows(asked)) == bool(unknown.any())
 
 
 @pytest.mark.parametrize(
@@ -167,31 +167,6 @@ def sharing() -> list[str]:
     with duckdb.connect(config={"threads": 1}) as con:
         ((one, other),) = con.execute(f"{query} having count(*) > 1 order by 1 limit 1").fetchall()
     return [one, other]
-
-
-@pytest.mark.parametrize(
-    ("y", "note"),
-    [
-        (
-            [0, 1, 2],
-            "y, the target, has only 3 distinct values, all of them whole: if they are classes, mind that they ",
-        ),
-        ([3, 4, 5, 6, 7, 8, 9], "y, the target, has only 7 distinct values, all of them whole: if they are classes, "),
-        ([0.5, 1, 2], None),
-        (range(21), None),
-        ([7], None),
-        ([1001, 1002], None),
-    ],
-)
-def test_a_target_that_looks_like_classes_is_noted(y: list[float], note: str | None) -> None:
-    training = trained_on(frame().assign(y=np.resize(list(y), 200).astype(float)), POINTS)
-    assert len(training.notes) == (note is not None)
-    assert note is None or training.notes[0].startswith(note)
-
-
-def test_too_few_rows_for_the_intervals_asked_for_are_noted() -> None:
-    (note,) = trained_on(frame(8), replace(POINTS, spec=POINTS.spec.model_copy(update={"folds": 2}))).notes
-    assert note.startswith("intervals reach as far as the largest error of 8 rows, which is less than 0.9 asks for")
 
 
 def test_a_spec_without_groups_is_judged_by_random_folds_alone() -> None:

@@ -1,0 +1,44 @@
+"""What a person should know of rows that can be learned from, and perhaps are not what is meant."""
+
+import numpy as np
+
+from ml import answers, classes
+from ml.learning import intervals
+from ml.learning.training_set import TrainingSet
+
+# A column whose correlation with the target is nearer to one than this is the target, in another unit.
+SAME = 1e-9
+
+
+def of_rows(training: TrainingSet) -> tuple[str, ...]:
+    """A sentence for each thing to know; of likely classes and intervals, by the sample."""
+    spec, values = training.exposure.spec, training.target.to_numpy(np.float64)
+    codes = bool(np.all((values == np.trunc(values)) & (np.abs(values) <= classes.LARGEST_CODE)))
+    distinct = len(np.unique(values)) if codes else None
+    found = [
+        answers.told(spec.target, training.unknown, training.whole.n + training.unknown),
+        classes.told(spec.target, distinct, len(values)),
+        intervals.too_few(len(values), spec.coverage),
+        _constant(training),
+        *_same(training),
+    ]
+    return tuple(note for note in found if note)
+
+
+def _constant(training: TrainingSet) -> str:
+    whole = training.whole
+    if whole.scatter[-1, -1] > 0:
+        return ""
+    return f"{training.exposure.spec.target}, the target, is {whole.mean[-1]:g} in every row: there is nothing to learn"
+
+
+def _same(training: TrainingSet) -> list[str]:
+    """Of columns that know the target."""
+    scatter = training.whole.scatter
+    squares, target = np.diag(scatter)[:-1], training.exposure.spec.target
+    correlated = np.square(scatter[:-1, -1]) >= (1 - SAME) * squares * scatter[-1, -1]
+    return [
+        f"{name} is {target}, the target, but for its unit: is it known when there is something to predict?"
+        for name, same in zip(training.exposure.features, correlated & (squares > 0), strict=True)
+        if same and scatter[-1, -1] > 0 and training.whole.n > 2  # through two points there is always a line
+    ]
