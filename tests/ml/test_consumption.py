@@ -15,6 +15,7 @@ from ml import consumption
 from ml.consumption import Consumption
 from ml.exposures import Exposure
 from ml.lake import locks
+from ml.memory import MemoryRanOutError
 from ml.records import champions, versions
 from ml.reports import facts
 from ml.reports.card import to_html
@@ -228,6 +229,28 @@ def test_a_champion_that_fails_on_new_rows_is_followed_by_who_does_not(
     assert con.execute(
         "select version_id, count(*) from lake.ml.predictions where publication_id = 'features.points@x' group by 1"
     ).fetchall() == [(second.version_id, 400)]
+
+
+def test_a_table_too_wide_for_the_memory_says_so_and_nothing_is_written(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"x{number}" for number in range(149)]
+    columns = {"id": "VARCHAR", "cell": "VARCHAR", **dict.fromkeys([*names, "y"], "DOUBLE")}
+    con.execute(
+        "create table lake.features.points as select 'k' || i as id, 'c' || (i % 9) as cell, "
+        f"{', '.join(f'random() as {name}' for name in names)}, random() as y from range(90) as t(i)"
+    )
+    con.execute(
+        "insert into lake.ops.publications select 'features.points@x', 'features.points', max(snapshot_id), 'f', "
+        "'1', 90, 'i', 'me', null, now() from lake.snapshots()"
+    )
+    monkeypatch.setenv("TRACT_MEMORY_LIMIT", "100MB")
+    with pytest.raises(MemoryRanOutError) as error:
+        consume(replace(exposure, columns=columns))
+    assert str(error.value).startswith(
+        "Exposure points: DuckDB ran out of memory, of which it may use 95.3 MiB. features.points has 150 columns to "
+    )
+    assert [count(con, t) for t in ("ops.consumptions", "ml.model_versions", "ml.predictions")] == [0, 0, 0]
 
 
 def test_another_spec_is_judged_anew_on_the_same_rows(
