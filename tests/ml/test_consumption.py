@@ -18,7 +18,7 @@ from ml.lake import locks
 from ml.memory import MemoryRanOutError
 from ml.records import champions, versions
 from ml.reports import facts
-from ml.reports.card import to_html
+from ml.reports.card import explain, to_html
 from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
 
@@ -229,6 +229,24 @@ def test_a_champion_that_fails_on_new_rows_is_followed_by_who_does_not(
     assert con.execute(
         "select version_id, count(*) from lake.ml.predictions where publication_id = 'features.points@x' group by 1"
     ).fetchall() == [(second.version_id, 400)]
+
+
+def test_as_many_rows_as_folds_are_learned_judged_predicted_and_explained(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish(rows=5, noise=0.0)
+    made = consume(exposure)
+    assert (made.outcome, made.predicted_rows, made.champion_id) == ("trained", 5, made.version_id)
+    folds = con.execute("select split, list(fold order by fold) from lake.ml.heldout_predictions group by 1 order by 1")
+    assert folds.fetchall() == [("group", [0, 1, 2, 3, 4]), ("random", [0, 1, 2, 3, 4])]
+    ((off,),) = con.execute(
+        "select max(abs(prediction - y)) from lake.ml.predictions join lake.features.points using (id)"
+    ).fetchall()
+    assert off < 0.1
+    (card,) = explain(exposure, say=lambda sentence: None)
+    assert card.written
+    note = "intervals reach as far as the largest error of 5 rows"
+    assert note in to_html(facts.read(con, exposure, card.version_id), [])
 
 
 def test_a_table_too_wide_for_the_memory_says_so_and_nothing_is_written(
