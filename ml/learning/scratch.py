@@ -28,7 +28,7 @@ def _enter() -> None:
     global _inside, _made, _before
     with _lock:
         if _inside == 0:
-            _before, _made = Path.cwd(), Path(tempfile.mkdtemp(prefix="tract-fit-"))
+            _before, _made = _here(), Path(tempfile.mkdtemp(prefix="tract-fit-"))
             os.chdir(_made)
             # "" in it means the directory that one is in: a module beside a notebook is still found
             sys.path.append(str(_before))
@@ -40,6 +40,13 @@ def _leave() -> None:
     with _lock:
         _inside -= 1
         if _inside == 0:
-            os.chdir(_before)
+            os.chdir(_before if _before.is_dir() else tempfile.gettempdir())
             sys.path.remove(str(_before))
             shutil.rmtree(_made, ignore_errors=True)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # of a process that goes on where its directory was removed
+        return Path(tempfile.gettempdir())

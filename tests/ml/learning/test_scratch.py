@@ -1,6 +1,8 @@
 """What is written beside a fit is gone after it, and whoever works meanwhile is where it was."""
 
+import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -46,3 +48,19 @@ def test_threads_share_it_until_the_last_leaves(tmp_path: Path, monkeypatch: pyt
     other.join()
     assert seen == [(here, "mine")]
     assert Path.cwd() == tmp_path and not here.exists()
+
+
+def test_a_directory_that_is_gone_before_or_meanwhile_keeps_nobody_from_working(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the test's own end goes back from
+    for before in (True, False):
+        (tmp_path / "here").mkdir()
+        os.chdir(tmp_path / "here")
+        if before:
+            (tmp_path / "here").rmdir()
+        with scratch():
+            Path("log.tsv").write_text("1")
+            if not before:
+                (tmp_path / "here").rmdir()
+        assert Path.cwd() == Path(tempfile.gettempdir())
