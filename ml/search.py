@@ -12,6 +12,7 @@ from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
 from ml.learning import competition, trials
+from ml.learning.candidates import EstimatorError
 from ml.learning.trials import Trial
 from ml.progress import Say, Stopwatch
 from ml.promotion import serve
@@ -52,7 +53,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
     candidate that it was found for, until that candidate is changed in the spec.
 
     Raises:
-        SearchError: No candidate has a search space, or no publication was consumed yet.
+        SearchError: No candidate has a search space, none can be fitted, or no publication was consumed yet.
         RowsError, EstimatorError, ParityError: As `learning.learn`; nothing was written.
         MemoryRanOutError: Memory ran out; nothing was written.
         LakeUnavailableError: The lake is not up.
@@ -80,11 +81,19 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
         training = competition.read(con, exposure, publication, watch)
         groups = training.blocks if spec.split == "group" else None
         target = np.asarray(training.target, np.float64)
-        tried = {
-            recipe.name: trials.search(recipe, training.features, target, groups, spec.seed + SEED_STEP, say)
-            for recipe in searched
-        }
-        found = tuple(trials.best(recipe, tried[recipe.name]) for recipe in searched)
+        tried: dict[str, list[Trial]] = {}
+        failed: list[str] = []
+        for recipe in searched:
+            try:
+                tried[recipe.name] = trials.search(
+                    recipe, training.features, target, groups, spec.seed + SEED_STEP, say
+                )
+            except EstimatorError as error:  # keeps no other from being searched
+                failed.append(str(error))
+                say(f"A candidate is not searched: {error}")
+        if not tried:
+            raise SearchError(f"Exposure {exposure.name} has no candidate that can be searched: {' '.join(failed)}")
+        found = tuple(trials.best(recipe, tried[recipe.name]) for recipe in searched if recipe.name in tried)
         watch.lap("search", "found " + "; ".join(f"{recipe.name}: {recipe.found}" for recipe in found))
         input_hash = _input_hash(publication, exposure, found)
         learned = competition.compete(con, training, found, input_hash, standing.defender, watch)

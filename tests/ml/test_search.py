@@ -118,3 +118,25 @@ def test_a_search_with_nothing_to_search_or_to_challenge_says_so(
     with pytest.raises(SearchError, match=r"Exposure points has no champion to challenge yet: build features\.points"):
         search(asking(exposure, WEAK), say=silent)
     assert con.execute("from lake.ml.trials").fetchall() == []
+
+
+def test_a_candidate_that_cannot_be_searched_keeps_no_other_from_it(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    odd = CandidateSpec(
+        name="odd",
+        estimator="tests.ml.learning.unruly.Unruly",
+        parameters={"how": "fit"},
+        search=SearchSpec(space={"rows": [1, 2]}, trials=2),
+    )
+    publish()
+    assert consumption.consume(asking(exposure, WEAK), say=silent)
+    both = replace(exposure, spec=exposure.spec.model_copy(update={"candidates": (odd, WEAK)}))
+    said: list[str] = []
+    done = search(both, by="Ann", say=said.append)
+    why = "candidate odd cannot be searched: KeyError: 'no such thing'."
+    assert f"A candidate is not searched: {why}" in said
+    assert list(done.trials) == ["boosting"] and done.promoted_id is not None
+    with pytest.raises(SearchError) as error:
+        search(asking(exposure, odd), say=silent)
+    assert str(error.value) == f"Exposure points has no candidate that can be searched: {why}"
