@@ -29,6 +29,16 @@ def test_a_candidate_that_is_not_enabled_does_not_compete_and_one_must() -> None
     assert wrong == f"{POINTS}: meta.ml: no candidate is enabled: enable one."
 
 
+def test_each_candidate_has_a_name_of_its_own() -> None:
+    twice = [
+        {"name": "trees", "estimator": "sklearn.tree.DecisionTreeRegressor", "parameters": {"max_depth": depth}}
+        for depth in (2, 3)
+    ]
+    assert refused(manifest({"candidates": ["ridge", *twice]})) == [
+        f"{POINTS}: meta.ml: several candidates are called trees: give each a name of its own."
+    ]
+
+
 def test_a_search_s_budget_and_space_change_nothing_that_is_learned() -> None:
     candidate = {"name": "gradient_boosting"}
     space = {"space": {"max_iter": {"low": 10, "high": 99}}, "seconds": 5}
