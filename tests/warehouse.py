@@ -20,8 +20,8 @@ import pytest
 from ml import lake
 from ml.lake import locks
 from ml.records import publications
+from orchestration import graphql as webserver
 from orchestration.attempts import EXPOSURE, PUBLICATION
-from orchestration.commands import graphql as webserver
 from orchestration.stack import dagster, layout, processes
 from tests.conftest import ROOT, new_database, new_lake
 
@@ -218,7 +218,8 @@ class Warehouse:
 @contextmanager
 def running(servers: Path, parsed: Path, directory: Path, **settings: str) -> Iterator[Warehouse]:
     """A warehouse below an empty directory, whose Dagster runs with these settings, before the first build."""
-    home, landed = new_lake(servers, directory / "home"), directory / "landed"
+    # a path as people have them: accents, blanks, another script
+    home, landed = new_lake(servers, directory / "d'été 家"), directory / "landed"
     landed.mkdir()
     for target in ("dbt", "shell"):  # Dagster's, and the builder's
         (home / target).mkdir()

@@ -17,11 +17,15 @@ from ml.exposures import Exposure
 from ml.numbers import figure
 from ml.records import champions, consumptions, findings, predictions, publications, versions
 from ml.records.versions import Version
+from orchestration import graphql as webserver
 from orchestration import project, stack
 from orchestration.attempts import EXPOSURE, PUBLICATION, TRIES, TRY
-from orchestration.commands import graphql as webserver
+from orchestration.stack import processes
 
-CONSUMER_PATIENCE = 120.0  # seconds for the daemon to start a run, which takes about 5, while none is under way
+SENSOR = "follow_publications"
+# Seconds, and looks of the sensor, in which a run must be started, which takes about 5, while none is under way; the
+# longest pause between two tries is a minute.
+CONSUMER_PATIENCE, LOOKS = 120.0, 3
 
 
 class RunError(TractError):
@@ -112,18 +116,17 @@ def build(console: Console, address: str) -> dict[str, str]:
 def learn(console: Console, address: str, exposure: Exposure, publication: str) -> str:
     """Watch the run that the publication starts for an exposure; the outcome of its consumption."""
     console.print(Text("3. The consumer", "bold"), f" {exposure.name}: started by the publication", sep="")
-    deadline = time.monotonic() + CONSUMER_PATIENCE
     tags = {EXPOSURE: exposure.name, PUBLICATION: publication}
     for number in range(1, TRIES + 1):
-        with console.status("waiting for the sensor follow_publications"):
+        with console.status(f"waiting for the sensor {SENSOR}"):
+            patience = _Patience(address, publication)
             while not (run_id := webserver.run_with(address, {**tags, TRY: str(number)})):
                 if outcome := _outcome(exposure, publication):  # superseded, without a run of its own
                     return outcome
                 before = webserver.run_with(address, {EXPOSURE: exposure.name})
                 if before and webserver.status(address, before) not in webserver.ENDED:
-                    deadline = time.monotonic() + CONSUMER_PATIENCE  # an older publication's run goes first
-                elif time.monotonic() > deadline:
-                    raise RunError(f"The sensor started no run for {publication}: {address}/automation says why.")
+                    patience = _Patience(address, publication)  # an older publication's run goes first
+                patience.check()
                 time.sleep(webserver.POLL_SECONDS)
         # consumed is consumed, also where a later step of the run failed, and said so
         succeeded = _watch(console, address, run_id, saying=_saying(exposure), fail=number == TRIES)
@@ -131,8 +134,35 @@ def learn(console: Console, address: str, exposure: Exposure, publication: str) 
             return outcome
         if succeeded:
             break
-        deadline = time.monotonic() + CONSUMER_PATIENCE
     raise RunError(f"{publication} is not consumed: {address}/runs/{run_id}")
+
+
+class _Patience:
+    """How long the sensor may start no run: for some time, and for some looks, which a busy machine makes rare."""
+
+    def __init__(self, address: str, publication: str) -> None:
+        self.address, self.publication = address, publication
+        self.begun = time.monotonic()
+        self.looks: set[float] = set()
+        self.watch = processes.Watch(lake.home(), webserver.DAGSTER, CONSUMER_PATIENCE)
+
+    def check(self) -> None:
+        """Look how the sensor is.
+
+        Raises:
+            RunError: It is turned off, had its chances, or Dagster does not get on.
+        """
+        sensor = webserver.sensor(self.address, SENSOR)
+        where = f"{self.address}/automation"
+        if not sensor.running:
+            raise RunError(f"The sensor {SENSOR} is turned off, and nothing is learned until you turn it on: {where}")
+        if sensor.looked_at is not None:
+            self.looks.add(sensor.looked_at)
+        # the first may have begun before
+        if time.monotonic() - self.begun > CONSUMER_PATIENCE and len(self.looks) > LOOKS:
+            raise RunError(f"The sensor {SENSOR} started no run for {self.publication}: {sensor.said} ({where})")
+        if why := self.watch.stuck():
+            raise RunError(f"Dagster {why}, and started no run for {self.publication}; `tract status` has its log.")
 
 
 def _outcome(exposure: Exposure, publication: str) -> str | None:

@@ -1,25 +1,22 @@
 """Dagster's webserver and daemon, on the stack's Postgres: `dagster dev`, left running in the background."""
 
-import json
 import os
 import shutil
 import signal
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from orchestration import project
+from orchestration import graphql, project
 from orchestration.stack import databases, layout, ports, processes
 
-NAME = "dagster"
+NAME = graphql.DAGSTER
 FIRST_PORT = 3000  # Dagster's own; the next free one when it is taken
-# Its code location imports scikit-learn, dbt and Dagster, and parses the dbt project when a file changed.
+# Seconds without progress: its code location imports scikit-learn, dbt and Dagster, and parses the dbt project when a
+# file changed.
 PATIENCE = 180.0
+GLANCE = 5.0  # of who only wants to know how it is
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -44,23 +41,28 @@ def environment(home: Path) -> dict[str, str]:
 def start(home: Path) -> str:
     """Start it if it does not run; its address when it answers.
 
+    One that runs and is not well is started anew: its code server may have died, its project have been mended since.
+
     Raises:
         StackError: It does not come up, or cannot load the project; the message says why.
     """
-    if processes.find(home, NAME) is None:
-        _launch(home)
-    deadline = time.monotonic() + PATIENCE
-    while not _answers(home):
-        if processes.find(home, NAME) is None:
+    if processes.find(home, NAME) is not None:
+        with suppress(layout.StackError):
+            return _settled(home)
+        stop(home)
+    _launch(home)
+    return _settled(home)
+
+
+def _settled(home: Path) -> str:
+    """Its address, when it has loaded the project."""
+    while not processes.wait(home, NAME, lambda: _loaded(home) or _taken(home), PATIENCE, every=0.3) or _taken(home):
+        if not _taken(home):
             raise processes.failure(home, NAME, "did not start")
-        if _taken(home):
-            stop(home)
-            _launch(home)
-        if time.monotonic() > deadline:
-            raise processes.failure(home, NAME, f"did not answer within {PATIENCE:.0f} s")
-        time.sleep(0.3)
-    if error := _load_error(home):
-        stop(home)  # so that the next start loads what was mended
+        stop(home)
+        _launch(home)
+    if error := _error(home):
+        stop(home)
         raise layout.StackError(f"Dagster cannot load the project: {error.strip()}")
     return address(home)
 
@@ -96,12 +98,18 @@ def status(home: Path) -> processes.Status:
     pid = processes.find(home, NAME)
     return processes.Status(
         name=NAME,
-        state="stopped" if pid is None else "up" if _answers(home) else "starting",
+        state="stopped" if pid is None else _state(home),
         address=address(home) if _file(home).exists() else "",
         pid=pid,
         data=home / "dagster",
         log=processes.log(home, NAME),
     )
+
+
+def _state(home: Path) -> str:
+    if not any(entry["loadStatus"] == "LOADED" for entry in _entries(home, GLANCE)):
+        return "starting"
+    return "broken" if _error(home, GLANCE) else "up"
 
 
 def address(home: Path) -> str:
@@ -116,56 +124,47 @@ def _port(home: Path) -> int:
     return int(state["port"])
 
 
-def _answers(home: Path) -> bool:
+def _loaded(home: Path) -> bool:
     """Whether the webserver has our code location, or an error in its place."""
-    said = _ask(home)
-    return said is not None and _ours(home, said) and any(entry["loadStatus"] == "LOADED" for entry in _entries(said))
+    return any(entry["loadStatus"] == "LOADED" for entry in _entries(home, graphql.PATIENCE))
 
 
 def _taken(home: Path) -> bool:
-    """Whether another home's webserver answers: it took the port while ours was loading."""
-    said = _ask(home)
-    return said is not None and not _ours(home, said)
+    """Whether another program listens at our port: it took the port while ours was loading."""
+    return not ports.usable(_port(home)) and not processes.listens(home, NAME, _port(home))
 
 
-def _load_error(home: Path) -> str | None:
-    """Why our code location cannot be loaded; None when it is."""
-    for entry in _entries(_ask(home) or {}):
+def _error(home: Path, patience: float = graphql.PATIENCE) -> str | None:
+    """Why our code location is not loaded, or does not answer; None when all is well."""
+    if processes.maimed(home, NAME):
+        return "one of its processes has ended"
+    for entry in _entries(home, patience):
         location = entry["locationOrLoadError"] or {}
         if "message" in location:
             chain = location["errorChain"]
             return str(chain[-1]["error"]["message"] if chain else location["message"])
-    return None
-
-
-def _ask(home: Path) -> dict[str, Any] | None:
-    """What the webserver at our port says of itself; None while there is none."""
-    request = urllib.request.Request(
-        f"{address(home)}/graphql",
-        data=json.dumps({"query": _STATE}).encode(),
-        headers={"content-type": "application/json"},
-    )
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            said: dict[str, Any] | None = json.load(answer).get("data")
-    except (OSError, urllib.error.URLError, ValueError):
-        return None
-    return said
+        # The webserver remembers definitions for a while whose code server has died: this one is asked.
+        plan = graphql.ask(address(home), _PLAN, {"job": _JOB}, patience)["executionPlanOrError"]
+    except graphql.WebserverError as error:
+        return str(error)
+    return None if plan["__typename"] == "ExecutionPlan" else f"its code server answers with {plan['__typename']}"
 
 
-def _ours(home: Path, said: Mapping[str, Any]) -> bool:
-    return f"base_dir: {home / 'dagster'}\n" in said["instance"]["info"]
-
-
-def _entries(said: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The code locations, of which there is one."""
-    entries: list[dict[str, Any]] = said.get("workspaceOrError", {}).get("locationEntries", [])
+def _entries(home: Path, patience: float) -> list[dict[str, Any]]:
+    """The code locations, of which there is one; none while no webserver of ours answers."""
+    if not processes.listens(home, NAME, _port(home)):
+        return []
+    try:
+        said = graphql.ask(address(home), _LOCATIONS, patience=patience)
+    except graphql.WebserverError:
+        return []
+    entries: list[dict[str, Any]] = said["workspaceOrError"].get("locationEntries", [])
     return entries
 
 
-_STATE = """
+_LOCATIONS = """
 {
-  instance { info }
   workspaceOrError { ... on Workspace {
     locationEntries {
       loadStatus
@@ -174,6 +173,8 @@ _STATE = """
   } }
 }
 """
+_JOB = graphql.selector(pipelineName="maintain_lake")
+_PLAN = 'query ($job: PipelineSelector!) { executionPlanOrError(pipeline: $job, mode: "default") { __typename } }'
 
 
 def _file(home: Path) -> Path:

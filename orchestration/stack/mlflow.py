@@ -6,11 +6,11 @@ It has an environment of its own, `.venv/mlflow`: it wants an older pyarrow than
 import os
 import signal
 import sys
-import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ml import lake
 from ml.lake import locks
@@ -20,7 +20,7 @@ from orchestration.stack import databases, layout, ports, processes
 NAME = "mlflow"
 FIRST_PORT = 5000  # MLflow's own; the next free one when it is taken
 PROGRAM = Path(sys.prefix) / "mlflow" / "bin" / "mlflow"
-# The first start makes 60 tables, 15 s; a next one imports, 8 s.
+# Seconds without progress. The first start makes 60 tables, 15 s; a next one imports, 8 s.
 PATIENCE = 180.0
 S3_NAMES = (
     "endpoint|key_id|region|secret|session_token|url_style|use_ssl|refresh_info"  # of a secret, as DuckDB writes it
@@ -63,13 +63,8 @@ def start(home: Path) -> str:
     """
     if processes.find(home, NAME) is None:
         _launch(home)
-    deadline = time.monotonic() + PATIENCE
-    while not _answers(home):
-        if processes.find(home, NAME) is None:
-            raise processes.failure(home, NAME, "did not start")
-        if time.monotonic() > deadline:
-            raise processes.failure(home, NAME, f"did not answer within {PATIENCE:.0f} s")
-        time.sleep(0.3)
+    if not processes.wait(home, NAME, lambda: _answers(home), PATIENCE, every=0.3):
+        raise processes.failure(home, NAME, "did not start")
     tracking.address_file(home).write_text(f"{address(home)}\n")
     return address(home)
 
@@ -125,8 +120,10 @@ def address(home: Path) -> str:
 
 
 def _answers(home: Path) -> bool:
+    if not processes.listens(home, NAME, urlsplit(address(home)).port or 0):
+        return False  # another home's may have taken the port while ours was loading
     try:
-        with urllib.request.urlopen(f"{address(home)}/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"{address(home)}/health", timeout=30) as answer:
             return bool(answer.read() == b"OK")
     except (OSError, urllib.error.URLError):
         return False

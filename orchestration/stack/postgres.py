@@ -33,7 +33,7 @@ ROLE = "tract"
 SUPERUSER = "postgres"
 # Postgres refuses to run as root; this is the user its wheel's packaging uses too.
 SYSTEM_USER = "pgserver"
-# A start takes 0.2 s; what a crash left to replay comes on top.
+# Seconds without progress. A start takes 0.2 s; what a crash left to replay comes on top.
 PATIENCE = 60.0
 # Seconds before each attempt: a killed server's last children hold its memory for a moment, and a new one gives up.
 PAUSES = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -165,18 +165,17 @@ def _launch(home: Path) -> None:
 
 def _wait(home: Path) -> bool:
     """Wait until the server lets us in; False if it ends instead."""
-    deadline = time.monotonic() + PATIENCE
-    while (refusal := _refusal(home)) is not None:
-        if processes.find(home, NAME) is None:
-            return False
-        if "password authentication failed" in refusal:
-            raise layout.StackError(
-                f"Postgres in {home / 'postgres'} does not take the password in {_file(home)}: restore that file."
-            )
-        if time.monotonic() > deadline:
-            raise processes.failure(home, NAME, f"was not ready within {PATIENCE:.0f} s")
-        time.sleep(0.02)
-    return True
+    return processes.wait(home, NAME, lambda: _enters(home), PATIENCE, every=0.02)
+
+
+def _enters(home: Path) -> bool:
+    refusal = _refusal(home)
+    # in English whatever the user's language: initdb was told --no-locale
+    if refusal and "password authentication failed" in refusal:
+        raise layout.StackError(
+            f"Postgres in {home / 'postgres'} does not take the password in {_file(home)}: restore that file."
+        )
+    return refusal is None
 
 
 def _refusal(home: Path) -> str | None:
@@ -213,7 +212,7 @@ def _enter(home: Path) -> "psycopg2.extensions.connection":
         user=SUPERUSER,
         password=state["superuser_password"],
         dbname="postgres",
-        connect_timeout=5,
+        connect_timeout=30,
     )
 
 

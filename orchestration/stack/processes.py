@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,11 @@ from orchestration.stack import layout
 
 # A log that has grown past this is set aside (one old one is kept) when its process starts again.
 LOG_BYTES = 10_000_000
+
+# Of a process that works and does not get ready, how many times its patience it has in all: some day it is no start.
+LONGEST = 10
+# Of a core, what it must have at least to be at work: less is what a server takes that has nothing to do.
+LEAST = 0.02
 
 # Our own children, kept so that a dead one is reaped and not taken for a living process.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -94,6 +99,98 @@ def stop(home: Path, name: str, *, by: signal.Signals = signal.SIGTERM, patience
                 break
     _record(home, name).unlink(missing_ok=True)
     return stopped
+
+
+class Watch:
+    """Whether a process gets on with what is waited for: one that rests is given up, one that is slow is not.
+
+    A start that takes 15 s takes three minutes on a machine with ten times as much to do, so the clock alone says
+    nothing: processor time, of the process and of all below it, is progress, and so is a line of its log.
+
+    Args:
+        patience: Seconds without progress after which it is given up; `LONGEST` times as many in all.
+    """
+
+    def __init__(self, home: Path, name: str, patience: float) -> None:
+        self.home, self.name, self.patience = home, name, patience
+        self.begun = self.moved = time.monotonic()
+        self.work = self._work()
+
+    def stuck(self) -> str | None:
+        """Why it is given up, as `did nothing for 60 s`; None while it gets on."""
+        now, work = time.monotonic(), self._work()
+        if work != self.work:
+            self.work, self.moved = work, now
+        if now - self.moved > self.patience:
+            return f"did nothing for {self.patience:g} s"
+        if now - self.begun > LONGEST * self.patience:
+            return f"was at work for {LONGEST * self.patience:g} s and is not ready"
+        return None
+
+    def _work(self) -> tuple[int, int]:
+        """Processor time in units of what the patience asks for, and bytes of the log."""
+        seconds = 0.0
+        for process in family(self.home, self.name):
+            try:
+                seconds += sum(process.cpu_times()[:2])
+            except psutil.Error:
+                continue  # it ended meanwhile
+        path = log(self.home, self.name)
+        return int(seconds / (LEAST * self.patience)), path.stat().st_size if path.exists() else 0
+
+
+def wait(home: Path, name: str, ready: Callable[[], bool], patience: float, every: float = 0.05) -> bool:
+    """Wait until a process is ready; False if it ends instead.
+
+    Args:
+        patience: As of `Watch`.
+        every: Seconds between two looks.
+
+    Raises:
+        StackError: It was given up.
+    """
+    watch = Watch(home, name, patience)
+    while not ready():
+        if find(home, name) is None:
+            return False
+        if why := watch.stuck():
+            raise failure(home, name, why)
+        time.sleep(every)
+    return True
+
+
+def family(home: Path, name: str) -> list[psutil.Process]:
+    """The living process started under this name, and all below it; none if it is not alive."""
+    pid = find(home, name)
+    if pid is None:
+        return []
+    try:
+        leader = psutil.Process(pid)
+        return [leader, *leader.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def maimed(home: Path, name: str) -> bool:
+    """Whether a process that ours started itself has ended, and ours has not noticed yet."""
+    try:
+        return any(
+            child.status() == psutil.STATUS_ZOMBIE for leader in family(home, name)[:1] for child in leader.children()
+        )
+    except psutil.NoSuchProcess:
+        return True
+
+
+def listens(home: Path, name: str, port: int) -> bool:
+    """Whether the process, or one below it, listens on a port: who answers there is ours, and nobody else's."""
+    for process in family(home, name):
+        try:
+            connections = process.net_connections("tcp")
+        except psutil.Error:
+            continue  # it ended meanwhile
+        if any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections):
+            return True
+    return False
 
 
 def log(home: Path, name: str) -> Path:

@@ -2,7 +2,6 @@
 
 import sys
 import sysconfig
-import time
 from pathlib import Path
 from secrets import token_hex
 from shutil import which
@@ -20,7 +19,7 @@ REGION = "us-east-1"
 PROBE = f"s3://{BUCKET}/.stack/ready"
 # A smaller object would be kept in the directory itself and say nothing of the volumes, where the data is.
 PROBE_BYTES = 2048
-# It is ready 1 s after the start, and 5 s later than that in one restart of eight.
+# Seconds without progress. It is ready 1 s after the start, and 5 s later than that in one restart of eight.
 PATIENCE = 60.0
 
 
@@ -78,14 +77,9 @@ def ready(home: Path) -> bool:
 
 
 def _wait(home: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
     with _client(home) as client:
-        while not _readable(client):
-            if processes.find(home, NAME) is None:
-                raise processes.failure(home, NAME, "did not start")
-            if time.monotonic() > deadline:
-                raise processes.failure(home, NAME, f"did not serve objects within {PATIENCE:.0f} s")
-            time.sleep(0.05)
+        if not processes.wait(home, NAME, lambda: _readable(client), PATIENCE):
+            raise processes.failure(home, NAME, "did not start")
 
 
 def _client(home: Path) -> duckdb.DuckDBPyConnection:
@@ -95,7 +89,7 @@ def _client(home: Path) -> duckdb.DuckDBPyConnection:
     )
     client.execute("load httpfs")
     client.execute("set http_retries = 0")  # the callers ask again, and are done sooner
-    client.execute("set http_timeout = 5")
+    client.execute("set http_timeout = 30")
     client.execute(
         f"create secret (type s3, key_id '{s3.key_id}', secret '{s3.secret}', endpoint '{s3.endpoint}', "
         f"region '{s3.region}', use_ssl {s3.use_ssl}, url_style '{s3.url_style}')"

@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
+from orchestration import graphql as webserver
 from orchestration.attempts import TRY
-from orchestration.commands import graphql as webserver
 from orchestration.stack import dagster
 from tests.warehouse import Warehouse, pid_of, until
 

@@ -1,19 +1,25 @@
 """The running Dagster, asked through its GraphQL: launch a job, find a run, follow its events."""
 
+import http.client
 import json
+import select
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
+from ml import lake
 from ml.errors import TractError
+from orchestration.stack import processes
 
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 LOCATION = "orchestration.definitions"
 POLL_SECONDS = 1.0  # each look takes the webserver 0.1 s of a core that the run needs
 REPOSITORY = "__repository__"
+DAGSTER = "dagster"  # the process, in `stack.processes`
+PATIENCE = 180.0  # seconds without progress
 
 
 class WebserverError(TractError):
@@ -32,22 +38,53 @@ class Event:
     rows: int | None
 
 
-def ask(address: str, query: str, variables: Mapping[str, Any]) -> Any:
-    """The `data` of an answer.
+@dataclass(frozen=True)
+class Sensor:
+    """A sensor of Dagster's.
+
+    Attributes:
+        running: Whether it is turned on.
+        looked_at: When its newest look ended, in seconds since the epoch; None before its first.
+        said: Why that look started nothing, or its error.
+    """
+
+    running: bool
+    looked_at: float | None
+    said: str
+
+
+def ask(address: str, query: str, variables: Mapping[str, Any] | None = None, patience: float = PATIENCE) -> Any:
+    """The `data` of an answer, which is waited for as long as this home's Dagster is at work; nothing is asked twice.
+
+    Args:
+        patience: Seconds in which Dagster may do nothing before it is given up.
 
     Raises:
         WebserverError: Dagster does not answer, or the query failed.
     """
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    request = urllib.request.Request(f"{address}/graphql", data=body, headers={"content-type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=30) as response:
+    body = json.dumps({"query": query, "variables": variables or {}}).encode()
+    # not urllib, which would ask a proxy that the environment names for an address of this machine
+    with closing(http.client.HTTPConnection(urlsplit(address).netloc, timeout=patience)) as connection:
+        try:
+            connection.request("POST", "/graphql", body, {"content-type": "application/json"})
+            watch = processes.Watch(lake.home(), DAGSTER, patience)
+            while not select.select([connection.sock], [], [], POLL_SECONDS)[0]:
+                if why := watch.stuck():
+                    raise WebserverError(f"Dagster does not answer at {address}: it {why}. See `tract status`.")
+            response = connection.getresponse()
+            if response.status >= http.client.INTERNAL_SERVER_ERROR:
+                raise WebserverError(f"Dagster at {address} fails: {response.status} {response.reason}.")
             answer = json.load(response)
-    except (OSError, urllib.error.URLError) as error:
-        raise WebserverError(f"Dagster does not answer at {address} ({error}). Start it with `make ui`.") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise WebserverError(f"Dagster does not answer at {address} ({error}). Start it with `make ui`.") from None
     if answer.get("errors"):
         raise WebserverError(f"Dagster refused: {answer['errors'][0]['message']}")
     return answer["data"]
+
+
+def selector(**what: str) -> dict[str, str]:
+    """What Dagster calls something of ours, as `jobName="maintain_lake"`."""
+    return {"repositoryName": REPOSITORY, "repositoryLocationName": LOCATION, **what}
 
 
 def launch(address: str, job: str) -> str:
@@ -64,11 +101,7 @@ def launch(address: str, job: str) -> str:
         """,
         {
             "parameters": {
-                "selector": {
-                    "jobName": job,
-                    "repositoryName": REPOSITORY,
-                    "repositoryLocationName": LOCATION,
-                },
+                "selector": selector(jobName=job),
                 "runConfigData": {},
             }
         },
@@ -93,6 +126,24 @@ def run_with(address: str, tags: Mapping[str, str]) -> str | None:
     return str(results[0]["runId"]) if results else None
 
 
+def sensor(address: str, name: str) -> Sensor:
+    """A sensor, and what came of its newest look that has ended.
+
+    Raises:
+        WebserverError: Dagster does not answer, or has no such sensor.
+    """
+    data = ask(address, _SENSOR, {"sensor": selector(sensorName=name)})["sensorOrError"]
+    if "sensorState" not in data:
+        raise WebserverError(f"Dagster has no sensor {name}: {data.get('message', data)}")
+    state = data["sensorState"]
+    ended = [tick for tick in state["ticks"] if tick["endTimestamp"]]
+    if not ended:
+        return Sensor(state["status"] == "RUNNING", None, "it has not looked yet")
+    newest = ended[0]
+    said = newest["error"]["message"] if newest["error"] else newest["skipReason"] or ""
+    return Sensor(state["status"] == "RUNNING", newest["endTimestamp"], " ".join(said.split()))
+
+
 def follow(address: str, run_id: str) -> Iterator[Event]:
     """A run's events as they come, until it has ended."""
     cursor: str | None = None
@@ -115,6 +166,14 @@ def status(address: str, run_id: str) -> str:
     return str(data["runOrError"].get("status", "NOT_FOUND"))
 
 
+_SENSOR = """
+query ($sensor: SensorSelector!) {
+  sensorOrError(sensorSelector: $sensor) {
+    ... on Sensor { sensorState { status ticks(limit: 2) { endTimestamp skipReason error { message } } } }
+    ... on Error { message }
+  }
+}
+"""
 _EVENTS = """
 query ($run: ID!, $cursor: String) {
   logsForRun(runId: $run, afterCursor: $cursor) {
