@@ -1,48 +1,35 @@
 """The dbt project as Dagster sees it: where it is, and its manifest, parsed anew when a file or setting has changed.
 
-Which project is meant, dbt's own settings say: `DBT_PROJECT_DIR`, or this checkout; `DBT_PROFILES_DIR`, or the project.
+Which project is meant, dbt's own setting says: `DBT_PROJECT_DIR`, or this checkout; which profile, `profile`.
 """
 
 import fcntl
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from ml import code, lake
 from ml.errors import TractError
 from ml.exposures import Exposure, read_exposures
+from orchestration import contents, profile
+from orchestration.settings import ParseError
 
 ROOT = code.project()
-PROFILES = Path(os.environ.get("DBT_PROFILES_DIR") or ROOT).resolve()
-# As arguments of dbt.
-THERE = ("--project-dir", str(ROOT), "--profiles-dir", str(PROFILES))
 # Apart from target/, which a person's own dbt commands rewrite at any moment.
 TARGET = lake.home() / "dbt"
-
-# Where dbt looks for what, when a dbt_project.yml does not say.
-PATHS = {
-    "model": ["models"],
-    "macro": ["macros"],
-    "test": ["tests"],
-    "seed": ["seeds"],
-    "snapshot": ["snapshots"],
-    "analysis": ["analyses"],
-}
-
-
-class ParseError(TractError):
-    """dbt cannot parse the project; the message is dbt's own."""
 
 
 class ExposureError(TractError):
     """It is not clear which exposure is meant; the message says which there are."""
+
+
+def there() -> tuple[str, ...]:
+    """The project, its profile and its target, as arguments of dbt."""
+    return ("--project-dir", str(ROOT), *profile.find(ROOT).arguments)
 
 
 def manifest() -> Mapping[str, Any]:
@@ -52,22 +39,37 @@ def manifest() -> Mapping[str, Any]:
         ParseError: dbt does not parse it.
     """
     _there()
-    path = TARGET / "manifest.json"
+    path, made_of = TARGET / "manifest.json", TARGET / "made_of.json"
     TARGET.mkdir(parents=True, exist_ok=True)
     with (TARGET / "parse.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # webserver, daemon and runs may load at once
         install_packages()
-        settings, parsed_with = json.dumps(_settings(), sort_keys=True), TARGET / "settings.json"
-        if (
-            not path.exists()
-            or path.stat().st_mtime < max(source.stat().st_mtime for source in _sources())
-            or not parsed_with.exists()
-            or parsed_with.read_text() != settings
-        ):
+        if not path.exists() or differs():
+            now = _contents()  # before dbt reads: what changes meanwhile is parsed by the next who asks
+            made_of.unlink(missing_ok=True)
             _parse()
-            parsed_with.write_text(settings)
-    content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            now["environment"] = contents.asked(now["files"], TARGET / "partial_parse.msgpack")
+            made_of.write_text(json.dumps(now, indent=1))
+        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def differs() -> bool:
+    """Whether the project, or a setting that it asks for, is not what the manifest was made of.
+
+    Raises:
+        ParseError: A file of settings is no YAML.
+    """
+    try:
+        made_of = json.loads((TARGET / "made_of.json").read_text())
+    except (FileNotFoundError, ValueError):  # a parse was cut off
+        return True
+    names = made_of.pop("environment")
+    return bool(made_of != _contents() or names != contents.environment(names))
+
+
+def _contents() -> dict[str, Any]:
+    return {"arguments": list(there()), **contents.read(ROOT, profile.find(ROOT).directory)}
 
 
 def exposures() -> tuple[Exposure, ...]:
@@ -98,7 +100,9 @@ def exposure(name: str) -> Exposure:
 
 def environment() -> dict[str, str]:
     """The environment of a process that shall mean the same project, wherever it runs."""
-    return {**os.environ, "DBT_PROJECT_DIR": str(ROOT), "DBT_PROFILES_DIR": str(PROFILES)}
+    theirs = {f"{prefix}{name}" for name in profile.NAMES for prefix in ("DBT_", "DBT_ENGINE_")}
+    rest = {name: value for name, value in os.environ.items() if name not in theirs}
+    return {**rest, "DBT_PROJECT_DIR": str(ROOT), **profile.find(ROOT).variables}
 
 
 def install_packages() -> None:
@@ -108,8 +112,8 @@ def install_packages() -> None:
         ParseError: There is no project, or dbt cannot.
     """
     _there()
-    if (ROOT / "packages.yml").exists() and not (ROOT / "dbt_packages" / "tract").exists():
-        _dbt("deps", *THERE)
+    if (ROOT / "packages.yml").exists() and not (contents.packages(ROOT) / "tract").exists():
+        _dbt("deps", *there())
 
 
 def _there() -> None:
@@ -120,35 +124,9 @@ def _there() -> None:
         )
 
 
-def _sources() -> Iterator[Path]:
-    """The files that a manifest is made from: the project's, and those of its packages."""
-    yield from (path for path in (PROFILES / "profiles.yml", ROOT / "packages.yml") if path.exists())
-    for project in (ROOT, *(path.resolve() for path in sorted((ROOT / "dbt_packages").glob("*")))):
-        said = project / "dbt_project.yml"
-        if not said.exists():
-            continue
-        yield said
-        settings = yaml.safe_load(said.read_text(encoding="utf-8"))
-        for kind, usual in PATHS.items():
-            for place in settings.get(f"{kind}-paths", usual):
-                for path in (project / place).rglob("*"):
-                    if path.suffix in (".sql", ".yml", ".yaml", ".py", ".md", ".csv"):
-                        yield path
-
-
-def _settings() -> dict[str, Any]:
-    """What a manifest depends on beside the files' contents: their names, and the environment variables asked for."""
-    sources = sorted(_sources())
-    read = [source.read_text(encoding="utf-8") for source in sources if source.suffix != ".csv"]
-    asked = {name for text in read for name in re.findall(r"env_var\(['\"](\w+)", text)}
-    return {
-        "files": [str(source) for source in sources],
-        "environment": {name: os.environ.get(name) for name in asked},
-    }
-
-
 def _parse() -> None:
-    _dbt("parse", *THERE, "--target-path", str(TARGET))
+    # whole: dbt's partial parsing takes a YAML file of the same time for the same file
+    _dbt("parse", *there(), "--no-partial-parse", "--target-path", str(TARGET))
 
 
 def _dbt(*arguments: str) -> None:

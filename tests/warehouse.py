@@ -164,8 +164,11 @@ class Warehouse:
     # Dagster
 
     def start(self) -> None:
-        """Start Dagster, or start it again."""
-        self.address = dagster.start(self.home)
+        """Start Dagster, or start it again; from a shell that has dbt's variables set for another project."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {"PROFILES_DIR": str(self.landed), "PROFILE": "other", "TARGET": "prod"}.items():
+                patch.setenv(f"DBT_{name}", value)
+            self.address = dagster.start(self.home)
         os.environ["TRACT_DAGSTER_URL"] = dagster.environment(self.home)["TRACT_DAGSTER_URL"]
         self.instance = dg.DagsterInstance.from_config(str(self.home / "dagster"))
 

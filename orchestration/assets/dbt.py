@@ -18,9 +18,10 @@ from sqlglot.errors import SqlglotError
 
 from ml import lake
 from ml.lake.sql import quoted
+from orchestration import profile
 from orchestration.assets import columns
 from orchestration.assets.translator import ML_SOURCES, Translator
-from orchestration.project import PROFILES, ROOT, TARGET
+from orchestration.project import ROOT, TARGET
 
 # Everything that reads the tables of ml and ops, their own tests with it: the consumer's part of the project.
 AFTER_LEARNING = " ".join(f"source:{source}+" for source in ML_SOURCES)
@@ -29,7 +30,10 @@ AFTER_LEARNING = " ".join(f"source:{source}+" for source in ML_SOURCES)
 # Of a failed build's nodes, how many are named, and the length of what is told of each.
 SHOWN, LENGTH = 3, 400
 
-project = DbtProject(project_dir=ROOT, profiles_dir=PROFILES, target_path=TARGET)
+meant = profile.find(ROOT)
+project = DbtProject(
+    project_dir=ROOT, profiles_dir=meant.directory, profile=meant.name, target=meant.target, target_path=TARGET
+)
 
 
 class Dbt(DbtCliResource):
@@ -38,7 +42,7 @@ class Dbt(DbtCliResource):
     def __init__(self, **settings: Any) -> None:
         # this environment's dbt: PATH may hold none when the environment is not activated, or another
         dbt = str(Path(sys.executable).with_name("dbt"))
-        super().__init__(**{"dbt_executable": dbt, "project_dir": str(ROOT), "profiles_dir": str(PROFILES), **settings})
+        super().__init__(**{"dbt_executable": dbt, "project_dir": project, **settings})
 
     @cached_property
     def _cli_version(self) -> Version:

@@ -16,7 +16,7 @@ from rich.console import Console
 from ml.errors import TractError
 from ml.exposures import read_exposures
 from orchestration.assets.translator import ML_SOURCES
-from orchestration.project import ROOT, THERE, install_packages
+from orchestration.project import ROOT, install_packages, there
 
 TARGET = ROOT / "target"
 FILE = TARGET / "docs.html"
@@ -82,7 +82,7 @@ def main() -> None:
         SystemExit: dbt failed, and has said why; its exit code.
     """
     dbt = Path(sys.executable).with_name("dbt")
-    command = [str(dbt), "--quiet", "--warn-error", "docs", "generate", *THERE, "--target-path", str(TARGET)]
+    command = [str(dbt), "--quiet", "--warn-error", "docs", "generate", *there(), "--target-path", str(TARGET)]
     install_packages()
     ended = subprocess.run(command, cwd=ROOT, check=False)
     if ended.returncode:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ml.errors import TractError
+from orchestration.profile import PLUGIN, places
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dbt_project" / "tract"
 HOOK = "{{ tract.sign() }}"
@@ -69,7 +70,7 @@ def plan(root: Path, asked: Asked) -> list[Change]:
     if not file.exists():
         raise InitError(f"{root} is no dbt project: it has no dbt_project.yml. Start one with `dbt init`, or name it.")
     settings = _yaml(file)
-    profiles = _profiles_file(root)
+    profiles = _profiles_file(root, str(settings["profile"]))
     models = root / next(iter(settings.get("model-paths", ["models"])))
     wanted = {
         root / "packages.yml": _packages(root),
@@ -134,20 +135,18 @@ def _below(file: Path, text: str, heading: str, lines: str) -> str:
     return f"{text[: found.end()]}\n{lines}{text[found.end() + 1 :]}"
 
 
-def _profiles_file(root: Path) -> Path:
-    """Where dbt finds the profile: DBT_PROFILES_DIR, the project, or the user's home; the project where nowhere."""
-    configured = os.environ.get("DBT_PROFILES_DIR")
-    places = [Path(configured)] if configured else [root, Path.home() / ".dbt"]
-    return next(
-        (place / "profiles.yml" for place in places if (place / "profiles.yml").exists()), root / "profiles.yml"
-    )
+def _profiles_file(root: Path, name: str) -> Path:
+    """Where dbt finds the profile; where it is nowhere, the file that is there, or the project's, which is made."""
+    files = [place / "profiles.yml" for place in places(root)]
+    there = [file for file in files if file.exists()]
+    return next((file for file in there if name in _yaml(file)), there[0] if there else root / "profiles.yml")
 
 
 def _profile(file: Path, name: str) -> str:
     """profiles.yml with a target `tract`, the lake, which is the one taken unless another is named."""
     text, profile = _text(file), _yaml(file).get(name)
     outputs = (profile or {}).get("outputs") or {}
-    if any("dbt_project.tract.plugin" in str(output) for output in outputs.values()):
+    if any(PLUGIN in str(output) for output in outputs.values()):
         return text
     for target, output in outputs.items():
         if output.get("type") != "duckdb":

@@ -18,7 +18,7 @@ from ml.numbers import figure
 from ml.records import champions, consumptions, findings, predictions, publications, versions
 from ml.records.versions import Version
 from orchestration import graphql as webserver
-from orchestration import project, stack
+from orchestration import profile, project, stack
 from orchestration.attempts import EXPOSURE, PUBLICATION, TRIES, TRY
 from orchestration.stack import processes
 
@@ -44,6 +44,8 @@ def main() -> None:
     started = time.monotonic()
     home = lake.home()
     console.print(Text("1. The stack", "bold"))
+    for sentence in profile.find(project.ROOT).ignored:
+        console.print(Text(f"   {sentence}", "yellow"), soft_wrap=True)
     stack.up(home)
     address = stack.ui(home)
     for row in stack.status(home):

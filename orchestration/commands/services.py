@@ -5,7 +5,7 @@ import os
 import click
 
 from ml.lake import home
-from orchestration import stack
+from orchestration import profile, project, stack
 from orchestration.stack import processes, remote
 
 
@@ -17,6 +17,8 @@ def up() -> None:
 
 def ui() -> None:
     """Start Dagster too, and say where its UI is."""
+    for sentence in profile.find(project.ROOT).ignored:
+        click.echo(sentence, err=True)
     stack.up(home())
     click.echo(stack.ui(home()))
 

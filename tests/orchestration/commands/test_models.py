@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestration import project
+from orchestration.settings import ParseError
 from tests.orchestration.assets.test_model import EXPOSURE
 
 ANOTHER = replace(EXPOSURE, name="another")
@@ -30,6 +31,6 @@ def test_of_several_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_folder_without_a_project_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(project, "ROOT", tmp_path)
-    with pytest.raises(project.ParseError) as error:
+    with pytest.raises(ParseError) as error:
         project.exposure("")
     assert str(error.value).startswith(f"{tmp_path} has no dbt_project.yml. ")
