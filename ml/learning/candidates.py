@@ -209,15 +209,16 @@ def estimator(spec: CandidateSpec, seed: int) -> Any:
     path = spec.estimator or ESTIMATORS[spec.name]
     where = f"candidate {spec.name}: estimator {path}"
     make = _imported(path, where)
-    accepted = list(inspect.signature(make).parameters)
+    accepted = _parameters(make)
     ours = [(names, value) for names, value in ((SEEDS, seed), (THREADS, 1)) if not set(names) & set(spec.chosen)]
     given = {_first(accepted, names): value for names, value in ours}
     try:
         made = make(**{name: value for name, value in given.items() if name}, **spec.chosen)
-        if is_regressor(made):
+        if hasattr(made, "__sklearn_tags__") and is_regressor(made):
             return _filled(made, ours)
     except Exception as error:  # anybody's code
-        raise EstimatorError(f"{where}: {said(error)}. Allowed parameters: {', '.join(accepted)}.") from error
+        allowed = f" Allowed parameters: {', '.join(accepted)}." if accepted else ""
+        raise EstimatorError(f"{where}: {said(error)}.{allowed}") from error
     raise EstimatorError(
         f"{where} makes a {type(made).__name__}, which is no regressor. Name a class or function that gives "
         "an unfitted scikit-learn regressor."
@@ -230,13 +231,21 @@ def _filled(made: Any, ours: Sequence[tuple[Sequence[str], int]]) -> Any:
     for prefix, part in {"": made, **inside}.items():
         told = part.get_params(deep=False)
         # not every estimator tells of a parameter that was not given
-        known = dict.fromkeys([*told, *inspect.signature(type(part)).parameters])
+        known = dict.fromkeys([*told, *_parameters(type(part))])
         for names, value in ours:
             values = [told[name] for name in names if told.get(name) is not None]
             open_ = not values or (names is THREADS and min(values) < 0)  # joblib's -1 is all cores
             if open_ and (name := _first(known, names)):
                 made.set_params(**{f"{prefix}{name}": value})
     return made
+
+
+def _parameters(make: Any) -> list[str]:
+    """The names of what it is called with; none where it does not tell, as compiled code may not."""
+    try:
+        return list(inspect.signature(make).parameters)
+    except (TypeError, ValueError):
+        return []
 
 
 def _first(known: Iterable[str], names: Sequence[str]) -> str:

@@ -111,6 +111,14 @@ def test_any_regressor_may_be_named_by_its_path_and_parameters() -> None:
         ("sklearn.linear_model.LogisticRegression", {}, "makes a LogisticRegression, which is no regressor"),
         ("sklearn.nowhere.Thing", {}, r"cannot be imported: No module named 'sklearn\.nowhere'"),
         ("sklearn.linear_model.Thing", {}, "cannot be imported: module 'sklearn.linear_model' has no attribute"),
+        ("sklearn.linear_model.__name__", {}, r"__name__: 'str' object is not callable\.$"),
+        ("builtins.dict", {}, "makes a dict, which is no regressor"),
+        ("sklearn.svm.SVC", {"C": 1}, "makes a SVC, which is no regressor"),
+        (
+            "tests.ml.learning.unruly_at_import.Mine",
+            {},
+            r"cannot be imported: RuntimeError: not on this machine\. Write",
+        ),
         ("sklearn.linear_model.Ridge", {"alfa": 1}, r"unexpected keyword argument 'alfa'\. Allowed parameters: alpha"),
     ],
 )

@@ -1,0 +1,3 @@
+"""A module that fails when it is imported, by no ImportError."""
+
+raise RuntimeError("not on this machine")
