@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -28,7 +29,7 @@ Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 # A test that asks for one of these starts servers or dbt.
-STARTERS = {"servers", "parsed", "home", "repository", "manifest"}
+STARTERS = {"servers", "parsed", "dagster_target", "home", "repository", "manifest"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -167,6 +168,18 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert told.returncode == 0, told.stdout
 
     return once("parsed", parse) / "target" / "partial_parse.msgpack"
+
+
+@pytest.fixture(scope="session")
+def dagster_target() -> Path:
+    """The folder `dbt` of a home as Dagster leaves it when it has read the project."""
+
+    def read(place: Path) -> None:
+        environment = {**os.environ, "TRACT_HOME": str(place)}
+        read = [sys.executable, "-c", "from orchestration import project; project.manifest()"]
+        subprocess.run(read, cwd=ROOT, env=environment, check=True, capture_output=True)
+
+    return once("read_by_dagster", read) / "dbt"
 
 
 @pytest.fixture(scope="session")

@@ -219,14 +219,14 @@ class Warehouse:
 
 
 @contextmanager
-def running(servers: Path, parsed: Path, directory: Path, **settings: str) -> Iterator[Warehouse]:
+def running(servers: Path, parsed: Path, dagster_target: Path, directory: Path, **settings: str) -> Iterator[Warehouse]:
     """A warehouse below an empty directory, whose Dagster runs with these settings, before the first build."""
     # a path as people have them: accents, blanks, another script
     home, landed = new_lake(servers, directory / "d'été 家"), directory / "landed"
     landed.mkdir()
-    for target in ("dbt", "shell"):  # Dagster's, and the builder's
-        (home / target).mkdir()
-        shutil.copy(parsed, home / target)
+    shutil.copytree(dagster_target, home / "dbt")
+    (home / "shell").mkdir()  # the builder's
+    shutil.copy(parsed, home / "shell")
     settings = {"TRACT_HOME": str(home), "TRACT_DAGSTER_DATABASE": new_database(servers, "dagster"), **settings}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_DAGSTER_URL", "")  # set by start(), and put back in the end

@@ -32,10 +32,17 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def warehouse(
-    chromium: None, servers: Path, parsed: Path, source: Path, tmp_path_factory: pytest.TempPathFactory
+    chromium: None,
+    servers: Path,
+    parsed: Path,
+    dagster_target: Path,
+    source: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Warehouse]:
     """A warehouse whose Dagster runs, before the first build; 400 block groups are landed."""
-    with running(servers, parsed, tmp_path_factory.mktemp("browser"), HOUSING_SOURCE=str(source)) as made:
+    with running(
+        servers, parsed, dagster_target, tmp_path_factory.mktemp("browser"), HOUSING_SOURCE=str(source)
+    ) as made:
         shutil.copyfile(made.land(seed=1), source)
         yield made
 

@@ -9,9 +9,13 @@ from tests.warehouse import Warehouse, running
 
 
 @pytest.fixture(scope="package")
-def empty(servers: Path, parsed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+def empty(
+    servers: Path, parsed: Path, dagster_target: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Warehouse]:
     """A warehouse whose Dagster runs, before the first build."""
-    with running(servers, parsed, tmp_path_factory.mktemp("faults"), TRACT_RETRY_SECONDS="0.5") as warehouse:
+    with running(
+        servers, parsed, dagster_target, tmp_path_factory.mktemp("faults"), TRACT_RETRY_SECONDS="0.5"
+    ) as warehouse:
         yield warehouse
 
 

@@ -29,9 +29,9 @@ pytestmark = [pytest.mark.storm, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
-def warehouse(servers: Path, parsed: Path, tmp_path: Path) -> Iterator[Warehouse]:
+def warehouse(servers: Path, parsed: Path, dagster_target: Path, tmp_path: Path) -> Iterator[Warehouse]:
     """A lake and a Dagster of its own."""
-    with running(servers, parsed, tmp_path, TRACT_RETRY_SECONDS="0.5") as warehouse:
+    with running(servers, parsed, dagster_target, tmp_path, TRACT_RETRY_SECONDS="0.5") as warehouse:
         yield warehouse
 
 

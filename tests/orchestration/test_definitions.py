@@ -104,10 +104,9 @@ def repository(manifest: Mapping[str, Any]) -> dg.RepositoryDefinition:
 
 
 @pytest.fixture(scope="module")
-def manifest(parsed: Path) -> Mapping[str, Any]:
-    project.TARGET.mkdir(parents=True, exist_ok=True)
-    if not (project.TARGET / parsed.name).exists():
-        shutil.copy(parsed, project.TARGET)
+def manifest(dagster_target: Path) -> Mapping[str, Any]:
+    if not project.TARGET.exists():
+        shutil.copytree(dagster_target, project.TARGET)
     return project.manifest()
 
 
