@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
+import duckdb
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.duckdb.utils import TargetConfig
@@ -66,6 +67,10 @@ class Plugin(BasePlugin):
             lake.check()
             locks.connect(locks.this_process()).close()
         config.update(lake.config())
+
+    def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
+        """Runs once, before databases are attached; a profile's own settings come after it."""
+        conn.execute(lake.IN_UTC)
 
     def configure_cursor(self, cursor: object) -> None:
         """Runs for each connection of dbt's, before its first statement: the place where writing begins."""

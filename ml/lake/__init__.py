@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 EXTENSIONS = ("httpfs", "ducklake", "postgres_scanner")
 ATTACH = "attach if not exists 'ducklake:tract' as lake"
+# Not what TZ says, which may name a zone that Python does not know: an empty one is Etc/Unknown to DuckDB. For the
+# cursors of a connection too, which are sessions of their own.
+IN_UTC = "set global timezone = 'UTC'"
 
 environment.settle()  # before anything of ours asks a server, or starts one
 
@@ -135,8 +138,7 @@ def connect() -> duckdb.DuckDBPyConnection:
     try:
         con.execute(ATTACH)
         con.execute("use lake")
-        # not what TZ says, which may name a zone that Python does not know: an empty one is Etc/Unknown to DuckDB
-        con.execute("set timezone = 'UTC'")
+        con.execute(IN_UTC)
         # counts how far a statement is, for `ml.progress`; nothing is drawn
         with suppress(duckdb.InvalidInputException):  # in Jupyter DuckDB refuses without ipywidgets: it counts nothing
             con.execute(

@@ -202,7 +202,7 @@ def main() -> None:
         else:
             from rich.console import Console
 
-            console = Console(stderr=True, highlight=False)
+            console = Console(stderr=True, highlight=False, emoji=False)
             console.print(error.format_message(), style="red", markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except click.Abort:

@@ -92,4 +92,4 @@ def main() -> None:
     )
     FILE.write_text(page(index, json.loads(manifest), json.loads(catalog)), encoding="utf-8")
     sentence = f"The docs are one file, to open in a browser or to send to someone: {FILE.as_uri()}"
-    Console(highlight=False).print(sentence, markup=False, soft_wrap=True)
+    Console(highlight=False, emoji=False).print(sentence, markup=False, soft_wrap=True)

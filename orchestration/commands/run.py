@@ -40,7 +40,7 @@ def main() -> None:
         TractError: As those whom it calls.
     """
     # what is printed is text, [brackets] and all; what is styled here is a Text
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     started = time.monotonic()
     home = lake.home()
     console.print(Text("1. The stack", "bold"))

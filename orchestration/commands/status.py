@@ -30,7 +30,7 @@ def main() -> None:
         LakeVersionError: The lake is of another release.
     """
     # what is printed is text, [brackets] and all; what is styled here is a Text
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
     dagster = services(console)
     lake.check()
     with lake.connect() as con:

@@ -91,6 +91,7 @@ def address(home: Path, database: str = "lake") -> Postgres:
 def _initialize(home: Path) -> None:
     """Make the data directory, whole or not at all: it gets its name when it is complete."""
     user = _user()
+    _named(os.geteuid())
     draft = home / "postgres.new"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(mode=0o700)
@@ -243,6 +244,18 @@ def _user() -> str | None:
                 "make it, or start the stack as another user."
             ) from error
     return SYSTEM_USER
+
+
+def _named(uid: int) -> None:
+    """See that the user has a name, which initdb alone asks for; in a container a number may have none."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise layout.StackError(
+            f"Postgres makes its data directory for a user with a name, and uid {uid} has none: add a line such as "
+            f"tract:x:{uid}:{os.getegid()}::/:/bin/false to /etc/passwd where the image is made, or use a Postgres of "
+            "your own (`tract connect`)."
+        ) from None
 
 
 def _pgdata(data: Path) -> str:

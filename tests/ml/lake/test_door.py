@@ -15,4 +15,5 @@ def test_moments_are_in_utc_whatever_the_zone_of_the_process(
     monkeypatch.setenv("TZ", zone)
     with lake.connect() as con:
         ((moment,),) = con.execute("select now()").fetchall()
-    assert moment.utcoffset() == timedelta(0)
+        ((in_a_cursor,),) = con.cursor().execute("select now()").fetchall()
+    assert (moment.utcoffset(), in_a_cursor.utcoffset()) == (timedelta(0), timedelta(0))

@@ -49,6 +49,16 @@ def test_a_shell_with_a_proxy_libpq_s_variables_and_no_locale_starts_the_same_se
         stack.down(other)
 
 
+def test_a_user_without_a_name_is_told_what_postgres_needs() -> None:
+    postgres._named(0)
+    with pytest.raises(layout.StackError) as error:
+        postgres._named(2**31 - 2)
+    assert str(error.value).startswith(
+        "Postgres makes its data directory for a user with a name, and uid 2147483646 has none: add a line such as "
+        "tract:x:2147483646:"
+    )
+
+
 @pytest.mark.slow
 def test_two_shells_at_once_make_one_server_each(tmp_path: Path) -> None:
     home = tmp_path / "home"
