@@ -22,7 +22,7 @@ def read(path: Path) -> Mapping[str, Any]:
         ParseError: It is no YAML, or no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text()) if path.exists() else {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParseError(f"{path} is no YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(content, Mapping | None):
