@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from ml import lake
 from ml.errors import TractError
-from orchestration.stack import processes
 
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 LOCATION = "orchestration.definitions"
@@ -62,6 +61,8 @@ def ask(address: str, query: str, variables: Mapping[str, Any] | None = None, pa
     Raises:
         WebserverError: Dagster does not answer, or the query failed.
     """
+    from orchestration.stack import processes  # the stack itself asks Dagster through this module
+
     body = json.dumps({"query": query, "variables": variables or {}}).encode()
     # not urllib, which would ask a proxy that the environment names for an address of this machine
     with closing(http.client.HTTPConnection(urlsplit(address).netloc, timeout=patience)) as connection:

@@ -24,15 +24,15 @@ says the rest under `config: meta: ml:`. Unknown and contradictory settings are 
 
 ```yaml
 exposures:
-  - name: house_prices
+  - name: order_values
     type: ml
     owner: {{name: Ann, email: ann@example.com}}
-    depends_on: [ref('houses')]
+    depends_on: [ref('orders')]
     config:
       meta:
         ml:
-          key: house_id
-          target: price
+          key: order_id
+          target: value
           candidates: [ridge, gradient_boosting]
 ```
 

@@ -82,11 +82,17 @@ def test_rows_that_cannot_be_learned_from_are_said_by_the_build(home: Path, proj
         )
     )
     model = copy / "models" / "harvests.sql"
-    model.write_text(model.read_text().replace("cast(0.4", "case when sun_hours > 1 then 1 end * cast(0.4"))
+    said = model.read_text()
+    model.write_text(said.replace("cast(0.4", "case when sun_hours > 99 then 1 end * cast(0.4"))
+    assert published(home, copy, "--full-refresh") == [
+        "Not published: soil.bed_harvests, because harvests_courgettes_kg cannot learn from it: courgettes_kg, the "
+        "target, is missing in all of 600 rows: nothing is there to learn from."
+    ]
+    model.write_text(said.replace("cast(0.4", "case when sun_hours > 1 then 1 end * cast(0.4"))
     (sentence,) = published(home, copy, "--full-refresh")
     assert re.fullmatch(
-        r"Not published: soil\.bed_harvests, because harvests_courgettes_kg cannot learn from it: courgettes_kg, the "
-        r"target, is missing in \d+ of 600 rows: leave such rows out where the table is built\.",
+        re.escape(YES) + r" Mind, harvests_courgettes_kg: \d+ of 600 rows have no courgettes_kg, the target: they are "
+        r"predicted, and not learned from\.",
         sentence,
     )
 
