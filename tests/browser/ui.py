@@ -88,7 +88,7 @@ class Ui:
         """Open the pictures of the newest version; all of them."""
         self.asset("housing_value/model_card")
         self.page.get_by_text("[Show Markdown]").first.click()
-        images = self.page.get_by_role("img").and_(self.page.locator("[src^='data:image/png']"))
+        images = self.page.get_by_role("img").and_(self.page.locator("[src^='data:image/svg+xml']"))
         images.first.wait_for()
         return images
 
