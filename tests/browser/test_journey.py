@@ -56,7 +56,7 @@ def test_a_version_is_shown_in_pictures_and_numbers(ui: "Ui", learned: str) -> N
     images = ui.pictures()
     until(lambda: images.count() == 6, "not all pictures are shown")  # no drift before a second publication
     loaded = [image.evaluate("image => [image.complete, image.naturalWidth]") for image in images.all()]
-    assert loaded == [[True, 1050]] * 6
+    assert loaded == [[True, 672]] * 6  # 504 points
     ui.height(1800)
     ui.shoot("pictures")
     ui.height()
