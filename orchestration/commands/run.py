@@ -6,7 +6,6 @@ from typing import Any
 
 import duckdb
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -84,7 +83,7 @@ def each(
 
     def fails(exposure: Exposure, error: RunError) -> None:
         failed.append(f"{exposure.name}: {error}")
-        console.print(f"   [red]{exposure.name} failed[/]: {escape(str(error))}", soft_wrap=True)
+        console.print(Text.assemble((f"   {exposure.name} failed", "red"), f": {error}"), soft_wrap=True)
 
     for exposure in exposures:
         try:

@@ -25,7 +25,7 @@ def test_an_exposure_that_fails_keeps_no_other_from_being_learned_and_shown() ->
         shown.append((exposure.name, outcome))
 
     exposures = [replace(POINTS, name=name) for name in ("first", "second", "third")]
-    failed = run.each(Console(file=told, width=160), exposures, learn, show)
+    failed = run.each(Console(file=told, width=160, markup=False), exposures, learn, show)
     assert shown == [("third", "trained")]
     assert failed == ["first: no [candidate] is left", "second: no version passed the gate"]
     assert told.getvalue() == (
