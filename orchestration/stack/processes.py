@@ -22,6 +22,8 @@ LOG_BYTES = 10_000_000
 
 # Of a process that works and does not get ready, how many times its patience it has in all: some day it is no start.
 LONGEST = 10
+# Of the patience, how long nobody looks again: a look goes through the machine's processes, and some wait 0.02 s.
+LOOK = 0.02
 # Of a core, what it must have at least to be at work: less is what a server takes that has nothing to do.
 LEAST = 0.02
 
@@ -113,14 +115,16 @@ class Watch:
 
     def __init__(self, home: Path, name: str, patience: float) -> None:
         self.home, self.name, self.patience = home, name, patience
-        self.begun = self.moved = time.monotonic()
+        self.begun = self.moved = self.looked = time.monotonic()
         self.work = self._work()
 
     def stuck(self) -> str | None:
         """Why it is given up, as `did nothing for 60 s`; None while it gets on."""
-        now, work = time.monotonic(), self._work()
-        if work != self.work:
-            self.work, self.moved = work, now
+        now = time.monotonic()
+        if now - self.looked > LOOK * self.patience or now - self.moved > self.patience:
+            self.looked, work = now, self._work()
+            if work != self.work:
+                self.work, self.moved = work, now
         if now - self.moved > self.patience:
             return f"did nothing for {self.patience:g} s"
         if now - self.begun > LONGEST * self.patience:
