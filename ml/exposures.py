@@ -239,9 +239,12 @@ def _contradictions(exposure: Exposure) -> Iterator[str]:
         yield from _unfit_columns(exposure)
 
 
+def _named_columns(exposure: Exposure) -> str:
+    return f"Columns of {exposure.relation}: {', '.join(exposure.columns)}."
+
+
 def _unfit_roles(exposure: Exposure) -> Iterator[str]:
-    spec, columns = exposure.spec, exposure.columns
-    allowed = f"Columns of {exposure.relation}: {', '.join(columns)}."
+    spec, columns, allowed = exposure.spec, exposure.columns, _named_columns(exposure)
     roles = {"key": spec.key, "target": spec.target, "group": spec.group}
     named = [name for name in roles.values() if name is not None]
     for field, name in roles.items():
@@ -254,8 +257,7 @@ def _unfit_roles(exposure: Exposure) -> Iterator[str]:
 
 
 def _unfit_settings(exposure: Exposure) -> Iterator[str]:
-    spec, columns = exposure.spec, exposure.columns
-    allowed = f"Columns of {exposure.relation}: {', '.join(columns)}."
+    spec, columns, allowed = exposure.spec, exposure.columns, _named_columns(exposure)
     for field in ("include", "exclude"):
         for name in getattr(spec.features, field):
             if name not in columns:
@@ -274,7 +276,7 @@ def _unfit_settings(exposure: Exposure) -> Iterator[str]:
 
 
 def _unfit_columns(exposure: Exposure) -> Iterator[str]:
-    """Names and types of the contract's columns that do not fit their roles."""
+    """Names and types of the contract's columns that do not fit their roles, which are columns of it."""
     spec, columns, relation = exposure.spec, exposure.columns, exposure.relation
     taken = [name for name in columns if name.lower() in TAKEN]
     if taken or spec.key.lower() in TAKEN_BESIDE_KEY:
@@ -282,13 +284,13 @@ def _unfit_columns(exposure: Exposure) -> Iterator[str]:
             f"column {(taken or [spec.key])[0]} of {relation} has a name that ml gives to a column of its own. "
             f"Rename it; taken are {', '.join(TAKEN)}, and for the key {', '.join(TAKEN_BESIDE_KEY)}."
         )
-    if not is_key(columns.get(spec.key, "VARCHAR")):
+    if not is_key(columns[spec.key]):
         yield (
             f"the key {spec.key} of {relation} is {columns[spec.key]}, which the lake does not keep as it is. Cast it "
             "to varchar where the table is built; keys are integers of up to 64 bits, decimals, floats, texts, UUIDs, "
             "dates, times, timestamps or blobs."
         )
-    target = columns.get(spec.target, "DOUBLE")
+    target = columns[spec.target]
     if target in ("BOOLEAN", "BOOL", "LOGICAL"):
         yield (
             f"the target {spec.target} of {relation} is {target}: two classes. What is learned is a number: cast it to "
@@ -304,7 +306,7 @@ def _unfit_columns(exposure: Exposure) -> Iterator[str]:
                 "name it in meta.ml.features.exclude."
             )
     if not exposure.features:
-        yield f"{relation} has no column left to learn from. Columns of {relation}: {', '.join(columns)}."
+        yield f"{relation} has no column left to learn from. {_named_columns(exposure)}"
 
 
 def _shared_tables(found: list[Exposure]) -> list[str]:

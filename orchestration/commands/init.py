@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ml.errors import TractError
 from orchestration.profile import PLUGIN, places
+from orchestration.settings import ParseError, read
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dbt_project" / "tract"
 HOOK = "{{ tract.sign() }}"
@@ -89,12 +88,9 @@ def _text(path: Path) -> str:
 
 def _yaml(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(_text(path)) or {}
-    except yaml.YAMLError as error:
-        raise InitError(f"{path} is no YAML: {' '.join(str(error).split())}.") from None
-    if not isinstance(content, Mapping):
-        raise InitError(f"{path} holds {type(content).__name__}; a mapping is wanted.")
-    return content
+        return read(path)
+    except ParseError as error:
+        raise InitError(str(error)) from None
 
 
 def _packages(root: Path) -> str:

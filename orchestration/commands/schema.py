@@ -142,8 +142,8 @@ def _bounds(said: Mapping[str, Any]) -> Iterator[str]:
 
 def main() -> None:
     """Write both below docs/."""
-    (DOCS / "exposures.schema.json").write_text(text())
-    (DOCS / "exposures.md").write_text(page())
+    (DOCS / "exposures.schema.json").write_text(text(), encoding="utf-8")
+    (DOCS / "exposures.md").write_text(page(), encoding="utf-8")
 
 
 def text() -> str:

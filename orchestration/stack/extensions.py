@@ -24,10 +24,8 @@ def install(directory: Path) -> None:
             for name in NAMES:
                 import_extension(name, con=connection)
                 connection.execute(f"load {name}")  # checks its signature; `ml.lake` trusts the file from then on
-        for path in (
-            directory,
-            *directory.rglob("*"),
-        ):  # whatever the umask: nobody else writes what all of our processes load
+        # whatever the umask: nobody else writes what all of our processes load
+        for path in (directory, *directory.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
 
 
