@@ -106,6 +106,16 @@ class Exposure:
         """The dotted paths of the estimators that may compete, less ridge, which is the warehouse's own."""
         return tuple(path for recipe in self.spec.recipes if (path := recipe.path))
 
+    def revision(self) -> str:
+        """12 digits that are others when anything is another that is asked for, also what changes no result."""
+        said = {
+            "name": self.name,
+            "relation": self.relation,
+            "columns": dict(self.columns),
+            "spec": self.spec.model_dump(),
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+
     def digest(self) -> str:
         """sha256 of everything that decides what is learned: the spec, the table and its contract."""
         said = {

@@ -177,6 +177,24 @@ def heed(decision: Decision, unlearnable: Mapping[str, str], notes: Mapping[str,
     return replace(decision, warnings=sentences, notes=said)
 
 
+def unfollowed(exposures: Sequence[Exposure], followed: Mapping[str, str]) -> list[str]:
+    """A sentence for each exposure that is not followed as it is here; none where no Dagster ever followed any.
+
+    Args:
+        followed: The revision that is followed now, by exposure.
+    """
+    return [
+        f"Dagster does not follow {exposure.name} as it is here yet: `tract status` says why"
+        for exposure in exposures
+        if followed and followed.get(exposure.name) != exposure.revision()
+    ]
+
+
+def warn(decision: Decision, sentences: Sequence[str]) -> Decision:
+    """The decision, with more to say of it where it is published."""
+    return replace(decision, warnings=(*decision.warnings, *sentences)) if decision.reason is None else decision
+
+
 def sentence(decision: Decision) -> str:
     """What dbt's last lines say of a decision."""
     if decision.reason is not None:

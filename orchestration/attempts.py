@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 TRIES = 3
 # The tags of a run that a publication started.
-EXPOSURE, PUBLICATION, TRY = "tract/exposure", "tract/publication", "tract/try"
+EXPOSURE, PUBLICATION, TRY, LEDGER = "tract/exposure", "tract/publication", "tract/try", "tract/ledger"
 # The pause after a first failure, unless TRACT_RETRY_SECONDS says otherwise, and how much longer each next one is.
 # A hiccup of S3 or Postgres is over in seconds; what lasts longer than two minutes wants a person.
 PAUSE_SECONDS = 15.0

@@ -5,17 +5,18 @@ import logging
 import dagster as dg
 
 from ml.exposures import doubts, read_exposures
-from orchestration import forks, freshness
+from orchestration import forks, freshness, project
 from orchestration import jobs as upkeep
 from orchestration.assets import columns
 from orchestration.assets import dbt as dbt_models
 from orchestration.assets import mlflow as tracking
 from orchestration.assets import model as learning
 from orchestration.assets.translator import Translator
-from orchestration.project import manifest as read_manifest
+from orchestration.loaded import asset_check, follow_project
 from orchestration.sensor import follow_publications
 
-manifest = read_manifest()
+manifest = project.manifest()
+loaded = project.loaded()
 exposures = read_exposures(manifest)
 for doubt in doubts(exposures):
     logging.getLogger("dagster.tract").warning(doubt)
@@ -25,6 +26,7 @@ features = {
 }
 producer = dbt_models.producer_models(manifest, translator)
 consumer = dbt_models.consumer_models(manifest, translator)
+loaded_checks = [asset_check(key) for key in dict.fromkeys(features.values())]
 fresh_checks = [freshness.asset_check(exposure, features[exposure.relation]) for exposure in exposures]
 learn_jobs = [learning.job(exposure) for exposure in exposures]
 search_jobs = [
@@ -49,12 +51,13 @@ definitions = dg.Definitions(
     asset_checks=[
         *(learning.asset_checks(exposure) for exposure in exposures),
         *fresh_checks,
+        *loaded_checks,
     ],
     jobs=[
         dg.define_asset_job(
             "build_features",
             # less those that are judged over time, not at a build
-            selection=dg.AssetSelection.assets(producer) - dg.AssetSelection.checks(*fresh_checks),
+            selection=dg.AssetSelection.assets(producer) - dg.AssetSelection.checks(*fresh_checks, *loaded_checks),
             description="dbt build, up to the tables that models learn from; publishes them if their tests pass.",
         ),
         *learn_jobs,
@@ -65,8 +68,9 @@ definitions = dg.Definitions(
     ],
     schedules=[upkeep.nightly, *(upkeep.nightly_search(job) for job in search_jobs)],
     sensors=[
-        follow_publications(exposures, features, learn_jobs),
+        follow_publications(exposures, features, learn_jobs, loaded),
         freshness.expect_publications(exposures, features),
+        follow_project(loaded, features),
     ],
     # dbt has threads of its own, and learning has joblib: a process a step would only add 3 s to each.
     executor=dg.in_process_executor,

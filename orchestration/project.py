@@ -4,6 +4,7 @@ Which project is meant, dbt's own setting says: `DBT_PROJECT_DIR`, or this check
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
@@ -66,6 +67,25 @@ def differs() -> bool:
         return True
     names = made_of.pop("environment")
     return bool(made_of != _contents() or names != contents.environment(names))
+
+
+def identity() -> str:
+    """12 digits that are others when a file that dbt reads is another, as the project is now.
+
+    Raises:
+        ParseError: A file of settings is no YAML.
+    """
+    return _identity(contents.read(ROOT, profile.find(ROOT).directory))
+
+
+def loaded() -> str:
+    """The same, of what the manifest was made of."""
+    return _identity(json.loads((TARGET / "made_of.json").read_text()))
+
+
+def _identity(read: Mapping[str, Any]) -> str:
+    said = {name: read[name] for name in ("files", "versions")}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _contents() -> dict[str, Any]:

@@ -12,12 +12,13 @@ from ml import lake
 from ml.consumption import give_up
 from ml.exposures import Exposure
 from ml.lake.locks import LockTimeoutError
-from ml.records import migrations, publications
+from ml.records import followed, migrations, publications
 from ml.records.publications import Publication
 from orchestration.assets.dbt import built_by
 from orchestration.assets.model import job_name
-from orchestration.attempts import EXPOSURE, PUBLICATION, TRY, GiveUp, Run, Start, decide
+from orchestration.attempts import EXPOSURE, LEDGER, PUBLICATION, TRY, GiveUp, Run, Start, decide
 from orchestration.door import Door
+from orchestration.stack.dagster import PROJECT, SENSOR
 
 # The daemon looks at its sensors every 5 s anyway; an idle tick costs one small query.
 INTERVAL_SECONDS = 2
@@ -31,18 +32,21 @@ def follow_publications(
     exposures: Sequence[Exposure],
     features: Mapping[str, dg.AssetKey],
     jobs: Sequence[UnresolvedAssetJobDefinition],
+    loaded: str,
 ) -> dg.SensorDefinition:
     """The sensor.
 
     Args:
         features: The asset of each learned-from relation.
+        loaded: The project's identity when these definitions were loaded, to be seen from outside.
     """
     door = Door()
 
     @dg.sensor(
-        name="follow_publications",
+        name=SENSOR,
         description="Starts an exposure's job for the newest publication of its table that was not consumed yet.",
         jobs=list(jobs),
+        tags={PROJECT: loaded},
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
@@ -60,28 +64,32 @@ def _tick(
 ) -> dg.SensorResult:
     row = con.execute("select id from lake.current_snapshot()").fetchone()
     assert row is not None
-    snapshot = str(row[0])
-    if context.cursor == snapshot:
-        return dg.SensorResult(skip_reason=f"Nothing was committed since snapshot {snapshot}.", cursor=snapshot)
+    ledger = publications.ledger(con)
+    looked = json.dumps(
+        {"lake": ledger, "snapshot": row[0], "exposures": {one.name: one.revision() for one in exposures}}
+    )
+    if context.cursor == looked:
+        return dg.SensorResult(skip_reason=f"Nothing was committed since snapshot {row[0]}.", cursor=looked)
     migrations.check(*migrations.state(con))  # an earlier lake is brought up to date by the run that is started
+    followed.follow(con, exposures)
     said, requests, settled = [], [], True
     events: dict[str, dg.AssetMaterialization] = {}  # by publication: two exposures may learn from one table
     for exposure in exposures:
         waiting = publications.pending(con, exposure)
-        news = [p for p in waiting if _is_news(context, features[p.relation], p)]
-        events |= {p.publication_id: _event(features[p.relation], p) for p in news}
+        news = [p for p in waiting if _is_news(context, features[p.relation], p, ledger)]
+        events |= {p.publication_id: _event(features[p.relation], p, ledger) for p in news}
         if not waiting:
             said.append(f"{exposure.name}: every publication of {exposure.relation} is consumed.")
             continue
         settled = False
         newest = waiting[-1]
-        decision = decide(newest.publication_id, _runs(context, exposure, waiting), time.time())
+        decision = decide(newest.publication_id, _runs(context, exposure, waiting, ledger), time.time())
         if isinstance(decision, Start):
             said.append(
                 f"{exposure.name}: {newest.publication_id}, {newest.row_count:,} rows by {newest.built_by}, "
                 f"is not consumed yet: starts try {decision.number}."
             )
-            requests.append(_request(exposure, newest, decision.number))
+            requests.append(_request(exposure, newest, decision.number, ledger))
         elif isinstance(decision, GiveUp):
             try:
                 give_up(exposure, newest.publication_id, decision.reason)
@@ -97,24 +105,28 @@ def _tick(
         asset_events=list(events.values()),
         skip_reason=None if requests else " ".join(said),
         # While a publication waits, the next tick looks again, though nothing new was committed.
-        cursor=snapshot if settled else None,
+        cursor=looked if settled else None,
     )
 
 
-def _request(exposure: Exposure, publication: Publication, number: int) -> dg.RunRequest:
+def _request(exposure: Exposure, publication: Publication, number: int, ledger: str) -> dg.RunRequest:
     return dg.RunRequest(
         job_name=job_name(exposure),
         # Dagster starts one run a key, so a tick that was cut off and repeated, or a wiped cursor, starts no second.
-        run_key=f"{exposure.name} {publication.publication_id} try {number}",
+        # A lake that was there before had publications of the same names, and Dagster's database has its keys still.
+        run_key=f"{exposure.name} {publication.publication_id} of {ledger} try {number}",
         tags={
             EXPOSURE: exposure.name,
             PUBLICATION: publication.publication_id,
             TRY: str(number),
+            LEDGER: ledger,
         },
     )
 
 
-def _runs(context: dg.SensorEvaluationContext, exposure: Exposure, waiting: Sequence[Publication]) -> list[Run]:
+def _runs(
+    context: dg.SensorEvaluationContext, exposure: Exposure, waiting: Sequence[Publication], ledger: str
+) -> list[Run]:
     """The exposure's newest runs; errors are looked up for those of the newest publication alone, which is decided."""
     unconsumed = {publication.publication_id for publication in waiting}
 
@@ -122,7 +134,9 @@ def _runs(context: dg.SensorEvaluationContext, exposure: Exposure, waiting: Sequ
         ours = run.tags[PUBLICATION] == waiting[-1].publication_id
         return _error(context, run.run_id) if ours and run.is_finished and not run.is_success else ""
 
-    records = context.instance.get_run_records(dg.RunsFilter(tags={EXPOSURE: exposure.name}), limit=RUNS)
+    records = context.instance.get_run_records(
+        dg.RunsFilter(tags={EXPOSURE: exposure.name, LEDGER: ledger}), limit=RUNS
+    )
     return [
         Run(
             run_id=record.dagster_run.run_id,
@@ -155,13 +169,14 @@ def _error(context: dg.SensorEvaluationContext, run_id: str) -> str:
     return "its process was killed"
 
 
-def _event(key: dg.AssetKey, publication: Publication) -> dg.AssetMaterialization:
+def _event(key: dg.AssetKey, publication: Publication, ledger: str) -> dg.AssetMaterialization:
     return dg.AssetMaterialization(
         key,
         description=f"Built and tested outside Dagster, by {publication.built_by}.",
         metadata={
             "publication": publication.publication_id,
             "snapshot": publication.snapshot_id,
+            "lake": ledger,
             "dbt invocation": publication.invocation_id,
             "built by": publication.built_by,
             "fingerprint": publication.fingerprint,
@@ -170,10 +185,12 @@ def _event(key: dg.AssetKey, publication: Publication) -> dg.AssetMaterializatio
     )
 
 
-def _is_news(context: dg.SensorEvaluationContext, key: dg.AssetKey, publication: Publication) -> bool:
+def _is_news(context: dg.SensorEvaluationContext, key: dg.AssetKey, publication: Publication, ledger: str) -> bool:
     """Whether Dagster does not know of this build: it did not run it, and it was not told by an earlier tick."""
     if publication.built_by.startswith(built_by("")):
         return False
     event = context.instance.get_latest_materialization_event(key)
-    told = event.asset_materialization.metadata.get("snapshot") if event and event.asset_materialization else None
-    return told is None or int(json.loads(str(told.value))) < publication.snapshot_id
+    told = event.asset_materialization.metadata if event and event.asset_materialization else {}
+    if "snapshot" not in told or ("lake" in told and told["lake"].value != ledger):
+        return True
+    return int(json.loads(str(told["snapshot"].value))) < publication.snapshot_id

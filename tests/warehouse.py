@@ -20,9 +20,9 @@ import pytest
 from ml import lake
 from ml.lake import locks
 from ml.records import publications
-from orchestration import graphql as webserver
 from orchestration.attempts import EXPOSURE, PUBLICATION
 from orchestration.stack import dagster, layout, processes
+from orchestration.stack import graphql as webserver
 from tests.conftest import ROOT, new_database, new_lake
 
 NAME = "housing_value"

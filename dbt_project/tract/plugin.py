@@ -26,7 +26,7 @@ from dbt_project.tract.options import leaving_out
 from ml import errors, lake, publishing
 from ml.exposures import doubts, read_exposures
 from ml.lake import locks
-from ml.records import migrations, publications, tables
+from ml.records import followed, migrations, publications, tables
 
 logger = AdapterLogger("Tract")
 
@@ -234,6 +234,7 @@ def publish_at(step: Mapping[str, Any]) -> dict[str, Any]:
     exposures = [one for one in read_exposures(step["manifest"]) if one.relation == decision.relation]
     return {
         "snapshot": decision.snapshot,
+        "followed_sql": followed.NEWEST_SQL,
         "learnable_sql": {exposure.name: publishing.learnable_sql(exposure, table) for exposure in exposures},
     }
 
@@ -242,7 +243,8 @@ def publish_or_not(step: Mapping[str, Any]) -> dict[str, str]:
     """The `sentence` for the log and, to publish, the `insert_sql`.
 
     Args:
-        step: Of `publication_steps`, with `snapshot`, and `counts`, the rows of the queries by exposure.
+        step: Of `publication_steps`, with `snapshot`, and what the queries gave: `counts`, a row by exposure, and
+            `followed`, a revision by exposure.
     """
     unlearnable, notes = {}, {}
     for exposure in read_exposures(step["manifest"]):
@@ -252,6 +254,8 @@ def publish_or_not(step: Mapping[str, Any]) -> dict[str, str]:
             notes[exposure.name] = publishing.noted(exposure, counts)
     decision = publishing.Decision(step["relation"], None, step["snapshot"])
     decision = publishing.heed(decision, unlearnable, notes)
+    learning = [exposure for exposure in read_exposures(step["manifest"]) if unlearnable.get(exposure.name) == ""]
+    decision = publishing.warn(decision, publishing.unfollowed(learning, step["followed"]))
     answer = {"sentence": publishing.sentence(decision)}
     if decision.reason is None:
         snapshot = str(decision.snapshot)

@@ -48,6 +48,26 @@ def table_at(relation: str, snapshot_id: int) -> str:
 COLUMNS = ", ".join(Publication.__dataclass_fields__)
 
 
+def ledger(con: duckdb.DuckDBPyConnection) -> str:
+    """What tells this lake's publications from those of any other, a lake made anew among them: digits of a uuid.
+
+    Snapshots are numbered from the start in each lake, and publications are named by them.
+    """
+    row = con.execute(
+        """
+        select tables.table_uuid::varchar
+        from __ducklake_metadata_lake.ducklake_table as tables
+        inner join __ducklake_metadata_lake.ducklake_schema as schemas on tables.schema_id = schemas.schema_id
+        where
+            tables.end_snapshot is null and schemas.end_snapshot is null
+            and schemas.schema_name = 'ops' and tables.table_name = 'publications'
+        """
+    ).fetchone()
+    if row is None:
+        raise duckdb.CatalogException("ops.publications is not there")
+    return str(row[0])[-12:]  # those before say when it was made
+
+
 def pending(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> list[Publication]:
     """The publications of the exposure's table that it has not consumed, oldest first."""
     rows = con.execute(

@@ -28,6 +28,14 @@ create table if not exists lake.ops.publications (
     published_at timestamptz not null
 );
 
+-- one row per exposure and revision of it that a sensor began to follow
+create table if not exists lake.ops.followed (
+    exposure varchar not null,
+    revision varchar not null,
+    followed_by varchar not null,
+    followed_at timestamptz not null
+);
+
 -- one row per exposure and publication: what came of it
 create table if not exists lake.ops.consumptions (
     exposure varchar not null,

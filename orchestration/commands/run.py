@@ -16,12 +16,12 @@ from ml.exposures import Exposure
 from ml.numbers import figure
 from ml.records import champions, consumptions, findings, predictions, publications, versions
 from ml.records.versions import Version
-from orchestration import graphql as webserver
 from orchestration import profile, project, stack
-from orchestration.attempts import EXPOSURE, PUBLICATION, TRIES, TRY
+from orchestration.attempts import EXPOSURE, LEDGER, PUBLICATION, TRIES, TRY
+from orchestration.stack import graphql as webserver
 from orchestration.stack import processes
+from orchestration.stack.dagster import SENSOR
 
-SENSOR = "follow_publications"
 # Seconds, and looks of the sensor, in which a run must be started, which takes about 5, while none is under way; the
 # longest pause between two tries is a minute.
 CONSUMER_PATIENCE, LOOKS = 120.0, 3
@@ -117,14 +117,16 @@ def build(console: Console, address: str) -> dict[str, str]:
 def learn(console: Console, address: str, exposure: Exposure, publication: str) -> str:
     """Watch the run that the publication starts for an exposure; the outcome of its consumption."""
     console.print(Text("3. The consumer", "bold"), f" {exposure.name}: started by the publication", sep="")
-    tags = {EXPOSURE: exposure.name, PUBLICATION: publication}
+    with lake.connect() as con:
+        ledger = publications.ledger(con)
+    tags = {EXPOSURE: exposure.name, PUBLICATION: publication, LEDGER: ledger}
     for number in range(1, TRIES + 1):
         with console.status(f"waiting for the sensor {SENSOR}"):
             patience = _Patience(address, publication)
             while not (run_id := webserver.run_with(address, {**tags, TRY: str(number)})):
                 if outcome := _outcome(exposure, publication):  # superseded, without a run of its own
                     return outcome
-                before = webserver.run_with(address, {EXPOSURE: exposure.name})
+                before = webserver.run_with(address, {EXPOSURE: exposure.name, LEDGER: ledger})
                 if before and webserver.status(address, before) not in webserver.ENDED:
                     patience = _Patience(address, publication)  # an older publication's run goes first
                 patience.check()

@@ -17,6 +17,13 @@ from ml.numbers import figure
 from ml.records import migrations, overview
 from orchestration import stack
 
+# States that a person may want to change, and what there is to say of them.
+UNWELL = ("stopped", "starting", "broken", "behind")
+SENTENCES = {
+    "behind": "Dagster has loaded the project as it was before. It loads it anew by itself within a minute, if dbt can "
+    "parse it; `make ui` does so now, or says why not.",
+    "broken": "Dagster cannot load the project, or a part of it has died: `make ui` starts it anew, or says why not.",
+}
 LAST = 5  # publications that are shown
 # As wide where there is no terminal: a sentence that a script looks for is not cut.
 WIDTH = 160
@@ -50,12 +57,12 @@ def services(console: Console) -> bool:
         console,
         "What runs",
         [("service", ""), ("state", ""), ("address", "")],
-        [
-            (row.name, Text(row.state, "yellow" if row.state in ("stopped", "starting") else ""), row.address)
-            for row in found
-        ],
+        [(row.name, Text(row.state, "yellow" if row.state in UNWELL else ""), row.address) for row in found],
     )
-    return any((row.name, row.state) == ("dagster", "up") for row in found)
+    for row in found:
+        if row.state in SENTENCES:
+            console.print(f"  {SENTENCES[row.state]}", soft_wrap=True)
+    return any(row.name == "dagster" and row.state in ("up", "behind") for row in found)
 
 
 def publications(console: Console, con: duckdb.DuckDBPyConnection, dagster: bool) -> None:

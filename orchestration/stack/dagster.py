@@ -8,14 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from orchestration import graphql, project
-from orchestration.stack import databases, layout, ports, processes
+from ml.errors import TractError
+from orchestration import project
+from orchestration.stack import databases, graphql, layout, ports, processes
 
 NAME = graphql.DAGSTER
 FIRST_PORT = 3000  # Dagster's own; the next free one when it is taken
 # Seconds without progress: its code location imports scikit-learn, dbt and Dagster, and parses the dbt project when a
 # file changed.
 PATIENCE = 180.0
+SENSOR, PROJECT = "follow_publications", "tract/project"  # which is tagged with the project's identity
 GLANCE = 5.0  # of who only wants to know how it is
 
 
@@ -35,6 +37,8 @@ def environment(home: Path) -> dict[str, str]:
         # of dagster-dbt: partial parsing starts from there, artifacts go below it
         "DBT_TARGET_PATH": str(home / "dbt"),
         "DAGSTER_DISABLE_TELEMETRY": "1",
+        # a tick in which dbt parses a project that has changed, on a busy machine
+        "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "600",
     }
 
 
@@ -42,14 +46,22 @@ def start(home: Path) -> str:
     """Start it if it does not run; its address when it answers.
 
     One that runs and is not well is started anew: its code server may have died, its project have been mended since.
+    One that has loaded the project as it was before loads it anew.
 
     Raises:
         StackError: It does not come up, or cannot load the project; the message says why.
+        ParseError, SpecError: The project has changed, and cannot be loaded as it is; Dagster goes on with what it was.
     """
     if processes.find(home, NAME) is not None:
-        with suppress(layout.StackError):
+        try:
+            there = _settled(home)
+        except layout.StackError:
+            stop(home)
+        else:
+            if loaded(home) != project.identity():
+                project.exposures()  # one that cannot be loaded would put an error in the place of what works
+                graphql.reload(there)
             return _settled(home)
-        stop(home)
     _launch(home)
     return _settled(home)
 
@@ -106,10 +118,25 @@ def status(home: Path) -> processes.Status:
     )
 
 
+def loaded(home: Path, patience: float = graphql.PATIENCE) -> str:
+    """The identity of the project (`project.identity`) that its definitions were made of.
+
+    Raises:
+        StackError: It was never started here.
+        WebserverError: It does not answer.
+    """
+    return graphql.sensor(address(home), SENSOR, patience).tags.get(PROJECT, "")
+
+
 def _state(home: Path) -> str:
     if not any(entry["loadStatus"] == "LOADED" for entry in _entries(home, GLANCE)):
         return "starting"
-    return "broken" if _error(home, GLANCE) else "up"
+    if _error(home, GLANCE):
+        return "broken"
+    try:
+        return "up" if loaded(home, GLANCE) == project.identity() else "behind"
+    except TractError:  # a file of settings that is no YAML
+        return "behind"
 
 
 def address(home: Path) -> str:

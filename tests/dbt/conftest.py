@@ -21,6 +21,7 @@ import pytest
 
 from ml import consumption, lake
 from ml.exposures import read_exposures
+from ml.records import followed
 from orchestration.stack import postgres, s3, secrets
 from tests.conftest import ROOT, cloned_lake, new_lake, run_dbt
 
@@ -172,6 +173,8 @@ def worked(servers: Path, after_a_build: Path, tmp_path_factory: pytest.TempPath
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_HOME", str(home))
         consumed = consumption.consume(exposure, say=lambda sentence: None)
+        with lake.connect() as con:
+            followed.follow(con, [exposure])  # as Dagster's sensor does
     assert consumed is not None
     return Worked(home, first, consumed, build(home))
 

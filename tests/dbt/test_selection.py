@@ -21,6 +21,8 @@ from tests.dbt.conftest import (
 
 pytestmark = pytest.mark.xdist_group("dbt worked")
 
+UNKNOWN = " But Dagster does not follow {} as it is here yet: `tract status` says why."
+
 
 def published(home: Path) -> int:
     """How many publications the home's last invocation made."""
@@ -97,7 +99,9 @@ def test_a_broken_contract_is_said(worked: Worked, project: Path) -> None:
     assert published(worked.home) == 0
 
 
-def test_a_test_that_only_warns_does_not_block(worked: Worked, project: Path) -> None:
+def test_a_test_that_only_warns_does_not_block_and_a_spec_that_dagster_does_not_know_is_said(
+    worked: Worked, project: Path
+) -> None:
     exposures = project / "dbt_project/housing/models/exposures.yml"
     replace_in(
         exposures,
@@ -112,7 +116,7 @@ def test_a_test_that_only_warns_does_not_block(worked: Worked, project: Path) ->
     before, first, _ = told.stdout.partition(" START sql ")
     doubt = "Exposure housing_value: candidate trees cannot compete, as nowhere.Trees is not to be found: there is no "
     assert first and before.count(doubt) == 1
-    assert (told.returncode, about_publishing(told)) == (0, [PUBLISHED])
+    assert (told.returncode, about_publishing(told)) == (0, [PUBLISHED + UNKNOWN.format("housing_value")])
 
 
 def test_a_second_exposure_with_another_target_changes_no_table(worked: Worked, project: Path) -> None:
@@ -128,7 +132,7 @@ exposures:
     )
     scaled = ("housing_feature_scaling", "housing_features_scaled")
     told = run_dbt(worked.home, "build", "--select", "housing_features", *scaled, project=project)
-    assert (told.returncode, about_publishing(told)) == (0, [PUBLISHED])
+    assert (told.returncode, about_publishing(told)) == (0, [PUBLISHED + UNKNOWN.format("people")])
 
 
 def test_a_wrong_exposure_ends_the_build_before_its_first_model(worked: Worked, project: Path) -> None:

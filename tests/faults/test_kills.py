@@ -10,9 +10,9 @@ import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
-from orchestration import graphql as webserver
 from orchestration.attempts import TRY
 from orchestration.stack import dagster
+from orchestration.stack import graphql as webserver
 from tests.warehouse import Warehouse, pid_of, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]

@@ -32,7 +32,7 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
         ["staging/stg_california_housing"],
         "producer",
         DBT,
-        ["housing_value_published_in_time"],
+        ["definitions_are_current", "housing_value_published_in_time"],
     ),
     "features/housing_feature_scaling": (["features/housing_features"], "producer", DBT, []),
     "features/housing_features_scaled": (
@@ -90,7 +90,11 @@ JOBS = {
 }
 
 # sensor: (seconds between looks, the jobs that it starts)
-SENSORS = {"follow_publications": (2, ["learn_housing_value"]), "expect_publications": (60, [])}
+SENSORS = {
+    "follow_publications": (2, ["learn_housing_value"]),
+    "expect_publications": (60, []),
+    "follow_project": (20, []),
+}
 
 # schedule: (when, the job that it starts)
 SCHEDULES = {"maintain_lake_schedule": ("0 3 * * *", "maintain_lake")}

@@ -123,7 +123,11 @@
                 {%- for exposure, query in step.learnable_sql.items() -%}
                     {%- do counts.update({exposure: run_query(query).rows[0].values() | list}) -%}
                 {%- endfor -%}
-                {%- do step.update({'counts': counts}) -%}
+                {%- set followed = {} -%}
+                {%- for row in run_query(step.followed_sql).rows -%}
+                    {%- do followed.update({row[0]: row[1]}) -%}
+                {%- endfor -%}
+                {%- do step.update({'counts': counts, 'followed': followed}) -%}
                 {%- do step.update(tract.ask_ml('publish_or_not', step)) -%}
             {%- endif -%}
             {%- if step.insert_sql -%} {%- do run_query(step.insert_sql) -%} {%- endif -%}

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import graphql
-from orchestration.stack import layout, processes
+from orchestration.stack import graphql, layout, processes
 
 # A webserver whose answers take as long as they take: it says `{"data": {"asked": <how often>}}` after its work.
 SERVER = """

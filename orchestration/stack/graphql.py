@@ -43,11 +43,13 @@ class Sensor:
 
     Attributes:
         running: Whether it is turned on.
+        tags: What its definition is tagged with.
         looked_at: When its newest look ended, in seconds since the epoch; None before its first.
         said: Why that look started nothing, or its error.
     """
 
     running: bool
+    tags: Mapping[str, str]
     looked_at: float | None
     said: str
 
@@ -127,22 +129,34 @@ def run_with(address: str, tags: Mapping[str, str]) -> str | None:
     return str(results[0]["runId"]) if results else None
 
 
-def sensor(address: str, name: str) -> Sensor:
+def sensor(address: str, name: str, patience: float = PATIENCE) -> Sensor:
     """A sensor, and what came of its newest look that has ended.
 
     Raises:
         WebserverError: Dagster does not answer, or has no such sensor.
     """
-    data = ask(address, _SENSOR, {"sensor": selector(sensorName=name)})["sensorOrError"]
+    data = ask(address, _SENSOR, {"sensor": selector(sensorName=name)}, patience)["sensorOrError"]
     if "sensorState" not in data:
         raise WebserverError(f"Dagster has no sensor {name}: {data.get('message', data)}")
-    state = data["sensorState"]
+    state, tags = data["sensorState"], {tag["key"]: tag["value"] for tag in data["tags"]}
     ended = [tick for tick in state["ticks"] if tick["endTimestamp"]]
     if not ended:
-        return Sensor(state["status"] == "RUNNING", None, "it has not looked yet")
+        return Sensor(state["status"] == "RUNNING", tags, None, "it has not looked yet")
     newest = ended[0]
     said = newest["error"]["message"] if newest["error"] else newest["skipReason"] or ""
-    return Sensor(state["status"] == "RUNNING", newest["endTimestamp"], " ".join(said.split()))
+    return Sensor(state["status"] == "RUNNING", tags, newest["endTimestamp"], " ".join(said.split()))
+
+
+def reload(address: str) -> None:
+    """Load the definitions anew; runs that are under way go on.
+
+    Raises:
+        WebserverError: Dagster does not answer, or cannot load them.
+    """
+    location = ask(address, _RELOAD, {"location": LOCATION})["reloadRepositoryLocation"]
+    wrong = location.get("message") or (location.get("locationOrLoadError") or {}).get("message")
+    if wrong:
+        raise WebserverError(f"Dagster cannot load the project: {wrong}")
 
 
 def follow(address: str, run_id: str) -> Iterator[Event]:
@@ -170,7 +184,18 @@ def status(address: str, run_id: str) -> str:
 _SENSOR = """
 query ($sensor: SensorSelector!) {
   sensorOrError(sensorSelector: $sensor) {
-    ... on Sensor { sensorState { status ticks(limit: 2) { endTimestamp skipReason error { message } } } }
+    ... on Sensor {
+      tags { key value }
+      sensorState { status ticks(limit: 2) { endTimestamp skipReason error { message } } }
+    }
+    ... on Error { message }
+  }
+}
+"""
+_RELOAD = """
+mutation ($location: String!) {
+  reloadRepositoryLocation(repositoryLocationName: $location) {
+    ... on WorkspaceLocationEntry { locationOrLoadError { ... on PythonError { message } } }
     ... on Error { message }
   }
 }

@@ -1,0 +1,119 @@
+"""What a tick looks for: the exposures as they are, in this lake and no other."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from ml import lake
+from ml.exposures import Exposure
+from ml.records import migrations, publications
+from orchestration.attempts import EXPOSURE, LEDGER, PUBLICATION, TRIES
+from orchestration.sensor import _tick
+from tests.conftest import new_lake
+from tests.ml.conftest import POINTS
+
+PUBLISHED = "features.points@7"
+KEY = dg.AssetKey(["features", "points"])
+OTHER = replace(POINTS, name="other")
+
+
+@contextmanager
+def a_lake(servers: Path, home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A new lake with one publication, under the same name in each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACT_HOME", str(new_lake(servers, home)))
+        with lake.connect() as con:
+            for statement in migrations.statements(set(), 0, [POINTS]):
+                con.execute(statement)
+            con.execute(
+                """
+                insert into lake.ops.publications by name
+                select
+                    'features.points@7' as publication_id, 'features.points' as relation, 7 as snapshot_id,
+                    'same' as fingerprint, '1' as duckdb_version, 400 as row_count, 'one' as invocation_id,
+                    'someone' as built_by, null as git_commit, now() as published_at
+                """
+            )
+            yield con
+
+
+def consumed(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> None:
+    con.execute(
+        "insert into lake.ops.consumptions by name select ? as exposure, ? as publication_id, 'trained' as outcome, "
+        "'first' as reason, now() as consumed_at",
+        [exposure.name, PUBLISHED],
+    )
+
+
+def tick(
+    con: duckdb.DuckDBPyConnection, instance: dg.DagsterInstance, exposures: Sequence[Exposure], cursor: str | None
+) -> dg.SensorResult:
+    context = dg.build_sensor_context(instance=instance, cursor=cursor)
+    return _tick(context, con, exposures, {POINTS.relation: KEY})
+
+
+def why(result: dg.SensorResult) -> str | None:
+    return result.skip_reason.skip_message if isinstance(result.skip_reason, dg.SkipReason) else result.skip_reason
+
+
+def requested(result: dg.SensorResult) -> list[dict[str, str]]:
+    return [dict(request.tags) for request in result.run_requests or ()]
+
+
+def test_an_exposure_that_comes_or_changes_is_looked_for_without_a_commit(servers: Path, tmp_path: Path) -> None:
+    with a_lake(servers, tmp_path / "home") as con, dg.DagsterInstance.ephemeral() as instance:
+        consumed(con, POINTS)
+        first = tick(con, instance, [POINTS], None)
+        second = tick(con, instance, [POINTS], first.cursor)  # the first has committed whom it follows
+        third = tick(con, instance, [POINTS], second.cursor)
+        snapshot = json.loads(third.cursor or "")["snapshot"]
+        assert why(third) == f"Nothing was committed since snapshot {snapshot}."
+        assert not requested(first) + requested(second) + requested(third)
+
+        added = tick(con, instance, [POINTS, OTHER], third.cursor)
+        assert [tags[EXPOSURE] for tags in requested(added)] == ["other"]
+        assert added.cursor is None  # it waits, and is looked for again
+
+        changed = replace(POINTS, spec=POINTS.spec.model_copy(update={"fresh_within_hours": 48.0}))
+        looked = tick(con, instance, [changed], third.cursor)
+        assert why(looked) == "points: every publication of features.points is consumed."
+        followed = con.execute("select exposure, revision from lake.ops.followed order by followed_at").fetchall()
+    assert followed == [(one.name, one.revision()) for one in (POINTS, OTHER, changed)]
+
+
+def test_a_cursor_of_an_earlier_release_is_looked_at_anew(servers: Path, tmp_path: Path) -> None:
+    with a_lake(servers, tmp_path / "home") as con, dg.DagsterInstance.ephemeral() as instance:
+        ((snapshot,),) = con.execute("select id from lake.current_snapshot()").fetchall()
+        assert [tags[EXPOSURE] for tags in requested(tick(con, instance, [POINTS], str(snapshot)))] == ["points"]
+
+
+def test_a_lake_made_anew_beside_an_old_dagster_is_learned_from(servers: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        instance = stack.enter_context(dg.DagsterInstance.ephemeral())
+        keys, ledgers = [], []
+        cursors: list[str | None] = []
+        for name in ("old", "new"):
+            con = stack.enter_context(a_lake(servers, tmp_path / name))
+            result = tick(con, instance, [POINTS], cursors[-1] if cursors else None)
+            (request,) = result.run_requests or ()
+            (event,) = result.asset_events
+            assert isinstance(event, dg.AssetMaterialization)
+            assert (event.metadata["snapshot"].value, event.metadata["lake"].value) == (7, publications.ledger(con))
+            instance.report_runless_asset_event(event)
+            assert request.tags["tract/try"] == "1"
+            keys.append(request.run_key)
+            ledgers.append(request.tags[LEDGER])
+            again = tick(con, instance, [POINTS], None)
+            assert (again.asset_events, requested(again)) == ([], requested(result))  # told once, in each lake
+            for _ in range(TRIES):
+                tags = {EXPOSURE: "points", PUBLICATION: PUBLISHED, LEDGER: ledgers[-1]}
+                instance.add_run(dg.DagsterRun("learn_points", status=dg.DagsterRunStatus.FAILURE, tags=tags))
+            consumed(con, POINTS)
+            cursors.append(tick(con, instance, [POINTS], None).cursor)
+    assert len(set(keys)) == len(set(ledgers)) == 2
