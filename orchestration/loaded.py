@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 
 import dagster as dg
 import duckdb
@@ -37,12 +38,24 @@ def judge(loaded: str, reload: Callable[[], str]) -> Finding:
         reload: Has them loaded anew, and says how that goes on.
     """
     try:
-        if project.identity() == loaded:
+        identity = project.identity()
+        if identity == loaded:
             return CURRENT
-        project.exposures()  # one that cannot be loaded would put an error in the place of what works
-    except TractError as error:
+        if wrong := _wrong(identity):
+            return Finding(False, f"{CHANGED}, and cannot be loaded as it is: {wrong}")
+    except TractError as error:  # a file of settings that is no YAML
         return Finding(False, f"{CHANGED}, and cannot be loaded as it is: {error}")
     return Finding(False, f"{CHANGED}: {reload()}")
+
+
+@lru_cache(maxsize=1)  # dbt takes 7 s of a core to say so, and nobody mends it between two looks
+def _wrong(identity: str) -> str:
+    """Why the project of this identity cannot be loaded: it would put an error in the place of what works."""
+    try:
+        project.exposures()
+    except TractError as error:
+        return str(error)
+    return ""
 
 
 class Reloading:

@@ -50,7 +50,7 @@ def start(home: Path) -> str:
 
     Raises:
         StackError: It does not come up, or cannot load the project; the message says why.
-        ParseError, SpecError: The project has changed, and cannot be loaded as it is; Dagster goes on with what it was.
+        ParseError, SpecError: The project has changed, and cannot be loaded as it is; the definitions stay as they are.
     """
     if processes.find(home, NAME) is not None:
         try:

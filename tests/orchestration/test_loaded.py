@@ -23,6 +23,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """One entry for each time that the definitions would have been loaded anew."""
     monkeypatch.setattr(project, "identity", lambda: "now")
     monkeypatch.setattr(project, "exposures", lambda: (POINTS,))
+    loaded._wrong.cache_clear()
     return []
 
 
