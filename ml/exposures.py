@@ -112,6 +112,7 @@ class Exposure:
             "name": self.name,
             "relation": self.relation,
             "columns": dict(self.columns),
+            "features": self.features,
             "spec": self.spec.model_dump(),
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
