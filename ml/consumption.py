@@ -93,10 +93,16 @@ class Outcome:
     live_errors: tuple[LiveError, ...]
 
 
-def consume(exposure: Exposure, *, run_id: str | None = None, say: Say = print) -> Consumption | None:
+def consume(
+    exposure: Exposure, *, retry: bool = False, run_id: str | None = None, say: Say = print
+) -> Consumption | None:
     """Consume the newest publication of the exposure's table that was not consumed yet; None if there is none.
 
     Older ones are recorded as superseded. The exposure's lock makes it once, one transaction makes it whole.
+
+    Args:
+        retry: Whether the table's newest publication is tried once more where it was left as failed; what comes of that
+            takes the place of its row in `ops.consumptions`.
 
     Raises:
         LakeUnavailableError: The lake is not up.
@@ -112,7 +118,7 @@ def consume(exposure: Exposure, *, run_id: str | None = None, say: Say = print) 
     ):
         migrations.migrate(con, [exposure], say)
         watch = Stopwatch(say)
-        waiting = _waiting(con, exposure, say)
+        waiting = _waiting(con, exposure, retry, say)
         if waiting is None:
             say(f"{exposure.name}: every publication of {exposure.relation} is consumed.")
             return None
@@ -134,9 +140,12 @@ def consume(exposure: Exposure, *, run_id: str | None = None, say: Say = print) 
     )
 
 
-def _waiting(con: duckdb.DuckDBPyConnection, exposure: Exposure, say: Say) -> Waiting | None:
+def _waiting(con: duckdb.DuckDBPyConnection, exposure: Exposure, retry: bool, say: Say) -> Waiting | None:
     """What stands: the newest publication that waits, and the champion as it is when that comes."""
     pending = publications.pending(con, exposure)
+    failed = consumptions.failed(con, exposure) if retry and not pending else None
+    if failed:
+        pending = [failed]
     if not pending:
         return None
     *older, publication = pending
@@ -208,6 +217,7 @@ def _commit(
 
             rows = scoring.score(con, exposure, publication, outcome.champion, outcome.estimator, watch.say)
             predicted_as = publication.publication_id
+        consumptions.withdraw_failed(con, exposure, publication)  # none but where it is tried once more
         for older in waiting.older:
             reason = f"{publication.publication_id} is newer"
             consumptions.record(con, exposure, older, "superseded", reason, run_id=run_id)

@@ -4,13 +4,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Of tries that reached the rows. What ended before that is no fault of theirs, and is tried for as long as it takes.
 TRIES = 3
 # The tags of a run that a publication started.
 EXPOSURE, PUBLICATION, TRY, LEDGER = "tract/exposure", "tract/publication", "tract/try", "tract/ledger"
 # The pause after a first failure, unless TRACT_RETRY_SECONDS says otherwise, and how much longer each next one is.
-# A hiccup of S3 or Postgres is over in seconds; what lasts longer than two minutes wants a person.
+# A hiccup of S3 or Postgres is over in seconds; servers that are away for hours are asked every ten minutes.
 PAUSE_SECONDS = 15.0
 PAUSE_GROWTH = 4.0
+LONGEST_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,20 @@ class Run:
 
     Attributes:
         ended_at: Seconds since the epoch; None while it is under way.
+        number: Which try of its publication it is, from 1.
         consumed: Whether its publication is consumed: what it still does, marts and cards, holds nobody back.
         error: What ended it, for a person; empty for a success.
+        reached: Whether it came as far as the rows, and ended because of them or of what learns from them: not one
+            that did not start, was killed, lost its lock, or found S3 or Postgres away.
     """
 
     run_id: str
     publication_id: str
     ended_at: float | None
+    number: int = 1
     consumed: bool = False
     error: str = ""
+    reached: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,20 +68,26 @@ def decide(publication_id: str, runs: Sequence[Run], now: float) -> Start | Wait
     under_way = [run for run in runs if run.ended_at is None and not run.consumed]
     if under_way:
         return Wait(f"run {under_way[0].run_id[:8]} is under way for {under_way[0].publication_id}")
-    ended = sorted((run.ended_at, run.error) for run in runs if run.publication_id == publication_id and run.ended_at)
+    ended = sorted(
+        (run for run in runs if run.publication_id == publication_id and run.ended_at),
+        key=lambda run: (run.ended_at, run.number),
+    )
     if not ended:
         return Start(1)
-    last, error = ended[-1]
-    if len(ended) >= TRIES:
-        return GiveUp(f"{len(ended)} tries failed, the last with: {error or 'the run ended without consuming it'}")
-    due = last + pause(len(ended))
+    last, reached = ended[-1], sum(run.reached for run in ended)
+    error = last.error or "the run ended without consuming it"
+    if reached >= TRIES:
+        return GiveUp(f"{reached} tries failed, the last with: {error}")
+    assert last.ended_at is not None
+    due = last.ended_at + pause(len(ended))
     if now < due:
-        return Wait(f"try {len(ended)} of {TRIES} failed ({error}); the next is due in {due - now:.0f} s")
-    return Start(len(ended) + 1)
+        which = f"try {reached} of {TRIES} failed" if last.reached else f"try {last.number} did not reach the rows"
+        return Wait(f"{which} ({error}); the next is due in {due - now:.0f} s")
+    return Start(max(run.number for run in ended) + 1)
 
 
 def pause(failures: int) -> float:
-    """Seconds to wait after so many failures.
+    """Seconds to wait after so many failures, at most `LONGEST_SECONDS`.
 
     Raises:
         ValueError: TRACT_RETRY_SECONDS is no number.
@@ -84,4 +97,5 @@ def pause(failures: int) -> float:
         first = float(said)
     except ValueError:
         raise ValueError(f"TRACT_RETRY_SECONDS is {said!r}. It must be a number of seconds, such as 15.") from None
-    return first * PAUSE_GROWTH ** (failures - 1)
+    growth: float = PAUSE_GROWTH ** min(failures - 1, 100)  # which no float overflows
+    return min(first * growth, max(first, LONGEST_SECONDS))

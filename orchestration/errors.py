@@ -6,6 +6,11 @@ from contextlib import contextmanager
 import dagster as dg
 
 from ml.errors import TractError
+from ml.lake import first_line
+from ml.lake.away import is_away
+
+# In a failure's metadata: what ended the step was no fault of the rows, nor of what learns from them.
+AWAY = "tract/away"
 
 
 @contextmanager
@@ -13,5 +18,13 @@ def told() -> Iterator[None]:
     """Fail a step with what ml says of it: its errors are sentences for a person, which the UI then shows first."""
     try:
         yield
-    except TractError as error:
-        raise dg.Failure(str(error)) from error
+    except Exception as error:
+        if is_away(error):
+            raise dg.Failure(_sentence(error), metadata={AWAY: True}) from error
+        if isinstance(error, TractError):
+            raise dg.Failure(str(error)) from error
+        raise
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, TractError) else f"S3, Postgres or the disk failed: {first_line(error)}."

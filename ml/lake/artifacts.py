@@ -12,6 +12,7 @@ import duckdb
 from ml import lake
 from ml.code import MOVED
 from ml.errors import TractError
+from ml.lake.away import is_away
 from ml.lake.sql import text
 
 
@@ -45,10 +46,13 @@ def read(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> bytes:
 
     Raises:
         ArtifactError: It is missing, or its bytes are not those recorded.
+        LakeUnavailableError: S3 does not answer.
     """
     try:
         row = con.execute("select content from read_blob(?)", [artifact.uri]).fetchone()
     except duckdb.Error as error:
+        if is_away(error):
+            raise lake.unavailable("its S3 does not answer", error) from None
         raise ArtifactError(f"Artifact {artifact.uri} cannot be read: {lake.first_line(error)}.") from None
     if row is None:
         raise ArtifactError(f"Artifact {artifact.uri} is missing: restore it from a backup of the bucket.")

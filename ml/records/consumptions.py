@@ -7,7 +7,7 @@ import duckdb
 
 from ml.exposures import Exposure
 from ml.records import tables
-from ml.records.publications import Publication
+from ml.records.publications import Publication, publication
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,30 @@ def pinned_snapshots(con: duckdb.DuckDBPyConnection) -> set[int]:
         """
     ).fetchall()
     return {int(row[0]) for row in rows}
+
+
+def failed(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Publication | None:
+    """The newest publication of the exposure's table, where it was left as failed; else None."""
+    row = con.execute(
+        """
+        select max_by(consumptions.publication_id, publications.snapshot_id)
+        from lake.ops.publications as publications
+        left join lake.ops.consumptions as consumptions
+            on publications.publication_id = consumptions.publication_id and consumptions.exposure = $exposure
+        where publications.relation = $relation
+        having max_by(consumptions.outcome, publications.snapshot_id) = 'failed'
+        """,
+        {"exposure": exposure.name, "relation": exposure.relation},
+    ).fetchone()
+    return publication(con, row[0]) if row else None
+
+
+def withdraw_failed(con: duckdb.DuckDBPyConnection, exposure: Exposure, of: Publication) -> None:
+    """Take the row away that left a publication as failed, in the transaction that says what came of another try."""
+    con.execute(
+        "delete from lake.ops.consumptions where exposure = ? and publication_id = ? and outcome = 'failed'",
+        [exposure.name, of.publication_id],
+    )
 
 
 def record(

@@ -11,6 +11,7 @@ from ml.exposures import Exposure
 from ml.monitoring import checks
 from orchestration.assets import metadata
 from orchestration.assets.translator import card_key, model_key, owners, predictions_key
+from orchestration.attempts import PUBLICATION
 from orchestration.errors import told
 
 
@@ -52,8 +53,10 @@ def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) 
         # scikit-learn takes 4 s to import: only a run that learns waits for it
         from ml.consumption import consume
 
+        # a run that no publication started is a person's: what was left as failed is tried once more
+        by_hand = PUBLICATION not in context.run.tags
         with told():
-            consumption = consume(exposure, run_id=context.run_id, say=context.log.info)
+            consumption = consume(exposure, retry=by_hand, run_id=context.run_id, say=context.log.info)
         if consumption is None:
             return
         said = {model_key(exposure): metadata.model, predictions_key(exposure): metadata.predictions}

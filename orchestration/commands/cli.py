@@ -163,6 +163,18 @@ def rollback(exposure: str, reason: str) -> None:
 
 
 @tract.command()
+@click.argument("exposure", default="")
+def retry(exposure: str) -> None:
+    """Try the newest publication once more for an EXPOSURE that was left as failed.
+
+    Dagster's job learn_EXPOSURE, started by hand, does the same, and builds what reads the predictions.
+    """
+    from orchestration.commands import models
+
+    models.retry(exposure)
+
+
+@tract.command()
 @click.argument("publication")
 @click.option("--exposure", default="", help=EXPOSURE_HELP)
 def replay(publication: str, exposure: str) -> None:

@@ -1,4 +1,4 @@
-"""`tract card | promote | rollback | replay | search`: the verbs of `ml` for one exposure of the project."""
+"""`tract card | promote | rollback | retry | replay | search`: the verbs of `ml` for one exposure of the project."""
 
 from pathlib import Path
 
@@ -12,6 +12,10 @@ from orchestration.project import exposure as named
 
 class ReplayDiffersError(TractError):
     """A past run was repeated and came out otherwise; the message says by how much."""
+
+
+class NothingFailedError(TractError):
+    """A person asked for one more try, and the newest publication did not fail."""
 
 
 def card(exposure_name: str, file: Path) -> None:
@@ -35,6 +39,22 @@ def rollback(exposure_name: str, reason: str) -> None:
     from ml.promotion import rollback
 
     rollback(named(exposure_name), by=this_process(), reason=reason, say=click.echo)
+
+
+def retry(exposure_name: str) -> None:
+    """Try the newest publication once more where it was left as failed.
+
+    Raises:
+        NothingFailedError: It was not.
+    """
+    from ml.consumption import consume
+
+    exposure = named(exposure_name)
+    if consume(exposure, retry=True, say=click.echo) is None:
+        raise NothingFailedError(
+            f"Exposure {exposure.name} has nothing to try again: the newest publication of {exposure.relation} did not "
+            "fail. `tract status` says what came of it."
+        )
 
 
 def replay(exposure_name: str, publication_id: str) -> None:

@@ -11,11 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ml import lake
+from ml.errors import TractError
 from ml.lake import locks
 from ml.lake.sql import quoted, text
 from ml.numbers import figure
 from ml.records import migrations, overview
 from orchestration import stack
+from orchestration.stack import graphql
+from orchestration.stack.dagster import GLANCE, SENSOR
 
 # States that a person may want to change, and what there is to say of them.
 UNWELL = ("stopped", "starting", "broken", "behind")
@@ -85,6 +88,16 @@ def publications(console: Console, con: duckdb.DuckDBPyConnection, dagster: bool
             lines.append(("", "", "", Text(f"  {row.reason}", "dim")))
     columns = [("publication", ""), ("rows", "right"), ("published", ""), ("what came of it", "")]
     _titled(console, "Publications", columns, lines, empty="none yet: `dbt build` publishes when its tests pass")
+    if waiting and dagster and (said := _sensor()):
+        console.print(f"  The sensor says: {said}", soft_wrap=True)
+
+
+def _sensor() -> str:
+    """What the sensor said when it last looked and started nothing: what is waited for, and why a try failed."""
+    try:
+        return graphql.sensor(stack.dagster.address(lake.home()), SENSOR, GLANCE).said
+    except TractError:  # it is starting, or busy; what it is doing was said above
+        return ""
 
 
 def _waits(held: tuple[str, datetime] | None, dagster: bool, now: datetime) -> str:

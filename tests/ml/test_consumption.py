@@ -21,6 +21,7 @@ from ml.reports import facts
 from ml.reports.card import explain, to_html
 from ml.spec import CandidateSpec
 from tests.ml.conftest import Publish
+from tests.ml.rows import silent
 
 
 def consume(exposure: Exposure) -> Consumption:
@@ -292,6 +293,36 @@ def test_giving_up_records_the_reason_once(
     assert con.execute("select publication_id, outcome, reason from lake.ops.consumptions").fetchall() == [
         (publication, "failed", "three tries failed")
     ]
+
+
+def test_what_was_left_as_failed_is_tried_once_more_when_a_person_asks(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish()
+    newest = publish(0.2)
+    consumption.give_up(exposure, newest, "three tries failed")
+    assert consumption.consume(exposure, say=silent) is not None  # the older one, which waited
+    assert consumption.consume(exposure, say=silent) is None  # who does not ask gets no other try
+    again = consumption.consume(exposure, retry=True, say=silent)
+    assert again is not None
+    assert (again.publication.publication_id, again.outcome, again.predicted_rows) == (newest, "refreshed", 400)
+    rows = con.execute(
+        "select publication_id, outcome from lake.ops.consumptions order by consumed_at desc limit 1"
+    ).fetchall()
+    assert rows == [(newest, "refreshed")]
+    assert con.execute("select count(*) from lake.ops.consumptions where outcome = 'failed'").fetchall() == [(0,)]
+    assert consumption.consume(exposure, retry=True, say=silent) is None
+
+
+def test_only_the_newest_publication_is_tried_once_more(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    consumption.give_up(exposure, publish(), "three tries failed")
+    publish(0.2)
+    consume(exposure)
+    assert consumption.consume(exposure, retry=True, say=silent) is None
+    outcomes = con.execute("select outcome from lake.ops.consumptions order by consumed_at").fetchall()
+    assert outcomes == [("failed",), ("trained",)]
 
 
 def _consume_in_a_process(exposure: Exposure) -> None:

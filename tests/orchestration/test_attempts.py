@@ -6,13 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.attempts import TRIES, GiveUp, Run, Start, Wait, decide, pause
+from orchestration.attempts import LONGEST_SECONDS, TRIES, GiveUp, Run, Start, Wait, decide, pause
 
 NOW = 1000.0
 
 
-def failed(ended_at: float, publication: str = "t@7", error: str = "no disk") -> Run:
-    return Run(f"run-ended-{ended_at}", publication, ended_at, error=error)
+def failed(
+    ended_at: float, publication: str = "t@7", error: str = "no disk", number: int = 1, reached: bool = True
+) -> Run:
+    return Run(f"run-ended-{ended_at}", publication, ended_at, number=number, error=error, reached=reached)
+
+
+def away(ended_at: float, number: int) -> Run:
+    return failed(ended_at, error="no net", number=number, reached=False)
 
 
 CASES = [
@@ -41,10 +47,26 @@ CASES = [
     ("the first pause is over", [failed(985)], Start(2)),
     (
         "the second pause is longer",
-        [failed(900), failed(985)],
+        [failed(900), failed(985, number=2)],
         Wait("try 2 of 3 failed (no disk); the next is due in 45 s"),
     ),
-    ("the second pause is over", [failed(900), failed(940)], Start(3)),
+    ("the second pause is over", [failed(900), failed(940, number=2)], Start(3)),
+    (
+        "it did not reach the rows",
+        [failed(900), away(985, 2)],
+        Wait("try 2 did not reach the rows (no net); the next is due in 45 s"),
+    ),
+    ("three did not reach the rows", [away(1, 1), away(2, 2), away(3, 3)], Start(4)),
+    (
+        "however often, it is not given up",
+        [away(number, number) for number in range(1, 60)],
+        Start(60),
+    ),
+    (
+        "only what reached the rows counts",
+        [failed(1), away(2, 2), failed(3, number=3), away(4, 4), failed(5, number=5)],
+        GiveUp("3 tries failed, the last with: no disk"),
+    ),
     (
         "all tries failed",
         [failed(900), failed(940), failed(999, error="no net")],
@@ -70,7 +92,9 @@ runs = st.lists(
         run_id=st.uuids().map(str),
         publication_id=st.sampled_from(["t@7", "t@8"]),
         ended_at=st.none() | st.floats(1, NOW),
+        number=st.integers(1, 9),
         error=st.sampled_from(["", "no disk"]),
+        reached=st.booleans(),
     ),
     max_size=8,
 )
@@ -83,13 +107,14 @@ def test_never_two_at_once(runs: list[Run]) -> None:
 
 
 @given(runs)
-def test_never_more_than_three_tries(runs: list[Run]) -> None:
-    tries = sum(run.publication_id == "t@7" for run in runs)
+def test_never_more_than_three_tries_that_reach_the_rows_and_never_the_same_number_twice(runs: list[Run]) -> None:
+    tries = [run for run in runs if run.publication_id == "t@7"]
     decision = decide("t@7", runs, NOW)
     if isinstance(decision, Start):
-        assert decision.number == tries + 1 <= TRIES
+        assert sum(run.reached for run in tries) < TRIES
+        assert decision.number not in {run.number for run in tries}
     if isinstance(decision, GiveUp):
-        assert tries >= TRIES
+        assert sum(run.reached for run in tries) >= TRIES
 
 
 @given(runs, st.floats(0, 1000))
@@ -110,13 +135,13 @@ def test_however_often_it_is_asked_a_publication_ends_after_three_failures(pause
         now += seconds
         if isinstance(decide("t@7", runs, now), Start):
             starts.append(now)
-            runs.append(failed(now))
+            runs.append(failed(now, number=len(starts)))
     assert len(starts) <= TRIES
     gaps = [after - before for before, after in pairwise(starts)]
     assert all(gap >= pause(number) for number, gap in enumerate(gaps, start=1))
 
 
 def test_pauses_grow_and_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [pause(1), pause(2), pause(3)] == [15.0, 60.0, 240.0]
+    assert [pause(1), pause(2), pause(3), pause(4), pause(9_999)] == [15.0, 60.0, 240.0, *[LONGEST_SECONDS] * 2]
     monkeypatch.setenv("TRACT_RETRY_SECONDS", "0.5")
     assert [pause(1), pause(2)] == [0.5, 2.0]

@@ -12,8 +12,11 @@ import pytest
 
 from ml import lake
 from ml.exposures import Exposure
+from ml.lake.locks import LockLostError
+from ml.learning.training_set import RowsError
 from ml.records import migrations, publications
-from orchestration.attempts import EXPOSURE, LEDGER, PUBLICATION, TRIES
+from orchestration.attempts import EXPOSURE, LEDGER, PUBLICATION, TRIES, TRY
+from orchestration.errors import told
 from orchestration.sensor import _tick
 from tests.conftest import new_lake
 from tests.ml.conftest import POINTS
@@ -91,6 +94,37 @@ def test_a_cursor_of_an_earlier_release_is_looked_at_anew(servers: Path, tmp_pat
     with a_lake(servers, tmp_path / "home") as con, dg.DagsterInstance.ephemeral() as instance:
         ((snapshot,),) = con.execute("select id from lake.current_snapshot()").fetchall()
         assert [tags[EXPOSURE] for tags in requested(tick(con, instance, [POINTS], str(snapshot)))] == ["points"]
+
+
+def test_only_tries_that_reached_the_rows_count(servers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACT_RETRY_SECONDS", "0")
+    errors: list[Exception] = [
+        lake.unavailable("its Postgres does not answer", "Connection refused"),
+        duckdb.IOException("IO Error: Could not connect to server"),
+        RowsError("features.points@7: the key id is repeated in 2 rows."),
+        ConnectionResetError("by peer"),
+        ValueError("of an estimator"),
+        LockLostError("Postgres ended the lock."),
+        RowsError("features.points@7: the key id is repeated in 2 rows."),
+    ]
+
+    @dg.op
+    def learn(context: dg.OpExecutionContext) -> None:
+        with told():
+            raise errors[int(context.run.tags[TRY]) - 1]
+
+    @dg.job
+    def learn_points() -> None:
+        learn()
+
+    with a_lake(servers, tmp_path / "home") as con, dg.DagsterInstance.ephemeral() as instance:
+        for number in range(1, len(errors) + 1):
+            (tags,) = requested(tick(con, instance, [POINTS], None))
+            assert tags[TRY] == str(number)
+            learn_points.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+        assert not requested(tick(con, instance, [POINTS], None))
+        found = con.execute("select outcome, reason from lake.ops.consumptions").fetchall()
+    assert found == [("failed", "3 tries failed, the last with: features.points@7: the key id is repeated in 2 rows")]
 
 
 def test_a_lake_made_anew_beside_an_old_dagster_is_learned_from(servers: Path, tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+"""Whose fault an error is: of servers that are away, or of what was asked of them."""
+
+import duckdb
+import psycopg2
+
+from ml.lake import LakeUnavailableError
+from ml.lake.locks import LockLostError, LockTimeoutError
+
+# What S3 says of an object that is not there, which no waiting brings back.
+GONE = "404"
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether S3, Postgres, a lock or the machine failed, so that the same may work later, with nothing mended here.
+
+    Of DuckDB's errors these are connections, files and commits; a table that is not there and values that cannot be
+    read are what was asked, and memory that ran out is too.
+    """
+    if isinstance(error, LakeUnavailableError | LockLostError | LockTimeoutError):
+        return True
+    if isinstance(error, duckdb.OperationalError):
+        return not isinstance(error, duckdb.OutOfMemoryException) and GONE not in str(error)
+    return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError | OSError)
