@@ -16,8 +16,8 @@ from pathlib import Path
 DBT = Path(sys.executable).with_name("dbt")
 
 processes = multiprocessing.get_context("forkserver")
-# What dbt imports for any command, and nothing of this repo: that is found from the folder and the environment.
-processes.set_forkserver_preload(["dbt.cli.main", "dbt.adapters.duckdb", "dbt.adapters.duckdb.impl", "psycopg2"])
+# What dbt imports for any command, and nothing of Tract's: that is found from the folder and the environment.
+processes.set_forkserver_preload(["tests.warm_dbt"])
 
 
 @cache

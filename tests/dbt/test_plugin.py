@@ -23,8 +23,11 @@ def test_a_target_that_looks_like_classes_is_published_with_a_note(classes: Deci
     counts = [Decimal(150), Decimal(150), Decimal(10), classes]  # rows, with an answer, groups, classes
     counts += [Decimal(0)] * 7  # NULLs and unusable values
     step = {"relation": "features.points", "snapshot": 7, "manifest": manifest(), "counts": {"points": counts}}
-    answer = plugin.publish_or_not(step)
+    answer = plugin.publish_or_not({**step, "followed": {}})
     assert answer["sentence"] == f"Published features.points@7; `tract status` says what comes of it.{note}"
+    other = plugin.publish_or_not({**step, "followed": {"points": "another"}})
+    unknown = " But Dagster does not follow points as it is here yet: `tract status` says why."
+    assert other["sentence"] == answer["sentence"].removesuffix(note) + unknown + note
     assert answer["insert_sql"].lstrip().startswith("insert into lake.ops.publications")
 
 
