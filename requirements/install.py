@@ -145,20 +145,30 @@ class Checkout:
         wanted = _digest(self.root / "requirements" / "mlflow-server.lock")
         if installed.get("mlflow-server") == wanted or self.venv.is_symlink():
             return
-        _say("Installing mlflow-server.lock into .venv/mlflow.")
+        lock = (self.root / "requirements" / "mlflow-server.lock").read_text(encoding="utf-8")
+        count = len(re.findall("^[a-z0-9._-]+.*==", lock, re.MULTILINE))
+        _say(
+            f"Installing mlflow-server.lock into .venv/mlflow, once: {count} packages, 870 MB on disk. It may take "
+            "many minutes where uv has to fetch them all."
+        )
         place = self.venv / "mlflow"
         _run([str(self.uv), "venv", "--quiet", "--clear", "--python", str(self.python), str(place)], "uv made no venv")
-        self.uv_install(place / "bin" / "python", "--require-hashes", *self.locks("mlflow-server"))
+        server = ["--require-hashes", *self.locks("mlflow-server")]
+        self.uv_install(place / "bin" / "python", *server, quiet=not sys.stderr.isatty())
         self.record({**installed, "mlflow-server": wanted})
 
-    def uv_install(self, python: Path, *arguments: str) -> None:
-        """Let uv install into the environment of a Python, from the index that pip is told of.
+    def uv_install(self, python: Path, *arguments: str, quiet: bool = True) -> None:
+        """Let uv install into the environment of a Python, from the index that pip is told of; its progress is shown
+        where it is not to be quiet.
 
         Bytecode is compiled now, as pip does: where PYTHONDONTWRITEBYTECODE is set, as in many containers, each process
         of dbt would compile its imports again, 1.4 s of a core.
         """
         _run(
-            [str(self.uv), "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *arguments],
+            [
+                *(str(self.uv), "pip", "install", *(["--quiet"] if quiet else [])),
+                *("--compile-bytecode", "--python", str(python), *arguments),
+            ],
             "uv did not install it; UV_DEFAULT_INDEX names another index, SSL_CERT_FILE a certificate of your own",
             **self.pip_settings(),
         )

@@ -111,6 +111,19 @@ def test_a_half_made_venv_and_a_moved_checkout_are_mended(root: Path, tmp_path: 
     assert imported(moved, "iniconfig").startswith(f"{moved}/.venv/")
     assert (moved / ".venv" / "bin" / "pip").read_text().startswith(f"#!{moved}/.venv/bin/python")
 
+    (moved / "requirements" / "mlflow.lock").write_text("")
+    shutil.copy(moved / "requirements" / "dev.lock", moved / "requirements" / "mlflow-server.lock")
+    server = install(moved, "mlflow")
+
+    assert server.returncode == 0, server.stderr
+    assert server.stdout.splitlines() == [
+        "Installing mlflow.lock into .venv.",
+        "Installing mlflow-server.lock into .venv/mlflow, once: 1 packages, 870 MB on disk. It may take many minutes "
+        "where uv has to fetch them all.",
+    ]
+    assert server.stderr == ""  # nobody looks: uv's progress is for terminals
+    assert list((moved / ".venv" / "mlflow").glob("lib/python*/site-packages/iniconfig"))
+
     for extras in ([], ["dev"]):  # neither makes the other stale
         again = install(moved, *extras)
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
