@@ -43,7 +43,8 @@ def promote(exposure: Exposure, version_id: str, *, by: str, reason: str, say: S
         reason: Why; both are kept in ml.promotions.
 
     Raises:
-        PromotionError: There is no such version, it serves already, or it was made for another question.
+        PromotionError: No reason is given, there is no such version, it serves already, or it was made for another
+            question.
         ArtifactError: Its file is missing or was changed.
         LakeUnavailableError: The lake is not up.
     """
@@ -54,6 +55,11 @@ def _promote(
     exposure: Exposure, choose: Callable[[duckdb.DuckDBPyConnection], str], by: str, reason: str, say: Say
 ) -> Promotion:
     """Promote the version that is chosen under the lock, so that nobody changes the champion in between."""
+    if not reason.strip():
+        raise PromotionError(
+            f"No reason is given for another champion of {exposure.name}. Give one as `reason`: lake.ml.promotions "
+            "keeps who changed the champion, and why."
+        )
     with (
         locks.lock(locks.consuming(exposure.name), say=say) as confirm,
         lake.connect() as con,
@@ -108,7 +114,7 @@ def rollback(exposure: Exposure, *, by: str, reason: str, say: Say = print) -> P
     """Make the champion before this one the champion again.
 
     Raises:
-        PromotionError: There was none before.
+        PromotionError: No reason is given, or there was none before.
         ArtifactError, LakeUnavailableError: As `promote`.
     """
     return _promote(exposure, lambda con: _before(con, exposure), by, reason, say)

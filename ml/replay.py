@@ -64,11 +64,15 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
     Two replays give the same bits: DuckDB, BLAS and OpenMP are held to one thread.
 
     Raises:
-        ReplayError: The publication was not learned from, or by another spec or code than today's.
+        ReplayError: No publication is named, or it was not learned from, or by another spec or code than today's.
         LakeUnavailableError: The lake is not up.
     """
     with threadpool_limits(limits=1), migrations.entered() as con, memory.enough(con, exposure):
         con.execute("set threads = 1")
+        if not publication_id:
+            newest = champions.newest_predicted(con, exposure)
+            which = f"the newest that was learned from is {newest.publication_id}" if newest else "there is none yet"
+            raise ReplayError(f"Name the publication to repeat for {exposure.name}, as `publication_id`: {which}.")
         publication = publications.publication(con, publication_id)
         if publication is None:
             raise ReplayError(f"There is no publication {publication_id}: lake.ops.publications has those that are.")

@@ -46,7 +46,7 @@ definitions = dg.Definitions(
             for exposure in exposures
         ),
         *(learning.card_asset(exposure) for exposure in exposures),
-        *(tracking.asset(exposure) for exposure in exposures),
+        *(tracking.asset(exposure) for exposure in exposures if tracking.is_on()),
     ],
     asset_checks=[
         *(learning.asset_checks(exposure) for exposure in exposures),

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import dagster as dg
+from pydantic import Field
 
 from ml import maintenance
 from ml.exposures import Exposure
@@ -39,10 +40,14 @@ nightly = dg.ScheduleDefinition(
 
 
 class PromotionConfig(dg.Config):
-    """Which version shall serve, as in lake.ml.model_versions, and why; without a version, the champion before."""
+    """Which version is to serve, and why.
 
-    version_id: str = ""
-    reason: str
+    Every setting of a job has a default: without one Dagster's launchpad opens with an error. What a person must say is
+    asked for by `ml`, in a sentence.
+    """
+
+    version_id: str = Field("", description="As in lake.ml.model_versions; empty for the champion before this one.")
+    reason: str = Field("", description="Why. It must be given, and is kept in lake.ml.promotions.")
 
 
 def promotion_job(exposure: Exposure) -> dg.JobDefinition:
@@ -106,9 +111,9 @@ def nightly_search(job: dg.JobDefinition) -> dg.ScheduleDefinition:
 
 
 class ReplayConfig(dg.Config):
-    """Which publication to repeat, as in lake.ops.publications."""
+    """What to repeat."""
 
-    publication_id: str
+    publication_id: str = Field("", description="As in lake.ops.publications. It must be given.")
 
 
 def replay_job(exposure: Exposure) -> dg.JobDefinition:

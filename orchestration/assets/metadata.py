@@ -8,6 +8,7 @@ import dagster as dg
 
 from ml.exposures import Exposure
 from ml.spec import MEAN
+from orchestration.assets import mlflow
 from orchestration.assets.dbt import built_by
 from orchestration.assets.translator import card_key, mlflow_key, predictions_key
 
@@ -30,15 +31,22 @@ def common(consumption: "Consumption", features: dg.AssetKey) -> Metadata:
         "learned from": dg.MetadataValue.asset(features),
         "snapshot": publication.snapshot_id,
         "dbt invocation": publication.invocation_id,
-        "built by": builder(publication.built_by),
+        **builder(publication.built_by),
         "champion": consumption.champion_id or "none yet",
     }
 
 
-def builder(name: str) -> dg.MetadataValue | str:
-    """Who built: a link where it was a run of this Dagster."""
+def builder(name: str) -> Metadata:
+    """Who built; where it was a run of this Dagster, a link to it too."""
     ours = built_by("")
-    return dg.MetadataValue.dagster_run(name.removeprefix(ours)) if name.startswith(ours) else name
+    if not name.startswith(ours):
+        return {"built by": name}
+    return {"built by": "Dagster", "Dagster's run of the build": dg.MetadataValue.dagster_run(name.removeprefix(ours))}
+
+
+def _mlflow(exposure: Exposure) -> Metadata:
+    """A link to the runs in MLflow, where it is on."""
+    return {"MLflow": dg.MetadataValue.asset(mlflow_key(exposure))} if mlflow.is_on() else {}
 
 
 def model(consumption: "Consumption", exposure: Exposure, features: dg.AssetKey) -> Metadata:
@@ -50,7 +58,7 @@ def model(consumption: "Consumption", exposure: Exposure, features: dg.AssetKey)
         **{f"{name} of the mean": value for name, value in consumption.baseline.items()},
         **{f"seconds to {stage}": value for stage, value in consumption.seconds.items()},
         "pictures and model card": dg.MetadataValue.asset(card_key(exposure)),
-        "MLflow": dg.MetadataValue.asset(mlflow_key(exposure)),
+        **_mlflow(exposure),
     }
 
 
@@ -102,7 +110,7 @@ def cards(
         "sha256 of the artifact": version["artifact_sha256"],
         "publication": facts.publication["publication_id"],
         "predictions": dg.MetadataValue.asset(predictions_key(exposure)),
-        "MLflow": dg.MetadataValue.asset(mlflow_key(exposure)),
+        **_mlflow(exposure),
         "written now": ", ".join(card.version_id for card in made if card.written) or "none, they stood there",
         **{f"model card of {card.version_id}": dg.MetadataValue.path(card.uri) for card in others},
     }

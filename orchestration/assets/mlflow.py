@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from ml.reports.mlflow import Mirrored
 
 
+def is_on() -> bool:
+    """Whether there is an MLflow to mirror in; without one the asset is left out of the graph, never to be made."""
+    return tracking.address() is not None
+
+
 def asset(exposure: Exposure) -> dg.AssetsDefinition:
-    """Mirrors what the lake holds after a consumption; not materialized when MLflow is off or does not answer."""
+    """Mirrors what the lake holds after a consumption; not materialized when MLflow does not answer."""
 
     @dg.asset(
         key=mlflow_key(exposure),

@@ -27,6 +27,7 @@ def mlflow() -> None:
     """Start MLflow's server too, and say where it is."""
     stack.up(home())
     click.echo(stack.track(home()))
+    stack.reload(home())
 
 
 def down() -> None:

@@ -43,6 +43,13 @@ def track(home: Path) -> str:
         return mlflow.start(home)
 
 
+def reload(home: Path) -> None:
+    """Have Dagster load its definitions anew, if it runs: what it shows depends on whether MLflow is on."""
+    with layout.lock(home):
+        if processes.find(home, dagster.NAME) is not None:
+            dagster.reload(home)
+
+
 def status(home: Path) -> list[processes.Status]:
     """One row per service."""
     places = remote.places(home)

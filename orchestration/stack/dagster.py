@@ -17,6 +17,8 @@ FIRST_PORT = 3000  # Dagster's own; the next free one when it is taken
 # Seconds without progress: its code location imports scikit-learn, dbt and Dagster, and parses the dbt project when a
 # file changed.
 PATIENCE = 180.0
+# What `dagster dev` says first, to users who would start it themselves: `dg dev` wants a project laid out as Dagster's.
+NOTICE = "Function `dev_command` is superseded"
 SENSOR, PROJECT = "follow_publications", "tract/project"  # which is tagged with the project's identity
 GLANCE = 5.0  # of who only wants to know how it is
 
@@ -66,6 +68,16 @@ def start(home: Path) -> str:
     return _settled(home)
 
 
+def reload(home: Path) -> None:
+    """Have one that runs load its definitions anew, when it has loaded them once.
+
+    Raises:
+        StackError: It does not come up, or cannot load the project.
+        WebserverError: It does not answer.
+    """
+    graphql.reload(_settled(home))
+
+
 def _settled(home: Path) -> str:
     """Its address, when it has loaded the project."""
     while not processes.wait(home, NAME, lambda: _loaded(home) or _taken(home), PATIENCE, every=0.3) or _taken(home):
@@ -84,11 +96,13 @@ def _launch(home: Path) -> None:
     directory.mkdir(mode=0o700, exist_ok=True)
     shutil.copyfile(Path(__file__).parents[1] / "dagster.yaml", directory / "dagster.yaml")
     layout.write(_file(home), {"port": next(p for p in range(FIRST_PORT, FIRST_PORT + 100) if ports.usable(p))})
-    dagster = Path(sys.executable).with_name("dagster")
     processes.start(
         home,
         NAME,
-        [dagster, "dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(_port(home))],
+        [
+            *(sys.executable, "-W", f"ignore:{NOTICE}", Path(sys.executable).with_name("dagster")),
+            *("dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(_port(home))),
+        ],
         env=environment(home),
         cwd=project.ROOT,  # Dagster imports what lies there: estimators of the project's own
     )

@@ -74,15 +74,15 @@ def test_what_cannot_be_promoted_says_why_and_changes_nothing(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
 ) -> None:
     with pytest.raises(PromotionError, match="has no champion before this one to go back to"):
-        promotion.rollback(exposure, by="Ann", reason="", say=silent)
+        promotion.rollback(exposure, by="Ann", reason="a try", say=silent)
     with pytest.raises(PromotionError, match=r"has no version nothing\. It has none yet\."):
-        promotion.promote(exposure, "nothing", by="Ann", reason="", say=silent)
+        promotion.promote(exposure, "nothing", by="Ann", reason="a try", say=silent)
     publish(0.1)
     first = consume(exposure)
     with pytest.raises(PromotionError, match=f"Version {first} of points is the champion already"):
-        promotion.promote(exposure, first, by="Ann", reason="", say=silent)
+        promotion.promote(exposure, first, by="Ann", reason="a try", say=silent)
     with pytest.raises(PromotionError, match=f"It has {first}"):
-        promotion.promote(exposure, "nothing", by="Ann", reason="", say=silent)
+        promotion.promote(exposure, "nothing", by="Ann", reason="a try", say=silent)
     assert con.execute("select count(*) from lake.ml.promotions").fetchall() == [(1,)]
 
 
@@ -101,7 +101,7 @@ def test_a_version_that_reads_a_column_that_is_gone_is_not_promoted(
     )
     consumption.consume(replace(narrow, spec=narrow.spec.model_copy(update={"refresh_margin": 1e9})), say=silent)
     with pytest.raises(PromotionError, match=rf"Version {first} of points learned from b, which .* has no more"):
-        promotion.promote(narrow, first, by="Ann", reason="", say=silent)
+        promotion.promote(narrow, first, by="Ann", reason="a try", say=silent)
     champion = champions.champion(con, "points")
     assert champion is not None
     assert champion.version_id != first
@@ -148,3 +148,9 @@ def test_a_challenger_wins_takes_over_and_is_what_the_next_run_refreshes(
     champion = champions.champion(con, "points")
     assert champion is not None
     assert champion.candidate == "gradient_boosting"
+
+
+def test_a_change_without_a_reason_is_refused_before_anything_is_asked(exposure: Exposure) -> None:
+    for reason in ("", " \n"):
+        with pytest.raises(PromotionError, match=r"No reason is given for another champion of points\. Give one as"):
+            promotion.rollback(exposure, by="Ann", reason=reason, say=silent)

@@ -46,11 +46,15 @@ def test_what_cannot_be_repeated_says_why(con: duckdb.DuckDBPyConnection, exposu
     old, new = publish(0.1), publish(0.2)
     with pytest.raises(replay.ReplayError, match=r"There is no publication features\.points@none"):
         repeat(exposure, "features.points@none")
+    with pytest.raises(replay.ReplayError, match=r"for points, as `publication_id`: there is none yet\."):
+        repeat(exposure, "")
     with pytest.raises(replay.ReplayError, match=f"{new} has no version of points to repeat: it is not consumed yet"):
         repeat(exposure, new)
     consumption.consume(exposure, say=lambda sentence: None)
     with pytest.raises(replay.ReplayError, match=f"{old} has no version of points to repeat: it is superseded"):
         repeat(exposure, old)
+    with pytest.raises(replay.ReplayError, match=f"Name the publication .* the newest that was learned from is {new}"):
+        repeat(exposure, "")
     wider = replace(exposure, spec=exposure.spec.model_copy(update={"folds": 4}))
     with pytest.raises(replay.ReplayError, match="was made with another spec or contract than exposure points has"):
         repeat(wider, new)

@@ -54,7 +54,6 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
         ["every_row_predicted"],
     ),
     "housing_value/model_card": (["housing_value/model"], "consumer", {"python", "html", "s3"}, []),
-    "housing_value/mlflow": (["housing_value/model_card"], "consumer", {"python", "mlflow"}, []),
     "marts/housing_valuations": (["features/housing_features", "housing_value/predictions"], "consumer", DBT, []),
     "marts/model_monitoring": (["housing_value/predictions"], "consumer", DBT, []),
     "marts/model_performance": (["housing_value/predictions"], "consumer", DBT, []),
@@ -75,7 +74,6 @@ JOBS = {
     ],
     "learn_housing_value": [
         "exports/housing_valuations",
-        "housing_value/mlflow",
         "housing_value/model",
         "housing_value/model_card",
         "housing_value/predictions",
@@ -155,6 +153,34 @@ def test_the_jobs_make_these(repository: dg.RepositoryDefinition) -> None:
         if not job.name.startswith("__")
     }
     assert found == JOBS
+
+
+def test_every_launchpad_opens_with_settings_that_may_be_launched(repository: dg.RepositoryDefinition) -> None:
+    settings = {
+        job.name: dg.validate_run_config(job, {})["ops"]
+        for job in repository.get_all_jobs()
+        if not job.name.startswith("__")
+    }
+    assert set(settings) == set(JOBS)
+    promotion = settings["promote_housing_value"]["promote_version_of_housing_value"]["config"]
+    assert promotion == {"version_id": "", "reason": ""}
+    assert settings["replay_housing_value"]["repeat_housing_value"]["config"] == {"publication_id": ""}
+    assert settings["maintain_lake"]["maintain"]["config"] == {"keep_days": 30.0, "grace_hours": 24.0}
+
+
+def test_mlflow_is_in_the_graph_where_it_is_on(manifest: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert manifest
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    loaded = runpy.run_path(str(ROOT / "orchestration" / "definitions.py"))["definitions"].get_repository_def()
+    node = loaded.asset_graph.get(dg.AssetKey(["housing_value", "mlflow"]))
+    assert (node.parent_keys, node.group_name, set(node.kinds)) == (
+        {dg.AssetKey(["housing_value", "model_card"])},
+        "consumer",
+        {"python", "mlflow"},
+    )
+    job = loaded.get_job("learn_housing_value")
+    made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
+    assert made == {*JOBS["learn_housing_value"], "housing_value/mlflow"}
 
 
 def test_the_sensors_and_schedules_start_these_by_themselves(repository: dg.RepositoryDefinition) -> None:

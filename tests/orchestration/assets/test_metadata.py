@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pytest
 
 from ml.reports.card import Card
 from ml.reports.facts import Facts
@@ -77,9 +78,21 @@ def test_the_cards_show_the_newest_version() -> None:
     assert again["written now"] == "none, they stood there"
 
 
-def test_a_build_by_dagster_is_a_link_to_its_run() -> None:
-    assert metadata.builder(built_by("abc")) == dg.MetadataValue.dagster_run("abc")
-    assert metadata.builder("shell of Ann") == "shell of Ann"
+def test_a_build_by_dagster_says_so_with_a_link_to_its_run() -> None:
+    assert metadata.builder(built_by("abc")) == {
+        "built by": "Dagster",
+        "Dagster's run of the build": dg.MetadataValue.dagster_run("abc"),
+    }
+    assert metadata.builder("shell of Ann") == {"built by": "shell of Ann"}
+
+
+def test_mlflow_is_linked_only_where_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = (Card("new", "s3://b/new.html", "f00", PICTURES),)
+    new = facts("new", "ridge", {"ridge": 60.0, "mean": 114.0})
+    assert "MLflow" not in metadata.cards(EXPOSURE, made, new, None, PICTURES)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    linked = metadata.cards(EXPOSURE, made, new, None, PICTURES)["MLflow"]
+    assert linked == dg.MetadataValue.asset(dg.AssetKey(["points", "mlflow"]))
 
 
 def test_a_prediction_comes_from_every_feature() -> None:
