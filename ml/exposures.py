@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ml import estimators
+from ml.columns import LEVELS, Kind, is_boolean, kind_of
 from ml.errors import TractError
 from ml.lake.sql import is_key, is_numeric
 from ml.spec import NOT_LEARNING, RENAMED, CandidateSpec, FeaturesSpec, Range, SearchSpec, Spec
@@ -97,6 +98,15 @@ class Exposure:
         return tuple(column for column in self.columns if column in included - others)
 
     @property
+    def kinds(self) -> dict[str, Kind]:
+        """What each feature is to who learns from it."""
+        found = {name: self._kind(name) for name in self.features}
+        return {name: kind for name, kind in found.items() if kind is not None}
+
+    def _kind(self, name: str) -> Kind | None:
+        return kind_of(self.columns[name], name in self.spec.features.categorical)
+
+    @property
     def heldout(self) -> str:
         """The table of held-out predictions that goes with the table of predictions."""
         return f"heldout_{self.spec.predictions}"
@@ -125,6 +135,8 @@ class Exposure:
             "features": self.features,
             "spec": self.spec.model_dump(exclude=NOT_LEARNING),
         }
+        if codes := [name for name, kind in self.kinds.items() if kind == "code"]:
+            said["categorical"] = codes
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -275,6 +287,15 @@ def _unfit_settings(exposure: Exposure) -> Iterator[str]:
                 yield f"meta.ml.features.{field} names '{name}', which is no column. {allowed}"
             elif field == "include" and name in (spec.key, spec.target, spec.group):
                 yield f"meta.ml.features.include names '{name}', which is key, target or group: those are no features."
+    for name in spec.features.categorical:
+        kind = columns.get(name)
+        if kind is None:
+            yield f"meta.ml.features.categorical names '{name}', which is no column. {allowed}"
+        elif kind_of(kind, categorical=True) not in LEVELS:
+            yield (
+                f"meta.ml.features.categorical names '{name}', which is {kind}, no number. Cast it to varchar where "
+                "the table is built: each text is a level of its own."
+            )
     for name in spec.map_columns or ():
         if not is_numeric(columns.get(name, "")):
             found = f"{columns[name]}, not a number" if name in columns else "no column"
@@ -302,7 +323,7 @@ def _unfit_columns(exposure: Exposure) -> Iterator[str]:
             "dates, times, timestamps or blobs."
         )
     target = columns[spec.target]
-    if target in ("BOOLEAN", "BOOL", "LOGICAL"):
+    if is_boolean(target):
         yield (
             f"the target {spec.target} of {relation} is {target}: two classes. What is learned is a number: cast it to "
             "integer where the table is built, and predictions lie between 0 and 1."
@@ -310,11 +331,12 @@ def _unfit_columns(exposure: Exposure) -> Iterator[str]:
     elif not is_numeric(target):
         yield f"the target {spec.target} of {relation} is {target}, not a number. Cast it where the table is built."
     for name in exposure.features:
-        if not is_numeric(columns[name]):
+        if name not in exposure.kinds:
             yield (
-                f"column {name} of {relation} is {columns[name]}, not a number. Features are the contract's columns "
-                "less key, target and group, and less what other exposures on the table predict: make it a number, or "
-                "name it in meta.ml.features.exclude."
+                f"column {name} of {relation} is {columns[name]}, from which nothing is learned: numbers, booleans, "
+                "dates, timestamps, texts and enums are learned from. Features are the contract's columns less key, "
+                "target and group, and less what other exposures on the table predict: cast it where the table is "
+                "built, or name it in meta.ml.features.exclude."
             )
     if not exposure.features:
         yield f"{relation} has no column left to learn from. {_named_columns(exposure)}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ml import answers, classes
+from ml.columns import Kind, number_sql
 from ml.exposures import Exposure
 from ml.lake import first_line
 from ml.lake.sql import LARGEST, quoted
@@ -205,18 +206,19 @@ def sentence(decision: Decision) -> str:
 
 
 def learnable_sql(exposure: Exposure, table: str) -> str:
-    """One row: how many rows there are, with an answer, groups of those and likely classes, and of each column that is
-    read how many values are NULL, and how many not usable. A target may be NULL, and the group of such a row.
+    """One row: how many rows there are, with an answer, groups of those and likely classes, of key and group how many
+    values are NULL, and of each number and date how many are not usable. A target and a feature may be NULL, and the
+    group of a row without an answer.
 
     Args:
         table: The published rows as a table expression.
     """
     spec = exposure.spec
     known = f"filter (where {answers.known_sql(spec.target)})"
-    missing = [f"count(*) - count({quoted(name)})" for name in (spec.key, *exposure.features)]
+    missing = [f"count(*) - count({quoted(spec.key)})"]
     if spec.group:
-        missing.insert(1, f"count(*) {known} - count({quoted(spec.group)}) {known}")
-    values = [f"cast({quoted(name)} as double)" for name in _numbers(exposure)]
+        missing.append(f"count(*) {known} - count({quoted(spec.group)}) {known}")
+    values = [number_sql(name, kind) for name, kind in _numbers(exposure).items()]
     # false for NaN too
     unusable = [f"count({value}) - count(*) filter (where abs({value}) < {LARGEST})" for value in values]
     groups = f"count(distinct {quoted(spec.group)}) {known}" if spec.group else "null"
@@ -224,8 +226,9 @@ def learnable_sql(exposure: Exposure, table: str) -> str:
     return f"select {', '.join([*counted, *missing, *unusable])} from {table}"
 
 
-def _numbers(exposure: Exposure) -> tuple[str, ...]:
-    return (exposure.spec.target, *exposure.features)
+def _numbers(exposure: Exposure) -> dict[str, Kind]:
+    kinds = {name: kind for name, kind in exposure.kinds.items() if kind != "text"}
+    return {exposure.spec.target: "number", **kinds}
 
 
 def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
@@ -236,7 +239,7 @@ def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
     assert known is not None
     roles = {spec.key: "the key", spec.group: "the group", spec.target: "the target"}
     named = {name: f"{name}, {roles[name]}," if name in roles else name for name in exposure.columns}
-    needed = [name for name in (spec.key, spec.group, *exposure.features) if name]
+    needed = [name for name in (spec.key, spec.group) if name]
     missing = [f"{named[name]} is missing in {count:,}" for name, count in zip(needed, others, strict=False) if count]
     unusable = [
         f"{named[name]} is NaN, infinite or beyond {LARGEST:g} in {count:,}"

@@ -86,7 +86,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
         for recipe in searched:
             try:
                 tried[recipe.name] = trials.search(
-                    recipe, training.features, target, groups, spec.seed + SEED_STEP, say
+                    recipe, training.features, target, groups, spec.seed + SEED_STEP, say, training.encoding
                 )
             except EstimatorError as error:  # keeps no other from being searched
                 failed.append(str(error))

@@ -104,6 +104,9 @@ class FeaturesSpec(BaseModel):
 
     include: tuple[str, ...] = Field((), description="columns that are learned from, and no other")
     exclude: tuple[str, ...] = Field((), description="columns that are not learned from")
+    categorical: tuple[str, ...] = Field(
+        (), description="columns of numbers that are names, as postcodes: each number is a level of its own"
+    )
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "FeaturesSpec":

@@ -19,11 +19,11 @@ from ml.arrays import Mask, Vector
 from ml.errors import TractError
 from ml.lake import first_line
 from ml.lake.sql import LARGEST
+from ml.learning.encoding import Encoding
 from ml.learning.scratch import scratch
 from ml.learning.training_set import TrainingSet
 from ml.learning.workers import workers
 from ml.linear import ridge
-from ml.linear.leave_one_out import loo_errors
 from ml.linear.moments import complement
 from ml.progress import Progress, Say, following
 from ml.spec import ESTIMATORS, RIDGE, CandidateSpec
@@ -84,8 +84,8 @@ class Ridge:
         predicted = np.empty(len(fold))
         for number in training.moments[split]:
             others = complement(training.moments[split], number)
-            alpha = ALPHAS[int(np.argmin(ridge.generalized_errors(others, ALPHAS)))]
-            pipeline = ridge.fit_moments(others, float(alpha), training.exposure.features)
+            alpha = ALPHAS[int(np.argmin(ridge.generalized_errors(others, ALPHAS, training.terms)))]
+            pipeline = ridge.fit_moments(others, float(alpha), training.terms)
             if (held := fold == number).any():
                 predicted[held] = pipeline.predict(training.features[held])
         return predicted
@@ -95,14 +95,16 @@ class Ridge:
         training = self.training
         exposure, whole = training.exposure, training.whole
         if exposure.spec.alpha_by == "folds":
-            errors = ridge.fold_errors(training.moments[exposure.spec.split], ALPHAS).mean(axis=0)
+            errors = ridge.fold_errors(training.moments[exposure.spec.split], ALPHAS, training.terms).mean(axis=0)
         else:
             with (
                 _named(self, (duckdb.OutOfMemoryException, MemoryError)),
                 following(self.con, self.say, "leaving one out", whole.n),
             ):
-                errors = loo_errors(self.con, training.table, exposure.features, exposure.spec.target, whole, ALPHAS)
-        fitted = ridge.chosen(whole, exposure.features, ALPHAS, errors)
+                errors = ridge.left_out_errors(
+                    self.con, training.table, training.terms, exposure.spec.target, whole, ALPHAS
+                )
+        fitted = ridge.chosen(whole, training.terms, ALPHAS, errors)
         return Fitted(fitted.pipeline, {"alpha": fitted.alpha}, fitted.notes)
 
 
@@ -195,11 +197,14 @@ def build(spec: CandidateSpec, con: duckdb.DuckDBPyConnection, training: Trainin
     """
     if spec.name == RIDGE:
         return Ridge(spec.name, con, training, say)
-    return FromRows(spec.name, con, estimator(spec, training.exposure.spec.seed), training, say)
+    made = estimator(spec, training.exposure.spec.seed, training.encoding)
+    return FromRows(spec.name, con, made, training, say)
 
 
-def estimator(spec: CandidateSpec, seed: int) -> Any:
+def estimator(spec: CandidateSpec, seed: int, encoding: Encoding | None = None) -> Any:
     """The unfitted regressor of a candidate, and all that it is made of, with the spec's seed and on one thread.
+
+    Where columns are encoded, it is a pipeline with the encoders before it.
 
     A seed or a number of threads that the spec's parameters name, under whichever name, stays as it is.
 
@@ -215,7 +220,8 @@ def estimator(spec: CandidateSpec, seed: int) -> Any:
     try:
         made = make(**{name: value for name, value in given.items() if name}, **spec.chosen)
         if hasattr(made, "__sklearn_tags__") and is_regressor(made):
-            return _filled(made, ours)
+            filled = _filled(made, ours)
+            return encoding.before(spec.name, filled) if encoding else filled
     except Exception as error:  # anybody's code
         allowed = f" Allowed parameters: {', '.join(accepted)}." if accepted else ""
         raise EstimatorError(f"{where}: {said(error)}.{allowed}") from error

@@ -193,19 +193,20 @@ def _saved(
     failed: Mapping[str, str],
     input_hash: str,
 ) -> Version:
-    features = training.exposure.features
-    scaler = ridge.fit_moments(training.whole, 1.0, features)[0]
+    scaler = ridge.fit_moments(training.whole, 1.0, training.terms)[-2]
+    names = [term.name for term in training.terms]
     return Version(
         version_id=version_id(input_hash, judgement.candidate),
         candidate=judgement.candidate,
-        features=features,
+        features=training.exposure.features,
         parameters={
             **fitted.parameters,
+            **({} if training.plain else {"columns": training.exposure.kinds}),
             "spread": judgement.spread.to_json(),
             "recipe": recipe.model_dump(),
             "notes": [*notes.of_rows(training), *fitted.notes],
             "failed": dict(failed),
         },
         artifact=artifacts.save(con, fitted.estimator, "model"),
-        scaler=artifacts.save(con, [dict(zip(features, scaler.mean_.tolist(), strict=True)), scaler], "scaler"),
+        scaler=artifacts.save(con, [dict(zip(names, scaler.mean_.tolist(), strict=True)), scaler], "scaler"),
     )

@@ -8,16 +8,17 @@ Normalized nonconformity measures, 2008).
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ml.arrays import Integers, Vector
-from ml.lake.sql import literal, quoted
+from ml.lake.sql import literal
 from ml.linear.moments import Moments, total
 from ml.linear.spectrum import Spectrum
+from ml.linear.terms import Value
 
 PREDICTION = "prediction"
 # The bounds of an expected error, as shares of the mean error. A linear model of heavy-tailed columns would otherwise
@@ -32,24 +33,32 @@ class ExpectedError:
     Attributes:
         intercept, slopes: By column and by the prediction, in the target's unit.
         least, most: The bounds, in the target's unit.
+        fills: What stands for NULL, by column.
     """
 
     intercept: float
     slopes: Mapping[str, float]
     least: float
     most: float
+    fills: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, features: pd.DataFrame, predicted: Vector) -> Vector:
         """The expected error of each row, shape (rows,), in the target's unit."""
         expected = np.full(len(predicted), self.intercept)
         for name, slope in self.slopes.items():
-            expected += slope * (predicted if name == PREDICTION else features[name].to_numpy(np.float64))
+            expected += slope * (predicted if name == PREDICTION else self._values(features, name))
         bounded: Vector = np.clip(expected, self.least, self.most)
         return bounded
 
+    def _values(self, features: pd.DataFrame, name: str) -> Vector:
+        values = features[name].to_numpy(np.float64)
+        return np.where(np.isnan(values), self.fills[name], values) if name in self.fills else values
+
     def sql(self) -> str:
         """The same as an expression over the features and a column `prediction`."""
-        terms = [f"cast({quoted(name)} as double) * {literal(slope)}" for name, slope in self.slopes.items()]
+        terms = [
+            f"{Value(name, fill=self.fills.get(name)).sql} * {literal(slope)}" for name, slope in self.slopes.items()
+        ]
         expected = " + ".join([literal(self.intercept), *terms])
         return f"least(greatest({expected}, {literal(self.least)}), {literal(self.most)})"
 
@@ -86,13 +95,16 @@ class Spread:
 
     def to_json(self) -> dict[str, Any]:
         """As numbers and names, on one level, for ml.model_versions."""
-        return {"quantile": self.quantile, **asdict(self.expected_error), "minimum": self.minimum}
+        expected_error = asdict(self.expected_error)
+        if not self.expected_error.fills:
+            del expected_error["fills"]
+        return {"quantile": self.quantile, **expected_error, "minimum": self.minimum}
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> "Spread":
         """From what `to_json` gave."""
         expected_error = {name: json[name] for name in ("intercept", "slopes", "least", "most")}
-        return cls(json["quantile"], ExpectedError(**expected_error), json.get("minimum"))
+        return cls(json["quantile"], ExpectedError(**expected_error, fills=json.get("fills", {})), json.get("minimum"))
 
 
 def ends(predicted: Vector, half: Vector, minimum: float | None) -> tuple[Vector, Vector]:
@@ -108,6 +120,7 @@ def fit(
     fold: Integers,
     level: float,
     minimum: float | None = None,
+    fills: Mapping[str, float] | None = None,
 ) -> Spread:
     """Learn the spread from held-out predictions.
 
@@ -116,15 +129,16 @@ def fit(
     and 90.9 % so).
 
     Args:
-        features: Shape (rows, features), of the held-out rows.
+        features: Shape (rows, features), of the held-out rows, finite numbers.
         predicted: Shape (rows,), each by a model that had not seen the row.
         actual: Shape (rows,).
         fold: Shape (rows,), the fold in which each row was held out.
         level: Share of new rows that intervals are to cover.
         minimum: Of the spread.
+        fills: Of the expected error.
     """
     folds = _by_fold(features, predicted, actual, fold)
-    return Spread(_quantile(folds, level), _expected_error(folds.values()), minimum)
+    return Spread(_quantile(folds, level), replace(_expected_error(folds.values()), fills=dict(fills or {})), minimum)
 
 
 def held_out_half_widths(

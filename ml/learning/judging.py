@@ -77,12 +77,12 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
     """
     spec = training.exposure.spec
     actual: Vector = np.asarray(training.target, np.float64)
-    slices = training.slices()
+    slices, numbers = training.slices(), training.numbers
     heldout, metrics = [], []
     for split, moments in training.moments.items():
         fold = training.fold(split)
         predicted = candidate.held_out(split)
-        half = intervals.held_out_half_widths(training.features, predicted, actual, fold, spec.coverage)
+        half = intervals.held_out_half_widths(numbers, predicted, actual, fold, spec.coverage)
         lower, upper = intervals.ends(predicted, half, spec.minimum)
         heldout.append(
             pd.DataFrame(
@@ -107,7 +107,7 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
             metrics.append((candidate.name, split, name, measured))
         metrics.append((MEAN, split, ALL, measure(actual, mean)))
         if split == spec.split:
-            spread = intervals.fit(training.features, predicted, actual, fold, spec.coverage, spec.minimum)
+            spread = intervals.fit(numbers, predicted, actual, fold, spec.coverage, spec.minimum, training.fills)
     return Judgement(candidate.name, pd.concat(heldout, ignore_index=True), _table(metrics), spread)
 
 

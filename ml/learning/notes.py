@@ -4,10 +4,14 @@ import numpy as np
 
 from ml import answers, classes
 from ml.learning import intervals
+from ml.learning.encoding import MOST_COLUMNS
 from ml.learning.training_set import TrainingSet
+from ml.linear.terms import Value
 
 # A column whose correlation with the target is nearer to one than this is the target, in another unit.
 SAME = 1e-9
+# A column with a level for every two rows, or for fewer, names rows.
+NAMING = 0.5
 
 
 def of_rows(training: TrainingSet) -> tuple[str, ...]:
@@ -21,8 +25,19 @@ def of_rows(training: TrainingSet) -> tuple[str, ...]:
         intervals.too_few(len(values), spec.coverage),
         _constant(training),
         *_same(training),
+        *_naming(training),
     ]
     return tuple(note for note in found if note)
+
+
+def _naming(training: TrainingSet) -> list[str]:
+    """Of columns that look like identifiers."""
+    levels, rows = training.encoding.levels if training.encoding else {}, len(training.sample)
+    return [
+        f"{name} has {count:,} levels in {rows:,} rows: if it identifies rows, name it in meta.ml.features.exclude"
+        for name, count in levels.items()
+        if count > NAMING * rows and rows > MOST_COLUMNS
+    ]
 
 
 def _constant(training: TrainingSet) -> str:
@@ -34,11 +49,12 @@ def _constant(training: TrainingSet) -> str:
 
 def _same(training: TrainingSet) -> list[str]:
     """Of columns that know the target."""
-    scatter = training.whole.scatter
+    terms = [i for i, term in enumerate(training.terms) if isinstance(term, Value)]
+    scatter = training.whole.of_columns(terms).scatter
     squares, target = np.diag(scatter)[:-1], training.exposure.spec.target
     correlated = np.square(scatter[:-1, -1]) >= (1 - SAME) * squares * scatter[-1, -1]
     return [
         f"{name} is {target}, the target, but for its unit: is it known when there is something to predict?"
-        for name, same in zip(training.exposure.features, correlated & (squares > 0), strict=True)
+        for name, same in zip((training.terms[i].name for i in terms), correlated & (squares > 0), strict=True)
         if same and scatter[-1, -1] > 0 and training.whole.n > 2  # through two points there is always a line
     ]

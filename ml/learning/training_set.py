@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import duckdb
 import numpy as np
@@ -9,18 +10,23 @@ import pandas as pd
 
 from ml import answers
 from ml.arrays import Integers, Mask
+from ml.columns import LEVELS, number_sql, read_sql, value_sql
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import first_line
-from ml.lake.sql import doubles, quoted
+from ml.lake.sql import LARGEST, doubles, literal, quoted
 from ml.learning import folds
+from ml.learning.encoding import Encoding
 from ml.linear.moments import Moments, UnusableRowsError, gather, total
+from ml.linear.terms import Level, Term, Value, are_plain
 from ml.progress import Say, following
 from ml.records.publications import Publication
 
 # Folds of the two splits, as columns beside the published ones.
 FOLD = {"random": "random fold", "group": "group fold"}
 BLOCK = "block"
+# Levels of a column that a linear model tells apart, the most frequent.
+MOST_LEVELS = 50
 
 
 def _slice(name: str) -> str:
@@ -36,10 +42,11 @@ class TrainingSet:
     """What is learned from one publication.
 
     Attributes:
-        moments: By split and fold, the sums of `[features..., target]` of all rows that have their answer.
-        sample: The key as SQL's text, the features and the target as float64, the folds, the block and the slices, in
-            the order of the key: all such rows, or about `spec.max_rows` of them.
+        moments: By split and fold, the sums of `[terms..., target]` of all rows that have their answer.
+        sample: The key as SQL's text, the features as they are, numbers and the target as float64, the folds, the block
+            and the slices, in the order of the key: all such rows, or about `spec.max_rows` of them.
         unknown: How many rows have no answer.
+        terms: What a linear model makes of the features: each as it is where all are numbers without NULL.
     """
 
     exposure: Exposure
@@ -47,6 +54,35 @@ class TrainingSet:
     moments: Mapping[str, Mapping[int, Moments]]
     sample: pd.DataFrame
     unknown: int
+    terms: tuple[Term, ...]
+
+    @property
+    def plain(self) -> bool:
+        """Whether all features are numbers without NULL, which every estimator takes as they are."""
+        return are_plain(self.terms)
+
+    @cached_property
+    def encoding(self) -> Encoding | None:
+        """How estimators that see rows take the features; None where all are plain."""
+        if self.plain:
+            return None
+        return Encoding.of(self.features, self.exposure.kinds, self.blocks, self.exposure.spec.seed)
+
+    @property
+    def numbers(self) -> pd.DataFrame:
+        """The sampled features that are numbers, shape (rows, numbers), NULL filled with `fills`."""
+        kinds = self.exposure.kinds
+        numbers = self.sample[[name for name, kind in kinds.items() if kind == "number"]]
+        return numbers if self.plain else numbers.fillna(self.fills)
+
+    @property
+    def fills(self) -> dict[str, float]:
+        """The mean of each feature that is a number, to stand for NULL; none where all features are plain."""
+        return {
+            term.column: term.fill
+            for term in self.terms
+            if isinstance(term, Value) and term.kind == "number" and term.fill is not None
+        }
 
     @property
     def table(self) -> str:
@@ -95,10 +131,12 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
         RowsError: There are no such rows, or fewer than folds, or fewer groups; a value is missing or not finite; the
             key is missing or repeats in the sample.
     """
+    where = _where(exposure, publication)
     rows = _sampled(con, exposure, publication, say)
     with following(con, say, "summing", rows.known):
-        moments = _moments(con, exposure, rows.relation, _where(exposure, publication))
-    return TrainingSet(exposure, publication, moments, rows.sample, rows.unknown)
+        terms = _terms(con, exposure, publication, where)
+        moments = _moments(con, exposure, rows.relation, terms, where)
+    return TrainingSet(exposure, publication, moments, rows.sample, rows.unknown, terms)
 
 
 def read_sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> pd.DataFrame:
@@ -217,8 +255,61 @@ def _group_fold(
     return folds.few_groups_sql(spec.group, folds.assign(groups, spec.folds))
 
 
+def _terms(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str
+) -> tuple[Term, ...]:
+    """What a linear model makes of the features, in the order of `encoder.fitted`.
+
+    Raises:
+        RowsError: A code is not finite, or a date is.
+    """
+    kinds = exposure.kinds
+    counts = ", ".join(f"count(*) - count({quoted(name)})" for name in kinds)
+    nulls = dict(zip(kinds, con.execute(f"select {counts} from {publication.table}").fetchall()[0], strict=True))
+    if set(kinds.values()) == {"number"} and not any(nulls.values()):
+        return tuple(Value(name) for name in kinds)
+    _check_finite(con, exposure, publication, where)
+    relation = _answered(exposure, publication)
+    found: list[Term] = []
+    for kind in ("number", "date"):
+        names = [name for name in kinds if kinds[name] == kind]
+        values = {name: number_sql(name, kind) for name in names}
+        # of what is not finite the sums will tell
+        means = [f"avg({value}) filter (where abs({value}) < {literal(LARGEST)})" for value in values.values()]
+        filled = con.execute(f"select {', '.join(means)} from {relation}").fetchall()[0] if means else ()
+        found += [Value(name, kind, mean or 0.0) for name, mean in zip(names, filled, strict=True)]
+        found += [Level(name, kind, None) for name in names if nulls[name]]
+    levels = [name for name in kinds if kinds[name] in LEVELS]
+    for name in sorted(levels, key=lambda name: LEVELS.index(kinds[name])):
+        kind, value = kinds[name], value_sql(name, kinds[name])
+        # a text that SQL cannot write is no level of its own
+        told = f"value is not null{' and not contains(value, chr(0))' if kind == 'text' else ''}"
+        frequent = con.execute(
+            f"select value from (select {value} as value from {relation}) where {told} "
+            f"group by value order by count(*) desc, value limit {MOST_LEVELS}"
+        ).fetchall()
+        found += [Level(name, kind, level) for level in sorted(row[0] for row in frequent)]
+        if nulls[name] or not frequent:
+            found.append(Level(name, kind, None))
+    return tuple(found)
+
+
+def _check_finite(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> None:
+    """See that codes and dates are finite: numbers are seen to be while they are summed."""
+    values = {name: value_sql(name, kind) for name, kind in exposure.kinds.items() if kind in ("code", "date")}
+    if not values:
+        return
+    counts = ", ".join(f"count(*) filter (where not isfinite({value}))" for value in values.values())
+    for name, count in zip(values, con.execute(f"select {counts} from {publication.table}").fetchall()[0], strict=True):
+        if count:
+            raise RowsError(
+                f"{where}: column {name!r} has {count} values that are not finite: only finite ones are allowed; fill "
+                "them or filter the rows where the table is made"
+            )
+
+
 def _moments(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, where: str
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, terms: tuple[Term, ...], where: str
 ) -> dict[str, dict[int, Moments]]:
     """Gather both splits in one scan: by pairs of folds, which add up to the folds of each."""
     spec = exposure.spec
@@ -227,7 +318,7 @@ def _moments(
     pair = " + ".join(f'cast("{FOLD[split]}" as integer) * {spec.folds**i}' for i, split in enumerate(splits))
     kind = "utinyint" if spec.folds ** len(splits) <= 256 else "usmallint"
     try:
-        cells = gather(con, relation, exposure.features, spec.target, fold=f"cast({pair} as {kind})")
+        cells = gather(con, relation, terms, spec.target, fold=f"cast({pair} as {kind})")
     except UnusableRowsError as error:
         raise RowsError(f"{where}: {error}") from None
     found: dict[str, dict[int, Moments]] = {}
@@ -248,9 +339,9 @@ def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, r
     for name, value in spec.slices.items():
         labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")
     sampled = "where sampled" if rows > spec.max_rows else ""
-    numbers = doubles((*exposure.features, spec.target))
+    values = f"{read_sql(exposure.kinds)}, {doubles([spec.target])}"
     return con.execute(
-        f"select {', '.join(labels)}, {numbers} from {relation} as published {sampled} order by {key}"
+        f"select {', '.join(labels)}, {values} from {relation} as published {sampled} order by {key}"
     ).df()
 
 

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from ml.arrays import Vector
 from ml.learning.candidates import EstimatorError, estimator, predictions, said
+from ml.learning.encoding import Encoding
 from ml.learning.scratch import scratch
 from ml.learning.workers import workers
 from ml.progress import Say, sentence
@@ -67,6 +68,7 @@ def search(
     groups: npt.NDArray[Any] | None,
     seed: int,
     say: Say,
+    encoding: Encoding | None = None,
 ) -> list[Trial]:
     """Try recipes until the trials or the seconds are used up, one on each core; the same seed draws the same recipes.
 
@@ -78,13 +80,14 @@ def search(
         target: Shape (rows,).
         groups: Of each row, shape (rows,): rows of a group are held out in the same fold; None where each row is its
             own.
+        encoding: How the estimator takes the features; None as they are.
 
     Raises:
         EstimatorError: The known recipe fails, or the space names a parameter that the estimator does not take.
     """
     asked = recipe.search
     assert asked is not None, f"{recipe.name} has nothing to search"
-    fits = FoldFits(recipe, features, target, folds(len(target), groups, seed), seed)
+    fits = FoldFits(recipe, features, target, folds(len(target), groups, seed), seed, encoding)
     began = time.monotonic()
     known, bound = fits.known()
     trials = [known]
@@ -131,9 +134,16 @@ class FoldFits:
     """Fits trials on the folds; the steps before a pipeline's last are fitted once where trials share them."""
 
     def __init__(
-        self, recipe: CandidateSpec, features: pd.DataFrame, target: Vector, folds: list[Fold], seed: int
+        self,
+        recipe: CandidateSpec,
+        features: pd.DataFrame,
+        target: Vector,
+        folds: list[Fold],
+        seed: int,
+        encoding: Encoding | None = None,
     ) -> None:
         self.recipe, self.features, self.target, self.folds, self.seed = recipe, features, target, folds, seed
+        self.encoding = encoding
         self.steps = _steps(self._estimator({}))
         self.shared: list[tuple[Any, Any]] = []
 
@@ -183,7 +193,7 @@ class FoldFits:
 
     def _estimator(self, parameters: Mapping[str, Any]) -> Any:
         asked = self.recipe.model_copy(update={"found": {**self.recipe.found, **parameters}})
-        return estimator(asked, self.seed)
+        return estimator(asked, self.seed, self.encoding)
 
 
 def _root(squared_errors: list[Vector]) -> float:

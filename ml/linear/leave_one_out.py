@@ -8,13 +8,16 @@ import duckdb
 import numpy as np
 
 from ml.arrays import Matrix, Vector
-from ml.lake.sql import quoted
 from ml.linear.moments import Moments, UnusableRowsError
 from ml.linear.spectrum import Spectrum, check_alphas
+from ml.linear.terms import Term, Value
+from ml.linear.terms import terms as terms_of
 
 # Rows per Arrow batch of the leave-one-out scan: 7 MB of 8 features and a target. CPU seconds for 10 million rows by
 # batches of 10,000: 3.1; 50,000: 1.4; 200,000: 1.3.
 _BATCH_ROWS = 100_000
+# Columns up to which a batch has so many: of 100 levels, each a column, it would be 80 MB several times over.
+_BATCH_COLUMNS = 32
 # Interpolation in the penalty is used where its error bound is below this, far under a double's rounding.
 _MAX_INTERPOLATION_ERROR = 1e-18
 # ... and where no row's leverage is beyond this; the bound allows for one half.
@@ -24,7 +27,7 @@ _MAX_LEVERAGE = 0.4
 def loo_errors(
     con: duckdb.DuckDBPyConnection,
     relation: str,
-    features: Sequence[str],
+    features: Sequence[str | Term],
     target: str,
     moments: Moments,
     alphas: Sequence[float] | Vector,
@@ -43,7 +46,7 @@ def loo_errors(
     Args:
         con: As for `gather`, like the next three.
         relation: The rows that the moments are of.
-        features: Names of the p features.
+        features: The p features, as for `gather`.
         target: Name of the target.
         moments: Of all rows, from `gather`, which has checked them.
         alphas: Penalties, positive and finite.
@@ -59,10 +62,11 @@ def loo_errors(
     checked = np.array(check_alphas(alphas))
     spectrum = Spectrum(moments)
     nodes, weights = _nodes(spectrum, checked)
-    sums, leverage = _loo_scan(con, relation, [*features, target], spectrum, nodes)
+    columns = [*terms_of(features), Value(target)]
+    sums, leverage = _loo_scan(con, relation, columns, spectrum, nodes)
     if len(nodes) < len(checked) and leverage > _MAX_LEVERAGE:
         nodes, weights = checked, np.eye(len(checked))
-        sums, _ = _loo_scan(con, relation, [*features, target], spectrum, nodes)
+        sums, _ = _loo_scan(con, relation, columns, spectrum, nodes)
     # The error at a penalty is e_0 + sum_s w_s (e_s - e_0). Squared, the differences stay apart from e_0^2: they
     # distinguish penalties whose errors agree in ten digits.
     rest = weights[:, 1:]
@@ -99,20 +103,21 @@ def _lagrange(nodes: Vector, points: Vector) -> Matrix:
 
 
 def _loo_scan(
-    con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], spectrum: Spectrum, nodes: Vector
+    con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Term], spectrum: Spectrum, nodes: Vector
 ) -> tuple[Matrix, float]:
     """Sum the products of `[e_0, e_1 - e_0, ...]`, e being a row's left-out errors at the nodes.
 
     Returns:
         The sums, shape (nodes, nodes), and the largest leverage.
     """
-    values = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
+    values = ", ".join(f"{column.sql} as v{i}" for i, column in enumerate(columns))
     means = [*spectrum.mean, spectrum.target_mean]
     shrunk = spectrum.shrunk(nodes)
     basis = spectrum.vectors / spectrum.scale[:, None]
     residual = np.vstack([-(basis @ (spectrum.projection[:, None] * shrunk)), np.ones(len(nodes))])
     sums, least, rows = np.zeros((len(nodes), len(nodes))), np.inf, 0
-    for batch in con.execute(f"select {values} from {relation}").to_arrow_reader(_BATCH_ROWS):
+    size = _BATCH_ROWS * _BATCH_COLUMNS // max(_BATCH_COLUMNS, len(columns))
+    for batch in con.execute(f"select {values} from {relation}").to_arrow_reader(size):
         centred = np.empty((len(columns), batch.num_rows))
         for row, column, mean in zip(centred, batch.columns, means, strict=True):
             np.subtract(column.to_numpy(zero_copy_only=False), mean, out=row)

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import combinations
 from operator import add
 
 import duckdb
 import numpy as np
 
-from ml.arrays import Integers, Matrix, Vector
+from ml.arrays import Integers, Mask, Matrix, Vector
+from ml.columns import kind_of
 from ml.errors import TractError
-from ml.lake.sql import LARGEST, is_numeric, literal, quoted
+from ml.lake.sql import LARGEST, literal
+from ml.linear.terms import Level, Term, Value, is_of_levels, terms
 
 _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")) | {
     "INTEGER",
@@ -76,6 +79,15 @@ class Moments:
         between = np.outer(step, step) * (self.n * (other.n / n))
         return Moments(n, mean, rest, self.scatter + other.scatter + between)
 
+    def mapped(self, change: Matrix) -> Moments:
+        """The moments of `change row` of each row; `change` has shape (p' + 1, p + 1)."""
+        return Moments(self.n, change @ self.mean, change @ self.rest, change @ self.scatter @ change.T)
+
+    def of_columns(self, columns: Sequence[int]) -> Moments:
+        """The moments of some columns and the target."""
+        chosen = [*columns, len(self.mean) - 1]
+        return Moments(self.n, self.mean[chosen], self.rest[chosen], self.scatter[np.ix_(chosen, chosen)])
+
     def step(self, other: Moments) -> Vector:
         """The other's mean less this one's, shape (p + 1,)."""
         result: Vector = (other.mean - self.mean) + (other.rest - self.rest)
@@ -102,7 +114,7 @@ def complement(folds: Mapping[int, Moments], without: int) -> Moments:
 def gather(
     con: duckdb.DuckDBPyConnection,
     relation: str,
-    features: Sequence[str],
+    features: Sequence[str | Term],
     target: str,
     fold: str | None = None,
     folds: int | None = None,
@@ -117,7 +129,7 @@ def gather(
         con: Where `relation` can be read. Nothing is written or left behind.
         relation: Any SQL table expression that gives the same rows each time it is read:
             `lake.features.t at (version => 7)`, or a subquery in parentheses.
-        features: Names of p numeric columns; other numbers than doubles are cast to double.
+        features: Names of p numeric columns, or terms; other numbers than doubles are cast to double.
         target: Name of one more.
         fold: SQL expression over the relation's columns giving each row's fold as an integer; None puts all rows in
             fold 0.
@@ -131,18 +143,94 @@ def gather(
             numbers too large to be squared; no rows; fewer rows than folds; an empty fold; only one fold. Nothing is
             ever left out.
     """
-    columns = [*features, target]
+    columns = [*terms(features), Value(target)]
     _check_columns(con, relation, columns, fold)
-    shift = _first_mean(con, relation, columns)
-    sums = _scan(con, _centred(relation, columns, fold, shift), len(columns), fold is not None)
-    _check_rows(con, relation, columns, sums)
+    dense = [column for column in columns if not is_of_levels(column)]
+    shift = _first_mean(con, relation, dense)
+    sums = _scan(con, _centred(relation, dense, fold, shift), len(dense), fold is not None)
+    _check_rows(con, relation, dense, sums)
     _check_folds(sums, fold, folds)
-    parts = {key: _from_sums(row, shift) for key, row in sums.items() if key is not None}
-    if any(_is_far(moments, shift) for moments in parts.values()):
-        shifts = {key: moments.mean for key, moments in parts.items()}
-        sums = _scan(con, _centred_by_fold(relation, columns, fold, shifts), len(columns), True)
-        parts = {key: _from_sums(row, shifts[key]) for key, row in sums.items() if key is not None}
-    return dict(sorted(parts.items()))
+    shifts = {key: shift for key in sums if key is not None}
+    parts = {key: _from_sums(sums[key], shift) for key, shift in shifts.items()}
+    # of NULLs, ones and zeros, the sums are whole numbers, which lose nothing: one that never occurs has no variance
+    values = np.array([isinstance(column, Value) for column in dense])
+    one_for_all = not any(_is_far(moments, shift, values) for moments in parts.values())
+    if not one_for_all:
+        shifts = {key: np.where(values, moments.mean, 0.0) for key, moments in parts.items()}
+        sums = _scan(con, _centred_by_fold(relation, dense, fold, shifts), len(dense), True)
+    if len(dense) < len(columns):
+        codes = _codes(columns)
+        centred = (
+            _centred(relation, dense, fold, shift, list(codes.values()))
+            if one_for_all
+            else _centred_by_fold(relation, dense, fold, shifts, list(codes.values()))
+        )
+        sums = _with_levels(con, centred, columns, list(codes), sums)
+        places = [i for i, column in enumerate(columns) if not is_of_levels(column)]
+        shifts = {key: _placed(shift, places, len(columns)) for key, shift in shifts.items()}
+    return {key: _from_sums(sums[key], shifts[key]) for key in sorted(shifts)}
+
+
+def _placed(values: Vector, places: Sequence[int], width: int) -> Vector:
+    """Values at their places among zeros."""
+    placed = np.zeros(width)
+    placed[places] = values
+    return placed
+
+
+def _codes(columns: Sequence[Term]) -> dict[str, str]:
+    """Of each column of levels, an expression: the place of its level among the columns, from 1; 0 of any other."""
+    cases: dict[str, list[str]] = {}
+    for place, column in enumerate(columns, start=1):
+        if is_of_levels(column):
+            cases.setdefault(column.column, []).append(f"when {column.condition} then {place}")
+    return {name: f"case {' '.join(some)} else 0 end" for name, some in cases.items()}
+
+
+def _with_levels(
+    con: duckdb.DuckDBPyConnection,
+    centred: str,
+    columns: Sequence[Term],
+    coded: Sequence[str],
+    sums: Mapping[int | None, _Sums],
+) -> dict[int | None, _Sums]:
+    """The sums of all columns, of those that are without levels: what is missing are counts and sums by level.
+
+    One more scan groups by each column of levels and by each pair of them. Products of ones and zeros instead take 26 s
+    for a million rows and 100 levels; this takes 0.3 s.
+    """
+    places = [i for i, column in enumerate(columns) if not is_of_levels(column)]
+    names = [f"c{i}" for i in range(len(coded))]
+    sets = ", ".join(f"(fold, {', '.join(some)})" for size in (1, 2) for some in combinations(names, size))
+    totals = ", ".join(f"sum(v{i})" for i in range(len(places)))
+    grouped = con.execute(
+        f"select fold, {', '.join(names)}, count(*), {totals} from ({centred}) as c group by grouping sets ({sets})"
+    ).fetchall()
+    width = len(columns)
+    found = {
+        key: _Sums(
+            row.n, np.full(width, row.n), _placed(row.sums, places, width), _in_square(row.products, places, width)
+        )
+        for key, row in sums.items()
+    }
+    for key, *row in grouped:
+        levels = [code - 1 for code in row[: len(coded)] if code is not None]
+        if min(levels) < 0:  # a level that is not told apart
+            continue
+        of, count = found[key], row[len(coded)]
+        if len(levels) == 2:
+            of.products[levels[0], levels[1]] = of.products[levels[1], levels[0]] = count
+            continue
+        (level,) = levels
+        of.sums[level] = of.products[level, level] = count
+        of.products[level, places] = of.products[places, level] = row[len(coded) + 1 :]
+    return found
+
+
+def _in_square(products: Matrix, places: Sequence[int], width: int) -> Matrix:
+    placed = np.zeros((width, width))
+    placed[np.ix_(places, places)] = products
+    return placed
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,23 +243,29 @@ class _Sums:
     products: Matrix
 
 
-def _centred(relation: str, columns: Sequence[str], fold: str | None, shift: Vector) -> str:
-    """Select `fold` and the columns less their shift, as v0, v1, ..."""
+def _centred(relation: str, columns: Sequence[Term], fold: str | None, shift: Vector, codes: Sequence[str] = ()) -> str:
+    """Select `fold` and the columns less their shift, as v0, v1, ..., and codes as they are, as c0, c1, ..."""
     values = ", ".join(
-        f"cast({quoted(name)} as double) - {literal(s)} as v{i}"
-        for i, (name, s) in enumerate(zip(columns, shift, strict=True))
+        f"{column.sql} - {literal(s)} as v{i}" for i, (column, s) in enumerate(zip(columns, shift, strict=True))
     )
-    return f"select {_fold(fold)} as fold, {values} from {relation}"
+    coded = "".join(f", {code} as c{i}" for i, code in enumerate(codes))
+    return f"select {_fold(fold)} as fold, {values}{coded} from {relation}"
 
 
-def _centred_by_fold(relation: str, columns: Sequence[str], fold: str | None, shifts: Mapping[int, Vector]) -> str:
+def _centred_by_fold(
+    relation: str, columns: Sequence[Term], fold: str | None, shifts: Mapping[int, Vector], codes: Sequence[str] = ()
+) -> str:
     """Select the same with a shift of its own for each fold."""
     rows = ", ".join(f"({key}, {', '.join(map(literal, shift))})" for key, shift in shifts.items())
     names = ", ".join(f"s{i}" for i in range(len(columns)))
-    raw = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
+    raw = ", ".join(
+        [f"{column.sql} as v{i}" for i, column in enumerate(columns)]
+        + [f"{code} as c{i}" for i, code in enumerate(codes)]
+    )
+    coded = "".join(f", c{i}" for i in range(len(codes)))
     values = ", ".join(f"v{i} - s{i} as v{i}" for i in range(len(columns)))
     return (
-        f"select fold, {values} from (select {_fold(fold)} as fold, {raw} from {relation}) as r "
+        f"select fold, {values}{coded} from (select {_fold(fold)} as fold, {raw} from {relation}) as r "
         f"join (values {rows}) as shifts (shift_fold, {names}) on r.fold = shifts.shift_fold"
     )
 
@@ -221,13 +315,17 @@ def _from_sums(sums: _Sums, shift: Vector) -> Moments:
     return Moments(sums.n, *_two_sum(shift, off), scatter)
 
 
-def _is_far(moments: Moments, shift: Vector) -> bool:
-    return bool(np.any(moments.n * (moments.mean - shift) ** 2 > _MAX_SHIFT_VARIANCES * np.diag(moments.scatter)))
+def _is_far(moments: Moments, shift: Vector, values: Mask) -> bool:
+    far = moments.n * (moments.mean - shift) ** 2 > _MAX_SHIFT_VARIANCES * np.diag(moments.scatter)
+    return bool(np.any(far & values))
 
 
-def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> Vector:
-    """The mean of each column over the first rows; if it is constant there, its value, so that deviations are zeros."""
-    raw = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
+def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Term]) -> Vector:
+    """The mean of each column over the first rows; if it is constant there, its value, so that deviations are zeros.
+
+    Of a level it is 0.
+    """
+    raw = ", ".join(f"{'0e0' if isinstance(c, Level) else c.sql} as v{i}" for i, c in enumerate(columns))
     finite = [f"filter (where abs(v{i}) < {literal(LARGEST)})" for i in range(len(columns))]  # false for NaN, too
     means = ", ".join(
         f"case when min(v{i}) {f} = max(v{i}) {f} then min(v{i}) {f} else avg(v{i}) {f} end"
@@ -237,21 +335,24 @@ def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence
     return np.array([0.0 if x is None else x for x in row or ()], dtype=np.float64)
 
 
-def _check_columns(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], fold: str | None) -> None:
+def _check_columns(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Term], fold: str | None) -> None:
     *features, target = columns
     if not features:
         raise UnusableRowsError("no features were given: name at least one numeric column")
-    for name in columns:
-        if columns.count(name) > 1:
-            role = "both a feature and the target" if name == target else "a feature twice"
+    names = [column.column for column in columns if isinstance(column, Value)]
+    for name in names:
+        if names.count(name) > 1:
+            role = "both a feature and the target" if name == target.column else "a feature twice"
             raise UnusableRowsError(f"column {name!r} is {role}: name each column once")
     types = _types(con, f"select * from {relation}")
-    for name in columns:
-        if name.lower() not in types:
+    for column in columns:
+        name, kind = column.column, types.get(column.column.lower())
+        if kind is None:
             raise UnusableRowsError(f"column {name!r} is not in {relation}, which has {', '.join(types)}")
-        if not is_numeric(types[name.lower()]):
+        if kind_of(kind, categorical=column.kind == "code") != column.kind:
+            allowed = {"number": "integers, decimals and floats", "code": "numbers", "date": "dates and timestamps"}
             raise UnusableRowsError(
-                f"column {name!r} is {types[name.lower()]}; integers, decimals and floats are allowed: "
+                f"column {name!r} is {kind}; {allowed.get(column.kind, 'texts')} are allowed: "
                 "cast or encode it where it is made, or leave it out of the features"
             )
     if fold is not None and (kind := _types(con, f"select ({fold}) as fold from {relation}")["fold"]) not in _INTEGERS:
@@ -263,7 +364,7 @@ def _types(con: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
 
 
 def _check_rows(
-    con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], sums: Mapping[int | None, _Sums]
+    con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Term], sums: Mapping[int | None, _Sums]
 ) -> None:
     """Check that every value took part in the sums.
 
@@ -275,25 +376,29 @@ def _check_rows(
         raise UnusableRowsError(_describe_bad_values(con, relation, columns))
 
 
-def _describe_bad_values(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> str:
+def _describe_bad_values(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Term]) -> str:
     """Count what did not sum, by column, in a scan of its own: only a bad table pays for it."""
-    raw = ", ".join(f"cast({quoted(name)} as double) as v{i}" for i, name in enumerate(columns))
+    values = [column for column in columns if isinstance(column, Value)]
+    raw = ", ".join(f"{value.raw_sql} as v{i}" for i, value in enumerate(values))
     infinity = "cast('infinity' as double)"
     counts = ", ".join(
-        f"count(*) - count(v{i}), count(*) filter (where isnan(v{i})), count(*) filter (where abs(v{i}) = {infinity}), "
+        f"{0 if value.fill is not None else f'count(*) - count(v{i})'}, "
+        f"count(*) filter (where isnan(v{i})), count(*) filter (where abs(v{i}) = {infinity}), "
         f"count(*) filter (where abs(v{i}) >= {literal(LARGEST)} and abs(v{i}) < {infinity})"
-        for i in range(len(columns))
+        for i, value in enumerate(values)
     )
     row = con.execute(f"select {counts} from (select {raw} from {relation}) as c").fetchone() or ()
     descriptions, large = [], []
-    for i, name in enumerate(columns):
+    for i, name in enumerate(value.name for value in values):
         bad = row[4 * i : 4 * i + 3]
         large.extend([(name, row[4 * i + 3])] if row[4 * i + 3] else [])
         kinds = [f"{n} {kind}" for n, kind in zip(bad, ("NULL", "NaN", "infinite"), strict=True) if n]
         if kinds:
             descriptions.append(f"column {name!r} has {' and '.join(kinds)} value{'s' if sum(bad) > 1 else ''}")
     if not descriptions:
-        where = ", ".join(f"{name!r} ({rows} rows)" for name, rows in large) or ", ".join(map(repr, columns))
+        where = ", ".join(f"{name!r} ({rows} rows)" for name, rows in large) or ", ".join(
+            repr(value.name) for value in values
+        )
         return (
             f"numbers in {where} are too large to be squared and summed (beyond about "
             f"{LARGEST:g}): state them in a larger unit"

@@ -8,12 +8,15 @@ from typing import Any, TypeGuard
 import duckdb
 import numpy as np
 import pandas as pd
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ml.errors import TractError
-from ml.lake.sql import literal, quoted
+from ml.lake.sql import literal
+from ml.linear import encoder
+from ml.linear.terms import Level, Term, Value
 
 # Largest difference between SQL and scikit-learn, as a share of a prediction's terms.
 PARITY = 1e-9
@@ -25,32 +28,55 @@ class ParityError(TractError):
 
 def is_linear(estimator: Any) -> TypeGuard[Pipeline]:
     """Whether `predict_sql` can write the predictions of this fitted estimator."""
-    return isinstance(estimator, Pipeline) and [type(step) for _, step in estimator.steps] == [StandardScaler, Ridge]
+    if not isinstance(estimator, Pipeline):
+        return False
+    kinds = [type(step) for _, step in estimator.steps]
+    if kinds == [ColumnTransformer, StandardScaler, Ridge]:
+        return encoder.terms_of(estimator[0]) is not None
+    return kinds == [StandardScaler, Ridge]
 
 
 def predict_sql(pipeline: Pipeline, features: Sequence[str]) -> str:
     """`pipeline.predict` as a SQL expression, equal to 1e-9 of its largest term.
 
     Args:
-        pipeline: A fitted StandardScaler and a fitted linear model, with `coef_` and `intercept_`.
+        pipeline: A fitted StandardScaler and a fitted linear model, with `coef_` and `intercept_`; before them perhaps
+            what `encoder.fitted` makes.
         features: The columns, as the pipeline was fitted with them, in that order.
 
     Returns:
-        A double over the columns, NULL where one of them is NULL. Each feature is centred before it is multiplied, as
-        scikit-learn does: folding the means into the intercept would cancel digits when they are large.
+        A double over the columns, NULL where one of them is NULL and nothing stands for it. Each feature is centred
+        before it is multiplied, as scikit-learn does: folding the means into the intercept would cancel digits when
+        they are large. A column's levels are one expression.
 
     Raises:
         ValueError: `features` are not the pipeline's.
     """
-    scaler, model = pipeline[0], pipeline[-1]
-    fitted = [str(name) for name in getattr(scaler, "feature_names_in_", features)]
-    if list(features) != fitted or len(fitted) != scaler.n_features_in_:
+    first, scaler, model = pipeline[0], pipeline[-2], pipeline[-1]
+    fitted = [str(name) for name in getattr(first, "feature_names_in_", features)]
+    # a ColumnTransformer takes columns by their names
+    same = sorted(features) == sorted(fitted) if isinstance(first, ColumnTransformer) else list(features) == fitted
+    if not same or len(fitted) != first.n_features_in_:
         raise ValueError(f"the pipeline was fitted with {', '.join(fitted)}, not with {', '.join(features)}")
-    terms = [
-        f"(cast({quoted(name)} as double) - {literal(mean)}) * {literal(slope)}"
-        for name, mean, slope in zip(features, scaler.mean_, model.coef_ / scaler.scale_, strict=True)
-    ]
-    return f"({' + '.join([literal(model.intercept_), *terms])})"
+    terms: Sequence[Term] = [Value(name) for name in features]
+    if isinstance(first, ColumnTransformer):
+        terms = encoder.terms_of(first) or ()
+    summands = [literal(model.intercept_)]
+    levels: dict[str, list[tuple[Level, float, float]]] = {}
+    for term, mean, slope in zip(terms, scaler.mean_, model.coef_ / scaler.scale_, strict=True):
+        if isinstance(term, Value):
+            summands.append(f"({term.sql} - {literal(mean)}) * {literal(slope)}")
+        else:
+            levels.setdefault(term.column, []).append((term, mean, slope))
+    summands += [_of_levels(some) for some in levels.values()]
+    return f"({' + '.join(summands)})"
+
+
+def _of_levels(levels: Sequence[tuple[Level, float, float]]) -> str:
+    """The sum of the terms of one column's levels, of which one holds at most."""
+    none = -sum(mean * slope for _, mean, slope in levels)
+    cases = " ".join(f"when {level.condition} then {literal(none + slope)}" for level, _, slope in levels)
+    return f"case {cases} else {literal(none)} end"
 
 
 def check_parity(
@@ -73,7 +99,7 @@ def check_parity(
     inputs = rows[list(features)]
     in_sql = con.sql(f"select {predict_sql(estimator, features)} as prediction from inputs").df()["prediction"]
     predicted = estimator.predict(inputs)
-    terms = np.abs(estimator[0].transform(inputs) * estimator[-1].coef_).sum(axis=1) + abs(estimator[-1].intercept_)
+    terms = np.abs(estimator[:-1].transform(inputs) * estimator[-1].coef_).sum(axis=1) + abs(estimator[-1].intercept_)
     difference = np.abs(in_sql.to_numpy() - predicted) / np.maximum(terms, np.finfo(np.float64).tiny)
     worst = int(np.argmax(difference))
     if not difference[worst] <= PARITY:

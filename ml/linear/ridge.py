@@ -18,9 +18,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ml.arrays import Matrix, Vector
+from ml.linear import encoder
 from ml.linear.leave_one_out import loo_errors
 from ml.linear.moments import Moments, complement, gather, total
 from ml.linear.spectrum import Spectrum, check_alphas
+from ml.linear.terms import Term, Value, are_plain
+from ml.linear.terms import terms as terms_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,8 @@ class RidgeFit:
     """A fitted ridge regression and how its penalty was chosen.
 
     Attributes:
-        pipeline: `Pipeline(StandardScaler, Ridge)`, fitted: what scikit-learn would have made of the rows.
+        pipeline: `Pipeline(StandardScaler, Ridge)`, fitted: what scikit-learn would have made of the rows. If not all
+            terms are plain numbers, after the `ColumnTransformer` that makes them of raw columns.
         alpha: The penalty chosen: the first of those with the least error.
         alphas: Every penalty tried, as given.
         errors: Mean squared error of each, in squared units of the target: over left-out rows ('loo', the negative of
@@ -51,7 +55,7 @@ class RidgeFit:
 def fit(
     con: duckdb.DuckDBPyConnection,
     relation: str,
-    features: Sequence[str],
+    features: Sequence[str | Term],
     target: str,
     *,
     alphas: Sequence[float] | Vector,
@@ -64,7 +68,7 @@ def fit(
     Args:
         con: As for `ml.linear.moments.gather`, like the next three.
         relation: A table expression, read once or twice: name a snapshot.
-        features: Names of the p features.
+        features: The p features.
         target: Name of the target.
         alphas: Penalties to try, positive and finite; scikit-learn's `alpha`, on standardized features.
         alpha_by: 'loo' chooses as `Pipeline(StandardScaler(), RidgeCV(alphas))` does, by leave-one-out error with the
@@ -85,42 +89,76 @@ def fit(
     parts = gather(con, relation, features, target, fold, folds)
     moments = total(parts.values())
     if alpha_by == "folds":
-        errors = fold_errors(parts, checked).mean(axis=0)
+        errors = fold_errors(parts, checked, features).mean(axis=0)
     else:
-        errors = loo_errors(con, relation, features, target, moments, checked)
+        errors = left_out_errors(con, relation, features, target, moments, checked)
     return chosen(moments, features, checked, errors)
 
 
-def chosen(moments: Moments, features: Sequence[str], alphas: Sequence[float] | Vector, errors: Vector) -> RidgeFit:
+def left_out_errors(
+    con: duckdb.DuckDBPyConnection,
+    relation: str,
+    features: Sequence[str | Term],
+    target: str,
+    moments: Moments,
+    alphas: Sequence[float] | Vector,
+) -> Vector:
+    """As `loo_errors`, of terms whose NULLs stand at the mean of all rows."""
+    own, made = _imputed(moments, features)
+    return loo_errors(con, relation, made, target, own, alphas)
+
+
+def chosen(
+    moments: Moments, features: Sequence[str | Term], alphas: Sequence[float] | Vector, errors: Vector
+) -> RidgeFit:
     """Fit with the penalty of least error, the first of those.
 
     Args:
         moments: Of `[features..., target]`, all rows.
-        features: Names of the p features.
+        features: The p features.
         alphas: The penalties tried, shape (penalties,).
         errors: Their errors, shape (penalties,).
     """
     checked = check_alphas(alphas)
     alpha = checked[int(np.argmin(errors))]
-    spectrum = Spectrum(moments)
+    own, made = _imputed(moments, features)
+    spectrum = Spectrum(own)
     return RidgeFit(
         pipeline=fit_moments(moments, alpha, features),
         alpha=alpha,
         alphas=checked,
         errors=tuple(float(error) for error in errors),
         rank=len(spectrum.eigenvalues),
-        notes=spectrum.notes(features),
+        notes=_notes(own, made, spectrum),
         moments=moments,
     )
 
 
-def fit_moments(moments: Moments, alpha: float, features: Sequence[str]) -> Pipeline:
-    """The fitted `Pipeline(StandardScaler(), Ridge(alpha))` of the rows with these moments.
+def _imputed(moments: Moments, features: Sequence[str | Term]) -> tuple[Moments, tuple[Term, ...]]:
+    """Moments and terms whose NULLs stand at the rows' own mean; of plain numbers they stay as they are."""
+    made = terms_of(features)
+    if are_plain(made):
+        return moments, made
+    change, made = encoder.imputed(moments, made)
+    return moments.mapped(change), made
+
+
+def _notes(moments: Moments, terms: Sequence[Term], spectrum: Spectrum) -> tuple[str, ...]:
+    """Of the values: that a column's levels add up to one is known."""
+    values = [i for i, term in enumerate(terms) if isinstance(term, Value)]
+    if not values:
+        return ()
+    told = spectrum if len(values) == len(terms) else Spectrum(moments.of_columns(values))
+    return told.notes([terms[i].name for i in values])
+
+
+def fit_moments(moments: Moments, alpha: float, features: Sequence[str | Term]) -> Pipeline:
+    """The fitted `Pipeline(StandardScaler(), Ridge(alpha))` of the rows with these moments; see `RidgeFit.pipeline`.
 
     Args:
         moments: Of `[features..., target]`.
         alpha: The penalty, positive and finite.
-        features: Names of the p features, in the order of the moments.
+        features: The p features, in the order of the moments; terms in the order of `encoder.fitted`.
 
     Raises:
         ValueError: The penalty is not allowed, or the features are not as many as the moments'.
@@ -128,11 +166,14 @@ def fit_moments(moments: Moments, alpha: float, features: Sequence[str]) -> Pipe
     (alpha,) = check_alphas([alpha])
     if len(features) != len(moments.mean) - 1:
         raise ValueError(f"{len(features)} features were named; the moments have {len(moments.mean) - 1} and a target")
-    spectrum = Spectrum(moments)
+    own, made = _imputed(moments, features)
+    spectrum = Spectrum(own)
     pipeline = Pipeline([("standardscaler", StandardScaler()), ("ridge", Ridge(alpha=alpha))])
     # scikit-learn fits two rows of zeros first: every attribute that its version sets is then there, with its right
     # type, and only the numbers are put in.
-    pipeline.fit(pd.DataFrame(np.zeros((2, len(features))), columns=list(features)), np.zeros(2))
+    zeros = np.zeros((2, len(made)))
+    plain = are_plain(made)
+    pipeline.fit(pd.DataFrame(zeros, columns=[term.name for term in made]) if plain else zeros, np.zeros(2))
     scaler, ridge = pipeline[0], pipeline[-1]
     scaler.mean_, scaler.var_, scaler.scale_ = (
         spectrum.mean.copy(),
@@ -142,30 +183,41 @@ def fit_moments(moments: Moments, alpha: float, features: Sequence[str]) -> Pipe
     scaler.n_samples_seen_ = type(scaler.n_samples_seen_)(moments.n)
     ridge.coef_ = spectrum.coefficients(np.array([alpha]))[0]
     ridge.intercept_ = np.float64(moments.mean[-1])
-    return pipeline
+    return pipeline if plain else Pipeline([("columns", encoder.fitted(made)), *pipeline.steps])
 
 
-def fold_errors(folds: Mapping[int, Moments], alphas: Sequence[float] | Vector) -> Matrix:
+def fold_errors(
+    folds: Mapping[int, Moments], alphas: Sequence[float] | Vector, features: Sequence[str | Term] = ()
+) -> Matrix:
     """Mean squared error of each held-out fold under each penalty, fitted on the other folds.
 
-    Features are standardized within each training set. With slopes b in the columns' own units, a fold's squared errors
-    sum to `v'Sv + n (v'd)^2` for `v = [-b, 1]`, its scatter S, and d its mean less the training rows'.
+    Features are standardized, and NULLs put at the mean, within each training set. With slopes b in the columns' own
+    units, a fold's squared errors sum to `v'Sv + n (v'd)^2` for `v = [-b, 1]`, its scatter S, and d its mean less the
+    training rows'.
 
     Returns:
         Shape (folds, penalties), folds in rising order, in squared units of the target.
     """
-    return np.array(
-        [_held_out_errors(complement(folds, key), held_out, alphas) for key, held_out in sorted(folds.items())]
-    )
+    made, errors = terms_of(features), []
+    for key, held_out in sorted(folds.items()):
+        training = complement(folds, key)
+        if not are_plain(made):
+            change, _ = encoder.imputed(training, made)
+            training, held_out = training.mapped(change), held_out.mapped(change)
+        errors.append(_held_out_errors(training, held_out, alphas))
+    return np.array(errors)
 
 
-def generalized_errors(moments: Moments, alphas: Sequence[float] | Vector) -> Vector:
+def generalized_errors(
+    moments: Moments, alphas: Sequence[float] | Vector, features: Sequence[str | Term] = ()
+) -> Vector:
     """Generalized cross-validated squared error of each penalty, from the moments alone: shape (penalties,).
 
     `n RSS / (n - tr H)^2`: leave-one-out with every row's leverage put at their mean (Golub, Heath, Wahba 1979,
     'Generalized cross-validation as a method for choosing a good ridge parameter'). It chooses a penalty for a
     training set that is only known by its sums.
     """
+    moments, _ = _imputed(moments, features)
     spectrum = Spectrum(moments)
     penalties = np.asarray(check_alphas(alphas))
     shrunk = spectrum.shrunk(penalties)

@@ -1,6 +1,5 @@
 """How far the published rows have moved from those that the champion learned from, column by column."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +9,19 @@ import pandas as pd
 from scipy.stats import ks_2samp
 
 from ml.arrays import Vector
+from ml.columns import LEVELS, Kind, read_sql
 from ml.exposures import Exposure
-from ml.lake.sql import doubles, quoted
+from ml.lake.sql import quoted
 from ml.learning import candidates, folds
 from ml.learning.intervals import PREDICTION
 from ml.records.publications import Publication
 from ml.records.versions import Version
 
 BINS = 10
+# Levels of their own; each of more would move a little by chance.
+MOST_LEVELS = 20
+# What stands for NULL among numbers: it is beyond all of them.
+NULL = np.inf
 # A bin without rows counts as this share: the index would be infinite otherwise.
 LEAST_SHARE = 1e-4
 
@@ -27,8 +31,10 @@ class Drift:
     """Of one column between two samples.
 
     Attributes:
-        psi: Population stability index over the deciles of the baseline, in nats; 0 where nothing moved.
-        ks: Kolmogorov and Smirnov's distance of the two distributions, 0 to 1.
+        psi: Population stability index over the deciles of the baseline, or over its levels, in nats; 0 where nothing
+            moved.
+        ks: Kolmogorov and Smirnov's distance of the two distributions, 0 to 1; of levels, which have no order, the
+            most by which the share of one has changed.
     """
 
     psi: float
@@ -41,19 +47,39 @@ def population_stability_index(baseline: Vector, current: Vector) -> float:
     Siddiqi, Credit Risk Scorecards, 2006, chapter 8: up to 0.1 is no change, above 0.25 a large one.
 
     Args:
-        baseline, current: Shapes (n,) and (m,), finite.
+        baseline, current: Shapes (n,) and (m,), finite but for `NULL`, which has a bin of its own.
     """
-    edges = np.unique(np.quantile(baseline, np.linspace(0, 1, BINS + 1)[1:-1]))
+    present = baseline[baseline < NULL]
+    edges = np.unique(np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1])) if len(present) else np.empty(0)
+    if len(present) < len(baseline) or np.any(current == NULL):
+        edges = np.append(edges, np.finfo(np.float64).max)
     p, q = (
-        np.maximum(np.bincount(np.searchsorted(edges, x, side="left"), minlength=len(edges) + 1) / len(x), LEAST_SHARE)
+        np.bincount(np.searchsorted(edges, x, side="left"), minlength=len(edges) + 1) / len(x)
         for x in (baseline, current)
     )
+    return _index(p, q)
+
+
+def _index(p: Vector, q: Vector) -> float:
+    p, q = np.maximum(p, LEAST_SHARE), np.maximum(q, LEAST_SHARE)
     return float(np.sum((q - p) * np.log(q / p)))
 
 
 def between(baseline: Vector, current: Vector) -> Drift:
     """The drift of a column from its values in the baseline, shape (n,), to those now, shape (m,)."""
     return Drift(population_stability_index(baseline, current), float(ks_2samp(baseline, current).statistic))
+
+
+def between_levels(baseline: "pd.Series[Any]", current: "pd.Series[Any]") -> Drift:
+    """The same of levels: the baseline's most frequent ones, NULL, and all others together."""
+    shares = baseline.value_counts(normalize=True)
+    known = sorted(shares.index, key=lambda level: (-shares[level], str(level)))[:MOST_LEVELS]
+    p, q = (
+        np.array([np.mean(column == level) for level in known] + [column.isna().mean()], np.float64)
+        for column in (baseline, current)
+    )
+    p, q = (np.append(x, max(0.0, 1 - x.sum())) for x in (p, q))
+    return Drift(_index(p, q), float(np.max(np.abs(q - p))))
 
 
 def measure(
@@ -73,11 +99,13 @@ def measure(
         EstimatorError: The champion does not predict a finite number for each row.
     """
     then, now = (_sample(con, exposure, rows, champion) for rows in (baseline, publication))
-    both: Mapping[str, tuple[Vector, Vector]] = {
-        **{name: (then[name].to_numpy(np.float64), now[name].to_numpy(np.float64)) for name in champion.features},
-        PREDICTION: (candidates.predictions(estimator, then), candidates.predictions(estimator, now)),
+    drifts = {
+        name: between_levels(then[name], now[name])
+        if kind in LEVELS
+        else between(_numbers(then[name], kind), _numbers(now[name], kind))
+        for name, kind in champion.kinds.items()
     }
-    drifts = {name: between(before, after) for name, (before, after) in both.items()}
+    drifts[PREDICTION] = between(candidates.predictions(estimator, then), candidates.predictions(estimator, now))
     return pd.DataFrame(
         [
             {
@@ -94,11 +122,18 @@ def measure(
     )
 
 
+def _numbers(column: "pd.Series[Any]", kind: Kind) -> Vector:
+    """Numbers, or dates in days, `NULL` where there is none."""
+    days = (column - pd.Timestamp(0)) / pd.Timedelta(days=1) if kind == "date" else column
+    values = days.to_numpy(np.float64)
+    return np.where(np.isnan(values), NULL, values)
+
+
 def _sample(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, champion: Version
 ) -> pd.DataFrame:
     spec = exposure.spec
     sampled = folds.sampled_sql(spec.key, publication.row_count, spec.max_rows, spec.seed)
     return con.execute(
-        f"select {doubles(champion.features)} from {publication.table} where {sampled} order by {quoted(spec.key)}"
+        f"select {read_sql(champion.kinds)} from {publication.table} where {sampled} order by {quoted(spec.key)}"
     ).df()

@@ -5,7 +5,9 @@ from datetime import datetime
 
 import duckdb
 
+from ml.columns import kind_of
 from ml.exposures import Exposure
+from ml.lake.sql import quoted
 from ml.records import publications, tables
 from ml.records.publications import Publication
 from ml.records.versions import Version, metric, row, version
@@ -111,10 +113,23 @@ def outdated(
     for field, now in (("key", exposure.spec.key), ("target", exposure.spec.target)):
         if made_for[field] != now:
             return f"was made for the {field} {made_for[field]}, and the spec asks for {now}"
-    columns = {column[0] for column in con.execute(f"describe from {publication.table}").fetchall()}
-    if gone := [name for name in version.features if name not in columns]:
+    types = {column[0]: column[1] for column in con.execute(f"describe from {publication.table}").fetchall()}
+    if gone := [name for name in version.features if name not in types]:
         return f"learned from {', '.join(gone)}, which {publication.publication_id} has no more"
+    kinds = version.kinds
+    if other := [name for name, kind in kinds.items() if kind_of(types[name], kind == "code") != kind]:
+        now = ", ".join(f"{name} is {types[name]}" for name in other)
+        return f"learned from another kind of column than {publication.publication_id} has, where {now}"
+    if version.plain and (missing := _missing(con, version, publication)):
+        return f"learned from rows that have all values, and {publication.publication_id} has NULL in {missing}"
     return None
+
+
+def _missing(con: duckdb.DuckDBPyConnection, version: Version, publication: Publication) -> str:
+    """The features that are NULL in some rows, as a list in words."""
+    counts = ", ".join(f"count(*) - count({quoted(name)})" for name in version.features)
+    found = con.execute(f"select {counts} from {publication.table}").fetchall()[0]
+    return ", ".join(name for name, count in zip(version.features, found, strict=True) if count)
 
 
 def promote(

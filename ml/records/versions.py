@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from ml.code import git_commit
+from ml.columns import Kind
 from ml.exposures import Exposure
 from ml.identity import code_version
 from ml.lake import artifacts
@@ -30,7 +31,8 @@ class Version:
     Attributes:
         features: Columns of the pipeline's input, in order.
         parameters: What fitting chose; `spread`, which makes the intervals; `recipe`, the candidate as asked for;
-            `notes`, what a person should know of it; `failed`, why candidates beside it are out, by name.
+            `notes`, what a person should know of it; `failed`, why candidates beside it are out, by name; `columns`,
+            what each feature is, where not all are numbers without NULL.
     """
 
     version_id: str
@@ -46,9 +48,20 @@ class Version:
         return CandidateSpec.model_validate(self.parameters.get("recipe", self.candidate))
 
     @property
+    def plain(self) -> bool:
+        """Whether all features must be numbers without NULL."""
+        return "columns" not in self.parameters
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What each feature is."""
+        kinds: Mapping[str, Kind] = self.parameters.get("columns", {})
+        return {name: kinds.get(name, "number") for name in self.features}
+
+    @property
     def chosen(self) -> dict[str, Any]:
         """What fitting chose, less what is told apart."""
-        apart = ("spread", "recipe", "notes", "failed")
+        apart = ("spread", "recipe", "notes", "failed", "columns")
         return {name: value for name, value in self.parameters.items() if name not in apart}
 
 

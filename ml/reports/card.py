@@ -183,8 +183,9 @@ def draw(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
     drawn.append(pictures.coverage(facts.metrics, candidate, split, facts.coverage))
     if not facts.importance.empty:
         drawn.append(pictures.importance(facts.importance, spec.unit))
-        order = list(facts.importance["feature"])
-        drawn.append(pictures.partial_dependence(facts.dependence, facts.target, spec.unit, order))
+        curves = set(facts.dependence["feature"])
+        if order := [name for name in facts.importance["feature"] if name in curves]:
+            drawn.append(pictures.partial_dependence(facts.dependence, facts.target, spec.unit, order))
     if not facts.last_drift.empty:
         drawn.append(pictures.drift(facts.last_drift))
     return drawn

@@ -1,5 +1,6 @@
 """What a version relies on: importance of its features on held-out rows, and how its predictions follow each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,12 +11,14 @@ from sklearn.inspection import partial_dependence, permutation_importance
 from threadpoolctl import threadpool_limits
 
 from ml.arrays import Integers, Mask
+from ml.columns import TYPES, Kind
 from ml.exposures import Exposure
 from ml.learning import candidates, training_set
 from ml.learning.training_set import FOLD
 from ml.progress import Say
 from ml.records import versions
 from ml.records.versions import Version
+from ml.spec import FeaturesSpec
 
 # Settings that decide which rows are read, and how they are dealt to folds.
 ROW_SETTINGS = ("key", "target", "group", "folds", "seed", "max_rows")
@@ -27,6 +30,7 @@ REPEATS = 5
 IMPORTANCE_ROWS = 2_000
 DEPENDENCE_ROWS = 500
 GRID_POINTS = 20
+DEPENDENCE_COLUMNS = ("feature", "grid_point", "feature_value", "mean_prediction", "averaged_rows")
 # Quantiles between which the grid lies: beyond them there are too few rows to average over.
 GRID_ENDS = (0.025, 0.975)
 
@@ -37,8 +41,8 @@ class Explanation:
 
     Attributes:
         importance: A row per feature: feature, importance_mean, importance_sd, repeats, split, heldout_rows.
-        dependence: A row per feature and grid point: feature, grid_point, feature_value, mean_prediction,
-            averaged_rows.
+        dependence: A row per feature that is a number, and grid point: feature, grid_point, feature_value,
+            mean_prediction, averaged_rows.
     """
 
     importance: pd.DataFrame
@@ -62,7 +66,7 @@ def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version
     with threadpool_limits(limits=1):  # as candidates are fitted: the numbers repeat, and threads do not wait in turns
         return Explanation(
             importance(estimator, features, target, held, asked.spec.seed).assign(split=split),
-            dependence(estimator, features, asked.spec.seed),
+            dependence(estimator, features, asked.spec.seed, version.kinds),
         )
 
 
@@ -70,9 +74,12 @@ def as_asked(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Versio
     """The exposure with the version's columns, and with its settings that decide which rows are read."""
     asked = versions.row(con, exposure.name, version.version_id)["spec"]
     # no slice is read here, and a slice may read columns that are gone
-    spec = exposure.spec.model_copy(update={**{name: asked[name] for name in ROW_SETTINGS}, "slices": {}})
+    codes = tuple(name for name, kind in version.kinds.items() if kind == "code")
+    settings = {name: asked[name] for name in ROW_SETTINGS}
+    features = FeaturesSpec(include=version.features, categorical=codes)
+    spec = exposure.spec.model_copy(update={**settings, "slices": {}, "features": features})
     named = [name for name in (spec.key, spec.group, spec.target) if name]
-    columns = dict.fromkeys([*version.features, *named], "DOUBLE")
+    columns = {**dict.fromkeys(named, "DOUBLE"), **{name: TYPES[kind] for name, kind in version.kinds.items()}}
     return replace(exposure, spec=spec, columns=columns, predicted_by_others=frozenset())
 
 
@@ -111,19 +118,24 @@ def importance(
     )
 
 
-def dependence(estimator: Any, features: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Partial dependence on each feature (Friedman, Greedy function approximation, 2001), at quantiles of the rows.
+def dependence(
+    estimator: Any, features: pd.DataFrame, seed: int, kinds: Mapping[str, Kind] | None = None
+) -> pd.DataFrame:
+    """Partial dependence on each number (Friedman, Greedy function approximation, 2001), at quantiles of the rows.
 
     Args:
         estimator: Fitted.
         features: Shape (rows, features); `DEPENDENCE_ROWS` rows are drawn if there are more.
+        kinds: Of each feature; None where all are numbers. Of levels and dates there is no curve.
 
     Returns:
         `Explanation.dependence`; predictions in the target's unit.
     """
     averaged = features.iloc[_drawn(np.arange(len(features)), DEPENDENCE_ROWS, seed)]
-    curves = []
+    curves = [pd.DataFrame(columns=DEPENDENCE_COLUMNS)]
     for name in features.columns:
+        if (kinds and kinds[name] != "number") or features[name].isna().all():
+            continue
         grid = np.unique(features[name].quantile(np.linspace(*GRID_ENDS, GRID_POINTS)).to_numpy())
         curve = partial_dependence(
             estimator, averaged, [name], custom_values={name: grid}, method="brute", kind="average"
@@ -139,7 +151,7 @@ def dependence(estimator: Any, features: pd.DataFrame, seed: int) -> pd.DataFram
                 }
             )
         )
-    return pd.concat(curves, ignore_index=True)
+    return pd.concat(curves[1:] or curves, ignore_index=True)
 
 
 def _drawn(rows: Integers, count: int, seed: int) -> Integers:

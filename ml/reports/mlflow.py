@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from ml import lake
+from ml.columns import read_sql
 from ml.exposures import Exposure
 from ml.lake import artifacts, locks
-from ml.lake.sql import doubles
 from ml.progress import Say
 from ml.records import champions, versions
 from ml.records.publications import table_at
@@ -194,7 +194,7 @@ def _log_model(con: duckdb.DuckDBPyConnection, facts: Facts) -> tuple[str, str]:
 
     estimator = versions.load(con, facts.made)
     learned_from = table_at(facts.version["relation"], facts.version["snapshot_id"])
-    rows = con.execute(f"select {doubles(facts.made.features)} from {learned_from} limit {EXAMPLE_ROWS}").df()
+    rows = con.execute(f"select {read_sql(facts.made.kinds)} from {learned_from} limit {EXAMPLE_ROWS}").df()
     logged = mlflow.sklearn.log_model(
         estimator,
         name=facts.exposure.name,

@@ -1,14 +1,18 @@
 """Predictions of new rows by the champion, with their intervals, as a notebook or a service asks for them."""
 
+from typing import Any
+
 import duckdb
 import numpy as np
 import pandas as pd
 
+from ml.columns import Kind
 from ml.errors import TractError
 from ml.learning import candidates, intervals
 from ml.learning.candidates import EstimatorError
 from ml.learning.intervals import Spread
 from ml.records import champions, versions
+from ml.records.versions import Version
 
 
 class ServingError(TractError):
@@ -20,15 +24,17 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
 
     Args:
         con: From `lake.connect`.
-        rows: Any number of rows with the features that the champion learned from, as numbers, in any order; other
-            columns are ignored.
+        rows: Any number of rows with the features that the champion learned from, in any order; other columns are
+            ignored. Numbers, dates and texts as pandas has them; None and NaN are NULL, which a champion takes that
+            learned from columns other than numbers without NULL.
 
     Returns:
         Columns prediction, lower, upper, with the index of `rows`, in the target's unit: the numbers of
         lake.ml.predictions for the same features.
 
     Raises:
-        ServingError: The exposure has no champion; a column is missing; a value, or a prediction, is no finite number.
+        ServingError: The exposure has no champion; a column is missing, or of another kind; a number, or a prediction,
+            is not finite.
         ArtifactError: The champion's file is missing or was changed.
     """
     champion = champions.champion(con, exposure_name)
@@ -40,15 +46,7 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
             f"{where} needs the column {', '.join(missing)}. It learned from {', '.join(champion.features)}; "
             f"the rows have {', '.join(map(str, rows.columns)) or 'no columns'}."
         )
-    try:
-        features = rows[list(champion.features)].astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ServingError(f"{where} needs numbers: {error}.") from None
-    finite = np.isfinite(features)
-    if unusable := [f"{name} in {len(rows) - count}" for name, count in finite.sum().items() if count < len(rows)]:
-        raise ServingError(
-            f"{where} needs finite numbers. Missing or infinite: {', '.join(unusable)} of {len(rows)} rows."
-        )
+    features = _features(where, champion, rows)
     if rows.empty:
         return pd.DataFrame({"prediction": [], "lower": [], "upper": []}, index=rows.index, dtype=np.float64)
     estimator = versions.load(con, champion)
@@ -59,6 +57,43 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
     spread = Spread.from_json(champion.parameters["spread"])
     lower, upper = intervals.ends(predicted, spread.half_width(features, predicted), spread.minimum)
     return pd.DataFrame({"prediction": predicted, "lower": lower, "upper": upper}, index=rows.index)
+
+
+def _features(where: str, champion: Version, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows' features as the champion takes them.
+
+    Raises:
+        ServingError: One is of another kind, or not finite.
+    """
+    made = {}
+    for name, kind in champion.kinds.items():
+        needed = {"date": "dates", "text": "texts"}.get(kind, "numbers")
+        try:
+            made[name] = _values(rows[name], kind)
+        except (TypeError, ValueError) as error:
+            of = "" if champion.plain else f" in {name}"
+            raise ServingError(f"{where} needs {needed}{of}: {error}.") from None
+    features = pd.DataFrame(made, index=rows.index)
+    numbers = features.select_dtypes(np.float64)
+    finite = np.isfinite(numbers) if champion.plain else ~np.isinf(numbers)
+    if unusable := [f"{name} in {len(rows) - count}" for name, count in finite.sum().items() if count < len(rows)]:
+        found = "Missing or infinite" if champion.plain else "Infinite"
+        raise ServingError(f"{where} needs finite numbers. {found}: {', '.join(unusable)} of {len(rows)} rows.")
+    return features
+
+
+def _values(column: "pd.Series[Any]", kind: Kind) -> "pd.Series[Any]":
+    """A column's values as frames of learners hold them."""
+    if kind == "date":
+        return pd.to_datetime(column, utc=True).dt.tz_localize(None)
+    if kind != "text":
+        return column.astype(np.float64)
+    texts = column.astype(object)
+    texts = texts.where(texts.notna(), None)
+    for value in texts:
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{value!r} is no text")
+    return texts
 
 
 def _known(con: duckdb.DuckDBPyConnection) -> str:

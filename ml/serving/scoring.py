@@ -12,8 +12,9 @@ import pyarrow as pa
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from ml.columns import read_sql
 from ml.exposures import Exposure
-from ml.lake.sql import doubles, quoted
+from ml.lake.sql import quoted
 from ml.learning import candidates
 from ml.learning.candidates import EstimatorError
 from ml.learning.intervals import Spread
@@ -49,7 +50,7 @@ def predicted(
     spread = Spread.from_json(version.parameters["spread"])
     key, half, ends = quoted(exposure.spec.key), spread.half_width_sql(), spread.ends_sql()
     if linear_sql.is_linear(estimator):
-        first = con.execute(f"select {doubles(version.features)} from {publication.table} limit {PARITY_ROWS}").df()
+        first = con.execute(f"select {read_sql(version.kinds)} from {publication.table} limit {PARITY_ROWS}").df()
         linear_sql.check_parity(con, first, estimator, version.features)
         expression = linear_sql.predict_sql(estimator, version.features)
         with following(con, say, "predicting", publication.row_count):
@@ -93,9 +94,9 @@ def _batches(
     """
     key = exposure.spec.key
     cores = int(reader.execute("select current_setting('threads')").fetchall()[0][0])
-    rows = reader.execute(
-        f"select {quoted(key)}, {doubles(version.features)} from {publication.table}"
-    ).to_arrow_reader(BATCH)
+    rows = reader.execute(f"select {quoted(key)}, {read_sql(version.kinds)} from {publication.table}").to_arrow_reader(
+        BATCH
+    )
     progress = Progress(say, "predicting", publication.row_count)
 
     def predict(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -36,8 +36,9 @@ exposures:
           candidates: [ridge, gradient_boosting]
 ```
 
-Features are the contract's columns less key, target and group, and less what other exposures on the table predict. They
-must be numbers, none missing. The target is a number too; a row where it is NULL is predicted, and not learned from.
+Features are the contract's columns less key, target and group, and less what other exposures on the table predict:
+numbers, booleans, dates and timestamps, texts and enums, each with NULL or without. Columns of other types are named in
+`features: {{exclude: […]}}`. The target is a number; a row where it is NULL is predicted, and not learned from.
 
 An editor completes and checks these settings by [a JSON Schema](exposures.schema.json): `tract schema >
 exposures.schema.json`, and as the first line of the YAML file `# yaml-language-server: $schema=exposures.schema.json`.

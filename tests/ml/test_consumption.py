@@ -176,16 +176,16 @@ def test_the_published_snapshot_is_read_however_the_table_changed_since(
     assert made.predicted_rows == 400
 
 
-def test_a_missing_value_is_an_error_that_names_the_column_and_nothing_is_written(
+def test_a_value_that_is_no_number_is_an_error_that_names_the_column_and_nothing_is_written(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
 ) -> None:
-    con.execute("create table lake.features.points as select 'k' as id, 1.0 as a, 2.0 as b, 'c' as cell, 3.0 as y")
-    con.execute("insert into lake.features.points select 'k' || i, null, i, 'c' || i, i from range(10) t(i)")
+    con.execute("create table lake.features.points as select 'k' as id, 1e0 as a, 2.0 as b, 'c' as cell, 3.0 as y")
+    con.execute("insert into lake.features.points select 'k' || i, 'nan', i, 'c' || i, i from range(10) t(i)")
     con.execute(
         "insert into lake.ops.publications select 'features.points@x', 'features.points', max(snapshot_id), 'f', "
         "'1', 11, 'i', 'me', null, now() from lake.snapshots()"
     )
-    with pytest.raises(Exception, match=r"column 'a' has 10 NULL values: only finite numbers are allowed; fill them"):
+    with pytest.raises(Exception, match=r"column 'a' has 10 NaN values: only finite numbers are allowed; fill them"):
         consume(exposure)
     assert [count(con, t) for t in ("ops.consumptions", "ml.model_versions", "ml.predictions")] == [0, 0, 0]
 

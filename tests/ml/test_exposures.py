@@ -92,12 +92,9 @@ def test_exposures_that_predict_every_column_of_a_table_leave_none_to_learn_from
     ]
 
 
-def test_without_a_group_its_column_must_be_a_number() -> None:
-    assert refused(manifest({"group": None})) == [
-        f"{POINTS}: column cell of features.points is VARCHAR, not a number. "
-        "Features are the contract's columns less key, target and group, and less what other exposures on the table "
-        "predict: make it a number, or name it in meta.ml.features.exclude."
-    ]
+def test_without_a_group_its_column_is_learned_from() -> None:
+    (points,) = read_exposures(manifest({"group": None}))
+    assert points.kinds == {"a": "number", "b": "number", "cell": "text"}
 
 
 def test_exposures_that_do_not_ask_for_a_model_are_left_alone() -> None:
@@ -159,13 +156,50 @@ def test_settings_that_are_no_mapping() -> None:
     ]
 
 
-@pytest.mark.parametrize(("column", "kind"), [("a", "varchar"), ("b", "timestamp")])
-def test_a_feature_that_is_not_a_number_is_named(column: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "learned"),
+    [
+        ("decimal(9, 2)", "number"),
+        ("boolean", "number"),
+        ("date", "date"),
+        ("timestamp with time zone", "date"),
+        ("timestamp_ns", "date"),
+        ("varchar(20)", "text"),
+        ("enum('red', 'deep blue')", "text"),
+    ],
+)
+def test_a_column_is_learned_from_as_what_it_is(kind: str, learned: str) -> None:
+    columns = {"id": "varchar", "a": kind, "b": "double", "cell": "varchar", "y": "double"}
+    (points,) = read_exposures(manifest(columns=columns))
+    assert points.kinds == {"a": learned, "b": "number"}
+
+
+def test_numbers_that_are_names_are_levels() -> None:
+    columns = {"id": "varchar", "a": "integer", "b": "varchar", "cell": "varchar", "y": "double", "on": "date"}
+    plain, coded = (
+        read_exposures(manifest({"features": {"categorical": named}}, columns=columns))[0] for named in ([], ["a", "b"])
+    )
+    assert plain.kinds == {"a": "number", "b": "text", "on": "date"}
+    assert coded.kinds == {"a": "code", "b": "text", "on": "date"}
+    assert plain.digest() != coded.digest()
+    assert refused(manifest({"features": {"categorical": ["on", "z"]}}, columns=columns)) == [
+        f"{POINTS}: meta.ml.features.categorical names 'on', which is DATE, no number. Cast it to varchar where the "
+        "table is built: each text is a level of its own.",
+        f"{POINTS}: meta.ml.features.categorical names 'z', which is no column. "
+        "Columns of features.points: id, a, b, cell, y, on.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"), [("a", "varchar[]"), ("b", "json"), ("a", "struct(x double)"), ("b", "interval"), ("a", "uuid")]
+)
+def test_a_feature_from_which_nothing_is_learned_is_named(column: str, kind: str) -> None:
     columns = {"id": "varchar", "a": "double", "b": "double", "cell": "varchar", "y": "double"} | {column: kind}
     assert refused(manifest(columns=columns)) == [
-        f"{POINTS}: column {column} of features.points is {kind.upper()}, not a number. "
-        "Features are the contract's columns less key, target and group, and less what other exposures on the table "
-        "predict: make it a number, or name it in meta.ml.features.exclude."
+        f"{POINTS}: column {column} of features.points is {kind.upper()}, from which nothing is learned: numbers, "
+        "booleans, dates, timestamps, texts and enums are learned from. Features are the contract's columns less key, "
+        "target and group, and less what other exposures on the table predict: cast it where the table is built, or "
+        "name it in meta.ml.features.exclude."
     ]
     (left_out,) = read_exposures(manifest({"features": {"exclude": [column]}}, columns=columns))
     assert left_out.features == ("b" if column == "a" else "a",)
@@ -215,7 +249,7 @@ def test_what_another_exposure_predicts_is_learned_from_where_it_is_included() -
             f"meta.ml.features.include names 'z', which is no column. {ALLOWED}",
         ]),
         ({"exclude": ["a", "b"]}, [f"features.points has no column left to learn from. {ALLOWED}"]),
-        ({"without": ["a"]}, ["meta.ml.features.without is not known. Allowed: include, exclude."]),
+        ({"without": ["a"]}, ["meta.ml.features.without is not known. Allowed: include, exclude, categorical."]),
     ],
 )  # fmt: skip
 def test_a_choice_of_features_that_does_not_fit_is_named(chosen: dict[str, Any], sentences: list[str]) -> None:
@@ -300,7 +334,7 @@ def test_a_shared_table_of_predictions_needs_one_key() -> None:
 
 
 def test_all_contradictions_of_an_exposure_are_said_at_once() -> None:
-    columns = {"id": "hugeint", "a": "varchar", "b": "double", "cell": "varchar", "y": "date"}
+    columns = {"id": "hugeint", "a": "blob", "b": "double", "cell": "varchar", "y": "date"}
     wrong = {"map_columns": ["z", "b"], "predictions": "trials", "features": {"exclude": ["z"]}}
     found = refused(manifest(wrong, columns=columns))
     assert [line.removeprefix(f"{POINTS}: ").split(",")[0] for line in found] == [
@@ -309,7 +343,7 @@ def test_all_contradictions_of_an_exposure_are_said_at_once() -> None:
         "meta.ml.predictions is 'trials'",
         "the key id of features.points is HUGEINT",
         "the target y of features.points is DATE",
-        "column a of features.points is VARCHAR",
+        "column a of features.points is BLOB",
     ]
 
 

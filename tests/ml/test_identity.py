@@ -49,7 +49,9 @@ def test_a_docstring_changes_nothing(room: Path) -> None:
     assert identity.modules(room, identity.LEARNING) == before
 
 
-@pytest.mark.parametrize("module", ["learning/gate.py", "linear/ridge.py", "lake/sql.py", "serving/scoring.py"])
+@pytest.mark.parametrize(
+    "module", ["learning/gate.py", "linear/ridge.py", "lake/sql.py", "columns.py", "serving/scoring.py"]
+)
 def test_what_learns_or_predicts_counts(room: Path, module: str) -> None:
     before = identity.modules(room, identity.LEARNING)
     append(room / module, "\nDIGITS = 7\n")

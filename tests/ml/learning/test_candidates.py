@@ -182,7 +182,7 @@ def test_a_worker_that_is_killed_is_named_and_the_next_candidate_has_workers_aga
 def test_ridge_names_memory_that_ran_out_and_no_fault_but_that(monkeypatch: pytest.MonkeyPatch) -> None:
     made = candidate("ridge", trained_on(frame(), EXPOSURE))
     for error, expected in ((MemoryError("much"), EstimatorError), (duckdb.IOException("S3"), duckdb.IOException)):
-        monkeypatch.setattr(candidates, "loo_errors", mock(error))
+        monkeypatch.setattr(ridge, "left_out_errors", mock(error))
         with pytest.raises(expected, match=r"much|S3"):
             made.fit()
 

@@ -1,0 +1,113 @@
+"""What an estimator learns from in the place of raw columns: scikit-learn's encoders before it, in one pipeline.
+
+All of it is learned within each fit, from the rows of that fit, and saved with the estimator.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
+
+from ml.arrays import Integers
+from ml.columns import LEVELS, Kind
+from ml.linear.encoder import reading
+
+# Levels of a column that get a column each; of more, the mean of the target stands for each level.
+MOST_COLUMNS = 50
+# A level of fewer rows shares its column with the others of so few.
+LEAST_ROWS = 5
+# The mean that stands for a row's level is learned from the rows of the other folds.
+MEAN_FOLDS = 5
+# Of values in fewer blocks than these, chance may hold out all at once.
+LEAST_BLOCKS = 20
+NAME = "columns"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The columns that are encoded.
+
+    Attributes:
+        kinds: Of each feature.
+        levels: How many levels each feature that is a text or a code has.
+        scarce: The features with so few values that a training set may have none: boosting's bins need one.
+        seed: Of the folds in which the means of the target are learned.
+    """
+
+    kinds: Mapping[str, Kind]
+    levels: Mapping[str, int]
+    scarce: Collection[str]
+    seed: int
+
+    @classmethod
+    def of(cls, features: pd.DataFrame, kinds: Mapping[str, Kind], blocks: Integers, seed: int) -> "Encoding":
+        """The encoding of features of shape (rows, features).
+
+        Args:
+            blocks: Of each row, shape (rows,): rows of one block are held out together.
+        """
+        levels = {name: int(features[name].nunique()) for name, kind in kinds.items() if kind in LEVELS}
+        scarce = [
+            str(name)
+            for name, missing in features.isna().items()
+            if missing.any() and len(np.unique(blocks[~missing])) < LEAST_BLOCKS
+        ]
+        return cls(kinds, levels, scarce, seed)
+
+    def before(self, name: str, estimator: Any) -> Pipeline:
+        """The unfitted pipeline of encoders and an unfitted estimator, whose own steps follow if it is a pipeline."""
+        boosting = isinstance(estimator, HistGradientBoostingRegressor)
+        most = min(int(estimator.max_bins), 255) - 1 if boosting else MOST_COLUMNS
+        few = [column for column, count in self.levels.items() if count <= most]
+        takes_nan = bool(estimator.__sklearn_tags__().input_tags.allow_nan)
+        parts: list[tuple[str, Pipeline, list[str]]] = []
+        for kind in dict.fromkeys(self.kinds.values()):
+            columns = [column for column in self.kinds if self.kinds[column] == kind]
+            if kind not in LEVELS:
+                as_nan = [column for column in columns if takes_nan and column not in self.scarce]
+                if as_nan:
+                    parts.append((kind, make_pipeline(*reading(kind)), as_nan))
+                if some := [column for column in columns if column not in as_nan]:
+                    parts.append((f"{kind}, NULL filled", make_pipeline(*reading(kind), _filled()), some))
+                continue
+            for known, encoder in ((True, _numbered() if boosting else _columns()), (False, self._means())):
+                if some := [column for column in columns if (column in few) == known]:
+                    what = kind if known else f"{kind}, of many levels"
+                    parts.append((what, make_pipeline(*reading(kind), encoder), some))
+        if boosting and few:
+            estimator = estimator.set_params(categorical_features=few)
+        made = ColumnTransformer(parts, verbose_feature_names_out=False).set_output(transform="pandas")
+        steps = estimator.steps if isinstance(estimator, Pipeline) else [(name, estimator)]
+        return Pipeline([(NAME, made), *steps])
+
+    def _means(self) -> TargetEncoder:
+        dealt = KFold(MEAN_FOLDS, shuffle=True, random_state=self.seed)
+        return TargetEncoder(target_type="continuous", cv=dealt)
+
+
+def _filled() -> SimpleImputer:
+    """Medians for NULL, and an indicator."""
+    return SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+
+
+def _numbered() -> OrdinalEncoder:
+    """Numbers of levels, for trees that split sets of them; NULL, and levels never seen, are missing values to them."""
+    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan)
+
+
+def _columns() -> OneHotEncoder:
+    """A column each level, whose name no other column has; levels never seen are as the rare ones."""
+    return OneHotEncoder(
+        handle_unknown="infrequent_if_exist",
+        min_frequency=LEAST_ROWS,
+        sparse_output=False,
+        feature_name_combiner="{} = {!r}".format,
+    )

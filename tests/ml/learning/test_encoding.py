@@ -1,0 +1,133 @@
+"""What is learned of columns is learned within each fit, and estimators get what they take."""
+
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ml.learning import candidates, notes, training_set, trials
+from ml.learning.candidates import EstimatorError
+from ml.learning.encoding import Encoding
+from ml.learning.training_set import RowsError, TrainingSet
+from ml.spec import CandidateSpec, FeaturesSpec, SearchSpec
+from tests.ml.conftest import POINTS
+from tests.ml.rows import candidate, frame, published, silent, trained_on
+
+BOOSTING = CandidateSpec(name="gradient_boosting")
+
+
+def training_on(rows: pd.DataFrame, categorical: tuple[str, ...] = (), **kinds: str) -> TrainingSet:
+    """Of rows of the exposure `points` with more columns, as given."""
+    columns = {"id": "VARCHAR", "cell": "VARCHAR", "a": "DOUBLE", "b": "DOUBLE", **kinds, "y": "DOUBLE"}
+    spec = POINTS.spec.model_copy(update={"features": FeaturesSpec(categorical=categorical)})
+    return trained_on(rows, replace(POINTS, columns=columns, spec=spec))
+
+
+def test_plain_tables_are_learned_from_without_an_encoder() -> None:
+    training = trained_on(frame(), POINTS)
+    assert training.plain
+    assert training.encoding is None
+    assert isinstance(candidate("gradient_boosting", training).fit().estimator, HistGradientBoostingRegressor)
+    with_boolean = training_on(frame().assign(yes=lambda rows: rows["a"] > 5), yes="BOOLEAN")
+    assert with_boolean.plain
+
+
+@pytest.mark.parametrize("name", ["ridge", "gradient_boosting"])
+def test_levels_that_say_nothing_help_no_held_out_row(name: str) -> None:
+    random = np.random.default_rng(0)
+    rows = frame(2_000).assign(who=[f"w{i}" for i in random.integers(0, 700, 2_000)], y=random.normal(size=2_000))
+    training = training_on(rows, who="VARCHAR")
+    error = candidate(name, training).held_out("random") - training.target
+    assert np.sqrt(np.mean(np.square(error))) > 0.98 * training.target.std()
+
+
+def test_a_held_out_row_decides_nothing_of_its_own_prediction() -> None:
+    rows = frame(400).assign(who=[f"w{i % 90}" for i in range(400)], n=lambda rows: rows["a"].where(rows.index % 3 > 0))
+    training = training_on(rows, who="VARCHAR", n="DOUBLE")
+    held = training.fold("random") == 0
+    for name in ("ridge", "gradient_boosting"):
+        before = candidate(name, training).held_out("random")[held]
+        others = ~rows["id"].isin(training.sample["id"][held])
+        changed = training_on(rows.assign(y=rows["y"].where(others, rows["y"] + 1e6)), who="VARCHAR", n="DOUBLE")
+        np.testing.assert_allclose(candidate(name, changed).held_out("random")[held], before, rtol=1e-6)
+
+
+def test_boosting_gets_its_own_categories_up_to_its_bins_and_means_beyond() -> None:
+    rows = frame(2_000).assign(few=[f"f{i % 250}" for i in range(2_000)], many=[f"m{i % 300}" for i in range(2_000)])
+    training = training_on(rows.assign(code=rows.index % 7), ("code",), few="VARCHAR", many="VARCHAR", code="INTEGER")
+    assert training.encoding is not None
+    assert training.encoding.levels == {"few": 250, "many": 300, "code": 7}
+    boosting = candidate("gradient_boosting", training).fit().estimator[-1]
+    categorical = dict(zip(boosting.feature_names_in_, boosting.is_categorical_, strict=True))
+    assert categorical == {"a": False, "b": False, "few": True, "many": False, "code": True}
+
+
+def test_others_get_columns_of_few_levels_and_names_that_no_column_has() -> None:
+    rows = frame(400).assign(s=np.array(["b_c", "c", None, "rare"] * 100, object), s_b=["c", "d"] * 200)
+    rows.loc[rows["s"] == "rare", "s"] = [f"rare {i % 30}" for i in range(100)]
+    encoding = Encoding({"a": "number", "s": "text", "s_b": "text"}, {"s": 32, "s_b": 2}, (), 0)
+    made = encoding.before("k", make_pipeline(StandardScaler(), KNeighborsRegressor()))
+    assert [name for name, _ in made.steps] == ["columns", "standardscaler", "kneighborsregressor"]
+    names = made.fit(rows[["a", "s", "s_b"]], rows["y"])[0].get_feature_names_out()
+    assert list(names) == ["a", "s = 'b_c'", "s = 'c'", "s = nan", "s = 'infrequent_sklearn'", "s_b = 'c'", "s_b = 'd'"]
+
+
+@pytest.mark.parametrize("name", ["ridge", "gradient_boosting"])
+def test_a_column_without_any_value_in_a_training_set_is_no_error(name: str) -> None:
+    rows = frame(300).assign(once=lambda rows: rows["a"].where(rows["cell"] == "c3"), never=np.nan)
+    rows["silent"] = pd.Series([None] * 300, dtype="str")
+    training = training_on(rows, once="DOUBLE", never="DOUBLE", silent="VARCHAR")
+    for split in ("random", "group"):
+        error = candidate(name, training).held_out(split) - training.target
+        assert np.sqrt(np.mean(np.square(error))) < 2.5
+
+
+def test_a_search_learns_of_columns_within_its_folds() -> None:
+    rows = frame(300).assign(
+        s=np.array(["x", "y", None] * 100, object), y=lambda rows: rows["a"] + 9.0 * (rows["s"] == "x")
+    )
+    training = training_on(rows, s="VARCHAR")
+    asked = SearchSpec(space={"max_leaf_nodes": [2, 31]}, trials=2)
+    recipe = BOOSTING.model_copy(update={"search": asked})
+    features, target = training.features, np.asarray(training.target, np.float64)
+    done = trials.search(recipe, features, target, None, 0, silent, training.encoding)
+    assert len(done) == 2
+    assert done[0].rmse < 2
+    with pytest.raises(EstimatorError, match="cannot be searched: "):
+        trials.search(recipe, features, target, None, 0, silent)
+
+
+def test_codes_and_dates_that_are_not_finite_are_named() -> None:
+    rows = frame().assign(code=1.0, on=pd.Timestamp("2020-01-01"))
+    for change, name in (("code = 'nan'", "code"), ("\"on\" = 'infinity'", "on")):
+        columns = {**POINTS.columns, "code": "DOUBLE", "on": "TIMESTAMP"}
+        spec = POINTS.spec.model_copy(update={"features": FeaturesSpec(categorical=("code",))})
+        with duckdb.connect() as con:
+            publication = published(con, rows)
+            con.execute(f"update published set {change} where id = 'k7'")
+            with pytest.raises(RowsError, match=f"column '{name}' has 1 values that are not finite"):
+                training_set.read(con, replace(POINTS, columns=columns, spec=spec), publication, silent)
+
+
+def test_a_column_that_names_rows_is_told() -> None:
+    training = training_on(frame().assign(name=lambda rows: "n" + rows["id"]), name="VARCHAR")
+    assert notes.of_rows(training) == (
+        "name has 200 levels in 200 rows: if it identifies rows, name it in meta.ml.features.exclude",
+    )
+
+
+def test_an_estimator_of_ones_own_takes_raw_columns() -> None:
+    rows = frame(200).assign(s=np.array(["x", None] * 100, object))
+    training = training_on(rows, s="VARCHAR")
+    with duckdb.connect() as con:
+        made = candidates.build(
+            CandidateSpec(name="trees", estimator="sklearn.ensemble.ExtraTreesRegressor"), con, training, silent
+        )
+        fitted = made.fit().estimator
+    assert fitted.predict(rows[["a", "b", "s"]]).shape == (200,)
