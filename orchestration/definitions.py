@@ -28,12 +28,8 @@ producer = dbt_models.producer_models(manifest, translator)
 consumer = dbt_models.consumer_models(manifest, translator)
 loaded_checks = [asset_check(key) for key in dict.fromkeys(features.values())]
 fresh_checks = [freshness.asset_check(exposure, features[exposure.relation]) for exposure in exposures]
-learn_jobs = [learning.job(exposure) for exposure in exposures]
-search_jobs = [
-    upkeep.search_job(exposure)
-    for exposure in exposures
-    if any(candidate.search for candidate in exposure.spec.recipes)
-]
+learn = learning.job(exposures)
+searched = [exposure for exposure in exposures if any(candidate.search for candidate in exposure.spec.recipes)]
 
 definitions = dg.Definitions(
     assets=[
@@ -60,15 +56,15 @@ definitions = dg.Definitions(
             selection=dg.AssetSelection.assets(producer) - dg.AssetSelection.checks(*fresh_checks, *loaded_checks),
             description="dbt build, up to the tables that models learn from; publishes them if their tests pass.",
         ),
-        *learn_jobs,
-        *(upkeep.replay_job(exposure) for exposure in exposures),
-        *(upkeep.promotion_job(exposure) for exposure in exposures),
-        *search_jobs,
+        learn,
+        upkeep.promote,
+        upkeep.replay,
+        *([upkeep.search] if searched else []),
         upkeep.maintain_lake,
     ],
-    schedules=[upkeep.nightly, *(upkeep.nightly_search(job) for job in search_jobs)],
+    schedules=[upkeep.nightly, *([upkeep.nightly_search(searched)] if searched else [])],
     sensors=[
-        follow_publications(exposures, features, learn_jobs, loaded),
+        follow_publications(exposures, features, learn, loaded),
         freshness.expect_publications(exposures, features),
         follow_project(loaded, features),
     ],

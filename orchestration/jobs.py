@@ -1,5 +1,6 @@
 """Jobs that nobody's publication starts: nightly maintenance, and what a person asks for: replays and promotions."""
 
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import dagster as dg
@@ -9,6 +10,7 @@ from ml import maintenance
 from ml.exposures import Exposure
 from ml.reports import mlflow as tracking
 from orchestration.errors import told
+from orchestration.project import exposure as named
 
 
 class MaintenanceConfig(dg.Config):
@@ -39,102 +41,102 @@ nightly = dg.ScheduleDefinition(
 )
 
 
-class PromotionConfig(dg.Config):
-    """Which version is to serve, and why.
+class OfAnExposure(dg.Config):
+    """Whose job it is.
 
     Every setting of a job has a default: without one Dagster's launchpad opens with an error. What a person must say is
     asked for by `ml`, in a sentence.
     """
 
+    exposure: str = Field("", description="The exposure; the project's only one where it has one.")
+
+
+class PromotionConfig(OfAnExposure):
+    """Which version is to serve, and why."""
+
     version_id: str = Field("", description="As in lake.ml.model_versions; empty for the champion before this one.")
     reason: str = Field("", description="Why. It must be given, and is kept in lake.ml.promotions.")
 
 
-def promotion_job(exposure: Exposure) -> dg.JobDefinition:
-    """Makes a version the champion, or the one before it, and predicts the newest publication with it."""
+@dg.op(description="Makes a version the champion, or the one before it; the newest publication is predicted with it.")
+def change_champion(context: dg.OpExecutionContext, config: PromotionConfig) -> None:
+    """As `tract promote` and `tract rollback`."""
+    from ml import promotion  # scikit-learn takes 2 s to import
 
-    @dg.op(name=f"promote_version_of_{exposure.name}")
-    def change(context: dg.OpExecutionContext, config: PromotionConfig) -> None:
-        from ml import promotion  # scikit-learn takes 2 s to import
+    by = f"Dagster run {context.run_id}"
+    with told():
+        exposure = named(config.exposure)
+        if config.version_id:
+            done = promotion.promote(exposure, config.version_id, by=by, reason=config.reason, say=context.log.info)
+        else:
+            done = promotion.rollback(exposure, by=by, reason=config.reason, say=context.log.info)
+    context.add_output_metadata({name: str(value) for name, value in vars(done).items()})
+    with told():
+        tracking.mirror(exposure, say=context.log.info)  # after the commit: MLflow's alias follows
 
-        by = f"Dagster run {context.run_id}"
-        with told():
-            if config.version_id:
-                done = promotion.promote(exposure, config.version_id, by=by, reason=config.reason, say=context.log.info)
-            else:
-                done = promotion.rollback(exposure, by=by, reason=config.reason, say=context.log.info)
-        context.add_output_metadata({name: str(value) for name, value in vars(done).items()})
-        with told():
-            tracking.mirror(exposure, say=context.log.info)  # after the commit: MLflow's alias follows
 
-    @dg.job(
-        name=f"promote_{exposure.name}",
-        description=f"Changes the champion of {exposure.name}: to a version, or back to the one before.",
+@dg.job(description="Changes the champion of an exposure: to a version, or back to the one before.")
+def promote() -> None:
+    """The job."""
+    change_champion()
+
+
+@dg.op(description="Tries recipes within the budgets that the candidates say; what is found challenges the champion.")
+def look_for_recipes(context: dg.OpExecutionContext, config: OfAnExposure) -> None:
+    """As `tract search`."""
+    from ml.search import search  # scikit-learn takes 2 s to import
+
+    with told():
+        done = search(named(config.exposure), by=f"Dagster run {context.run_id}", say=context.log.info)
+    context.add_output_metadata(
+        {
+            "trials": sum(len(trials) for trials in done.trials.values()),
+            "promoted": done.promoted_id or "none",
+            "decision": done.reason,
+            "found": {recipe.name: recipe.found for recipe in done.recipes},
+        }
     )
-    def job() -> None:
-        change()
-
-    return job
 
 
-def search_job(exposure: Exposure) -> dg.JobDefinition:
-    """Searches the spaces of an exposure's candidates; what is found challenges the champion."""
-
-    @dg.op(name=f"search_for_{exposure.name}")
-    def look(context: dg.OpExecutionContext) -> None:
-        from ml.search import search  # scikit-learn takes 2 s to import
-
-        with told():
-            done = search(exposure, by=f"Dagster run {context.run_id}", say=context.log.info)
-        context.add_output_metadata(
-            {
-                "trials": sum(len(trials) for trials in done.trials.values()),
-                "promoted": done.promoted_id or "none",
-                "decision": done.reason,
-                "found": {recipe.name: recipe.found for recipe in done.recipes},
-            }
-        )
-
-    @dg.job(
-        name=f"search_{exposure.name}",
-        description=f"Searches better recipes for {exposure.name}, within the budgets that its candidates say.",
-    )
-    def job() -> None:
-        look()
-
-    return job
+@dg.job(description="Searches better recipes for an exposure, within the budgets that its candidates say.")
+def search() -> None:
+    """The job."""
+    look_for_recipes()
 
 
-def nightly_search(job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """The schedule of a search; whoever wants to pay for it every night turns it on."""
-    return dg.ScheduleDefinition(name=f"nightly_{job.name}", job=job, cron_schedule="0 4 * * *")
+def nightly_search(exposures: Sequence[Exposure]) -> dg.ScheduleDefinition:
+    """The schedule of the searches of these; whoever wants to pay for them every night turns it on."""
+
+    @dg.schedule(name="nightly_search", job=search, cron_schedule="0 4 * * *")
+    def requests(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+        for exposure in exposures:
+            config = dg.RunConfig({"look_for_recipes": OfAnExposure(exposure=exposure.name)})
+            night = f"{context.scheduled_execution_time:%Y-%m-%d}"
+            yield dg.RunRequest(run_key=f"{exposure.name} {night}", run_config=config)
+
+    return requests
 
 
-class ReplayConfig(dg.Config):
+class ReplayConfig(OfAnExposure):
     """What to repeat."""
 
     publication_id: str = Field("", description="As in lake.ops.publications. It must be given.")
 
 
-def replay_job(exposure: Exposure) -> dg.JobDefinition:
-    """Repeats what an exposure made of a publication, on one thread; fails when it comes out otherwise."""
+@dg.op(description="Repeats what an exposure made of a publication, on one thread; fails when it comes out otherwise.")
+def repeat(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
+    """As `tract replay`."""
+    from ml.replay import replay  # scikit-learn takes 2 s to import
 
-    @dg.op(name=f"repeat_{exposure.name}")
-    def repeat(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
-        from ml.replay import replay  # scikit-learn takes 2 s to import
+    with told():
+        repeated = replay(named(config.exposure), config.publication_id, say=context.log.info)
+    context.log.info(repeated.sentence)
+    context.add_output_metadata({"version": repeated.version_id, "result": repeated.sentence})
+    if not repeated.holds:
+        raise dg.Failure(f"{repeated.sentence}.", allow_retries=False)
 
-        with told():
-            repeated = replay(exposure, config.publication_id, say=context.log.info)
-        context.log.info(repeated.sentence)
-        context.add_output_metadata({"version": repeated.version_id, "result": repeated.sentence})
-        if not repeated.holds:
-            raise dg.Failure(f"{repeated.sentence}.", allow_retries=False)
 
-    @dg.job(
-        name=f"replay_{exposure.name}",
-        description=f"Repeats what {exposure.name} made of a past publication: the same version, the same predictions.",
-    )
-    def job() -> None:
-        repeat()
-
-    return job
+@dg.job(description="Repeats what an exposure made of a past publication: the same version, the same predictions.")
+def replay() -> None:
+    """The job."""
+    repeat()

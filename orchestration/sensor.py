@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
 import duckdb
@@ -15,7 +15,7 @@ from ml.lake.locks import LockTimeoutError
 from ml.records import followed, migrations, publications
 from ml.records.publications import Publication
 from orchestration.assets.dbt import built_by
-from orchestration.assets.model import job_name
+from orchestration.assets.model import selection
 from orchestration.attempts import EXPOSURE, LEDGER, PUBLICATION, TRY, GiveUp, Run, Start, decide
 from orchestration.door import Door
 from orchestration.errors import AWAY
@@ -33,7 +33,7 @@ FROM_OUTSIDE = "This run has been marked as failed from outside the execution co
 def follow_publications(
     exposures: Sequence[Exposure],
     features: Mapping[str, dg.AssetKey],
-    jobs: Sequence[UnresolvedAssetJobDefinition],
+    job: UnresolvedAssetJobDefinition,
     loaded: str,
 ) -> dg.SensorDefinition:
     """The sensor.
@@ -46,14 +46,20 @@ def follow_publications(
 
     @dg.sensor(
         name=SENSOR,
-        description="Starts an exposure's job for the newest publication of its table that was not consumed yet.",
-        jobs=list(jobs),
+        description="Starts a run for an exposure and the newest publication of its table that was not consumed yet.",
+        job=job,
         tags={PROJECT: loaded},
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def follow(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return door.tick(lambda con: _tick(context, con, exposures, features))
+        def made(exposure: Exposure) -> Sequence[dg.AssetKey] | None:
+            if len(exposures) == 1:
+                return None  # the whole job, which Dagster has ready
+            assert context.repository_def is not None
+            return sorted(selection([exposure]).resolve(context.repository_def.asset_graph))
+
+        return door.tick(lambda con: _tick(context, con, exposures, features, made))
 
     return follow
 
@@ -63,6 +69,7 @@ def _tick(
     con: duckdb.DuckDBPyConnection,
     exposures: Sequence[Exposure],
     features: Mapping[str, dg.AssetKey],
+    made: Callable[[Exposure], Sequence[dg.AssetKey] | None],
 ) -> dg.SensorResult:
     row = con.execute("select id from lake.current_snapshot()").fetchone()
     assert row is not None
@@ -91,7 +98,7 @@ def _tick(
                 f"{exposure.name}: {newest.publication_id}, {newest.row_count:,} rows by {newest.built_by}, "
                 f"is not consumed yet: starts try {decision.number}."
             )
-            requests.append(_request(exposure, newest, decision.number, ledger))
+            requests.append(_request(exposure, newest, decision.number, ledger, made(exposure)))
         elif isinstance(decision, GiveUp):
             try:
                 give_up(exposure, newest.publication_id, decision.reason)
@@ -111,9 +118,11 @@ def _tick(
     )
 
 
-def _request(exposure: Exposure, publication: Publication, number: int, ledger: str) -> dg.RunRequest:
+def _request(
+    exposure: Exposure, publication: Publication, number: int, ledger: str, made: Sequence[dg.AssetKey] | None
+) -> dg.RunRequest:
     return dg.RunRequest(
-        job_name=job_name(exposure),
+        asset_selection=made,
         # Dagster starts one run a key, so a tick that was cut off and repeated, or a wiped cursor, starts no second.
         # A lake that was there before had publications of the same names, and Dagster's database has its keys still.
         run_key=f"{exposure.name} {publication.publication_id} of {ledger} try {number}",

@@ -167,7 +167,7 @@ def rollback(exposure: str, reason: str) -> None:
 def retry(exposure: str) -> None:
     """Try the newest publication once more for an EXPOSURE that was left as failed.
 
-    Dagster's job learn_EXPOSURE, started by hand, does the same, and builds what reads the predictions.
+    Dagster's job learn, started by hand, does the same, and builds what reads the predictions.
     """
     from orchestration.commands import models
 

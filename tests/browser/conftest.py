@@ -63,8 +63,8 @@ def learned(ui: "Ui", warehouse: Warehouse) -> str:
     ui.shoot("producer_run")
     ((publication,),) = warehouse.rows("select publication_id from lake.ops.publications")
     ui.open("/runs")
-    row = ui.page.get_by_role("row").filter(has_text="learn_housing_value").filter(has_text="follow_publications")
-    row = row.or_(ui.page.locator("div").filter(has_text="learn_housing_value").filter(has_text="follow_publications"))
+    row = ui.page.get_by_role("row").filter(has_text="learn").filter(has_text="follow_publications")
+    row = row.or_(ui.page.locator("div").filter(has_text="learn").filter(has_text="follow_publications"))
     row.last.wait_for()  # nobody called it
     warehouse.consumption(publication)
     (run,) = warehouse.runs(publication)

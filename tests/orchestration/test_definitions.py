@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from ml.exposures import SpecError, read_exposures
 from orchestration import project
+from orchestration.assets.model import selection
 from orchestration.assets.translator import Translator, predictions_key
 from tests.conftest import ROOT
 
@@ -72,7 +74,7 @@ JOBS = {
         "landing/california_housing",
         "staging/stg_california_housing",
     ],
-    "learn_housing_value": [
+    "learn": [
         "exports/housing_valuations",
         "housing_value/model",
         "housing_value/model_card",
@@ -83,13 +85,13 @@ JOBS = {
         "marts/model_performance",
     ],
     "maintain_lake": [],
-    "promote_housing_value": [],
-    "replay_housing_value": [],
+    "promote": [],
+    "replay": [],
 }
 
 # sensor: (seconds between looks, the jobs that it starts)
 SENSORS = {
-    "follow_publications": (2, ["learn_housing_value"]),
+    "follow_publications": (2, ["learn"]),
     "expect_publications": (60, []),
     "follow_project": (20, []),
 }
@@ -162,9 +164,9 @@ def test_every_launchpad_opens_with_settings_that_may_be_launched(repository: dg
         if not job.name.startswith("__")
     }
     assert set(settings) == set(JOBS)
-    promotion = settings["promote_housing_value"]["promote_version_of_housing_value"]["config"]
-    assert promotion == {"version_id": "", "reason": ""}
-    assert settings["replay_housing_value"]["repeat_housing_value"]["config"] == {"publication_id": ""}
+    promotion = settings["promote"]["change_champion"]["config"]
+    assert promotion == {"exposure": "", "version_id": "", "reason": ""}
+    assert settings["replay"]["repeat"]["config"] == {"exposure": "", "publication_id": ""}
     assert settings["maintain_lake"]["maintain"]["config"] == {"keep_days": 30.0, "grace_hours": 24.0}
 
 
@@ -178,9 +180,9 @@ def test_mlflow_is_in_the_graph_where_it_is_on(manifest: Mapping[str, Any], monk
         "consumer",
         {"python", "mlflow"},
     )
-    job = loaded.get_job("learn_housing_value")
+    job = loaded.get_job("learn")
     made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
-    assert made == {*JOBS["learn_housing_value"], "housing_value/mlflow"}
+    assert made == {*JOBS["learn"], "housing_value/mlflow"}
 
 
 def test_the_sensors_and_schedules_start_these_by_themselves(repository: dg.RepositoryDefinition) -> None:
@@ -225,6 +227,48 @@ def test_the_table_of_predictions_is_described_as_dbt_does(repository: dg.Reposi
     told = {column.name: (column.type, column.description) for column in said["dagster/column_schema"].columns}
     assert told["prediction"] == ("double", "Prediction, in the target's unit.")
     assert {"block_group_id", "lower", "upper", "version_id", "publication_id"} < set(told)
+
+
+def test_with_two_exposures_a_run_makes_what_is_its_own_and_a_search_each_is_scheduled(
+    manifest: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = copy.deepcopy(dict(manifest))
+    one = both["exposures"]["exposure.housing.housing_value"]
+    for meta in (one.get("meta", {}), one["config"]["meta"]):
+        if "ml" in meta:
+            meta["ml"]["candidates"] = ["ridge", {"name": "gradient_boosting", "search": {"space": {"max_iter": [9]}}}]
+    other = copy.deepcopy(one) | {"name": "other_value"}
+    for meta in (other.get("meta", {}), other["config"]["meta"]):
+        if "ml" in meta:
+            meta["ml"]["predictions"] = "other_predictions"
+    both["exposures"]["exposure.housing.other_value"] = other
+    monkeypatch.setattr(project, "manifest", lambda: both)
+    found = runpy.run_path(str(ROOT / "orchestration" / "definitions.py"))
+    exposures, repository = found["exposures"], found["definitions"].get_repository_def()
+    assert [exposure.name for exposure in exposures] == ["housing_value", "other_value"]
+    made = [
+        {key.to_user_string() for key in selection([exposure]).resolve(repository.asset_graph)}
+        for exposure in exposures
+    ]
+    marts = {name for name in JOBS["learn"] if not name.startswith("housing_value/")}
+    assert made == [
+        {*marts, *(f"{exposure.name}/{thing}" for thing in ("model", "predictions", "model_card"))}
+        for exposure in exposures
+    ]
+    assert {key.to_user_string() for key in repository.get_job("learn").asset_layer.executable_asset_keys} == (
+        made[0] | made[1]
+    )
+    (schedule,) = [schedule for schedule in repository.schedule_defs if schedule.name == "nightly_search"]
+    requests = schedule.evaluate_tick(
+        dg.build_schedule_context(scheduled_execution_time=datetime(2026, 11, 26, 4))
+    ).run_requests
+    assert requests is not None
+    assert [request.run_config["ops"]["look_for_recipes"]["config"] for request in requests] == [
+        {"exposure": "housing_value"},
+        {"exposure": "other_value"},
+    ]
+    assert [request.run_key for request in requests] == ["housing_value 2026-11-26", "other_value 2026-11-26"]
+    assert dg.validate_run_config(repository.get_job("search"), requests[0].run_config)
 
 
 def test_a_spec_that_does_not_fit_is_said_at_loading(

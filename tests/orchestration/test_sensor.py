@@ -58,7 +58,7 @@ def tick(
     con: duckdb.DuckDBPyConnection, instance: dg.DagsterInstance, exposures: Sequence[Exposure], cursor: str | None
 ) -> dg.SensorResult:
     context = dg.build_sensor_context(instance=instance, cursor=cursor)
-    return _tick(context, con, exposures, {POINTS.relation: KEY})
+    return _tick(context, con, exposures, {POINTS.relation: KEY}, lambda exposure: [dg.AssetKey([exposure.name])])
 
 
 def why(result: dg.SensorResult) -> str | None:
@@ -81,6 +81,7 @@ def test_an_exposure_that_comes_or_changes_is_looked_for_without_a_commit(server
 
         added = tick(con, instance, [POINTS, OTHER], third.cursor)
         assert [tags[EXPOSURE] for tags in requested(added)] == ["other"]
+        assert [request.asset_selection for request in added.run_requests or ()] == [[dg.AssetKey(["other"])]]
         assert added.cursor is None  # it waits, and is looked for again
 
         changed = replace(POINTS, spec=POINTS.spec.model_copy(update={"fresh_within_hours": 48.0}))
