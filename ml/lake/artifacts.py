@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -49,7 +50,7 @@ def read(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> bytes:
         LakeUnavailableError: S3 does not answer.
     """
     try:
-        row = con.execute("select content from read_blob(?)", [artifact.uri]).fetchone()
+        row = con.execute("select content from read_blob(?)", [_here(con, artifact.uri)]).fetchone()
     except duckdb.Error as error:
         if is_away(error):
             raise lake.unavailable("its S3 does not answer", error) from None
@@ -64,6 +65,11 @@ def read(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> bytes:
             "it was written, and is not loaded."
         )
     return content
+
+
+def _here(con: duckdb.DuckDBPyConnection, uri: str) -> str:
+    """Where an artifact is now: a lake that was restored elsewhere has it below another root than it was written to."""
+    return re.sub(r"^.*/(?=(artifacts|cards)/)", lambda _: f"{lake.root(con)}/", uri)
 
 
 def load(con: duckdb.DuckDBPyConnection, artifact: Artifact) -> Any:

