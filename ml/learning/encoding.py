@@ -26,7 +26,7 @@ MOST_COLUMNS = 50
 LEAST_ROWS = 5
 # The mean that stands for a row's level is learned from the rows of the other folds.
 MEAN_FOLDS = 5
-# Of values in fewer blocks than these, chance may hold out all at once.
+# Of values in fewer blocks than these, unless those are all blocks, chance may hold out all at once.
 LEAST_BLOCKS = 20
 NAME = "columns"
 
@@ -55,10 +55,11 @@ class Encoding:
             blocks: Of each row, shape (rows,): rows of one block are held out together.
         """
         levels = {name: int(features[name].nunique()) for name, kind in kinds.items() if kind in LEVELS}
+        enough = min(LEAST_BLOCKS, len(np.unique(blocks)))
         scarce = [
             str(name)
             for name, missing in features.isna().items()
-            if missing.any() and len(np.unique(blocks[~missing])) < LEAST_BLOCKS
+            if missing.any() and len(np.unique(blocks[~missing])) < enough
         ]
         return cls(kinds, levels, scarce, seed)
 

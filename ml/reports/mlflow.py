@@ -207,15 +207,17 @@ def _log_model(con: duckdb.DuckDBPyConnection, facts: Facts) -> tuple[str, str]:
 
 
 def _format(estimator: Any) -> dict[str, Any]:
-    """The format of a model: skops, which runs no code at loading; cloudpickle for what skops cannot write."""
+    """The format of a model: skops, which runs no code at loading; cloudpickle for what skops cannot write or read."""
     import skops.io
 
     try:
         content = skops.io.dumps(estimator)
-    except TypeError:  # scipy's cKDTree in `ml.recipes.neighbours`, for one
+        # skops loads nothing that is not named; the artifact is our own, and its sha256 was just checked
+        trusted = skops.io.get_untrusted_types(data=content)
+        skops.io.loads(content, trusted=trusted)
+    except (TypeError, AttributeError):  # scipy's cKDTree in `ml.recipes.neighbours`; pandas' methods in encoders
         return {"serialization_format": "cloudpickle"}
-    # skops loads nothing that is not named; the artifact is our own, and its sha256 was just checked
-    return {"serialization_format": "skops", "skops_trusted_types": skops.io.get_untrusted_types(data=content)}
+    return {"serialization_format": "skops", "skops_trusted_types": trusted}
 
 
 def _params(facts: Facts) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 
 from ml.exposures import Exposure
+from ml.records import publications, tables
 from ml.spec import CandidateSpec, FeaturesSpec, Spec
 
 SIZE, WHERE, OPEN, SINCE, CODE, AREA = 'Größe "m²"', "select", "Ist offen?", "seit wann", "plz", "AREA"
@@ -87,3 +89,16 @@ TABLE = f"""
         cast("{CODE}" as integer) as "{CODE}"
     ) from rows
 """
+
+
+def publish(con: duckdb.DuckDBPyConnection, rows: pd.DataFrame, invocation: str = "first") -> str:
+    """Build features.mixed of a frame and publish it, in a lake of `tests.ml.conftest`; the publication's id."""
+    for statement in tables.statements([exposure()]):
+        con.execute(statement)
+    con.execute("begin")
+    con.execute(f"create or replace table lake.features.mixed as {TABLE}")
+    con.execute(f"call lake.set_commit_message('dbt', '{invocation}', extra_info => 'features.mixed')")
+    con.execute("commit")
+    ((snapshot,),) = con.execute(publications.snapshot_sql(invocation, "features.mixed")).fetchall()
+    con.execute(publications.insert_sql(invocation, "features.mixed", str(snapshot)))
+    return f"features.mixed@{snapshot}"

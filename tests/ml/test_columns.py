@@ -9,27 +9,15 @@ import pandas as pd
 import pytest
 
 from ml import consumption, serving
-from ml.records import champions, publications, tables, versions
+from ml.records import champions, versions
 from ml.serving import ServingError
 from ml.spec import CandidateSpec, FeaturesSpec
 from tests.ml import mixed
-from tests.ml.mixed import AREA, CODE, FEATURES, OPEN, SINCE, SIZE, WHERE
+from tests.ml.mixed import AREA, CODE, FEATURES, OPEN, SINCE, SIZE, WHERE, publish
 from tests.ml.rows import silent
 
 NEIGHBOURS = CandidateSpec(name="neighbours", estimator="sklearn.neighbors.KNeighborsRegressor")
 NUMBERS = ["prediction", "lower", "upper"]
-
-
-def publish(con: duckdb.DuckDBPyConnection, rows: pd.DataFrame, invocation: str) -> str:
-    for statement in tables.statements([mixed.exposure()]):
-        con.execute(statement)
-    con.execute("begin")
-    con.execute(f"create or replace table lake.features.mixed as {mixed.TABLE}")
-    con.execute(f"call lake.set_commit_message('dbt', '{invocation}', extra_info => 'features.mixed')")
-    con.execute("commit")
-    ((snapshot,),) = con.execute(publications.snapshot_sql(invocation, "features.mixed")).fetchall()
-    con.execute(publications.insert_sql(invocation, "features.mixed", str(snapshot)))
-    return f"features.mixed@{snapshot}"
 
 
 def saved(con: duckdb.DuckDBPyConnection) -> Any:

@@ -7,6 +7,7 @@ import pytest
 
 from ml import consumption, lake, replay
 from ml.exposures import Exposure
+from tests.ml import mixed
 from tests.ml.conftest import Publish
 
 
@@ -81,3 +82,13 @@ def test_from_a_prediction_two_statements_read_the_rows_that_it_was_learned_from
             "select count(*), min(y) > 900 from lake.features.points at (version => getvariable('learned_from'))"
         ).fetchall()
     assert rows == [(400, True)]
+
+
+@pytest.mark.parametrize("candidate", ["ridge", "gradient_boosting"])
+def test_columns_of_all_kinds_are_repeated_bit_for_bit(candidate: str, con: duckdb.DuckDBPyConnection) -> None:
+    asked = mixed.exposure(candidate)
+    publication = mixed.publish(con, mixed.frame())
+    consumption.consume(asked, say=lambda sentence: None)
+    first, second = repeat(asked, publication), repeat(asked, publication)
+    assert first.holds
+    assert first.predictions.equals(second.predictions)

@@ -2,6 +2,7 @@
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import norm
 
@@ -36,6 +37,35 @@ def test_a_constant_column_that_stays_has_not_moved_and_one_that_jumps_has() -> 
     moved = drift.between(five, five + 1)
     assert moved.psi > 1
     assert moved.ks == 1.0
+
+
+def test_levels_move_by_their_shares_and_rare_ones_together() -> None:
+    baseline = pd.Series(["a"] * 60 + ["b"] * 30 + [None] * 10, dtype=object)
+    current = pd.Series(["a"] * 30 + ["b"] * 30 + [None] * 20 + ["new"] * 12 + ["newer"] * 8, dtype=object)
+    p, q = np.array([0.6, 0.3, 0.1, drift.LEAST_SHARE]), np.array([0.3, 0.3, 0.2, 0.2])
+    found = drift.between_levels(baseline, current)
+    assert found.psi == pytest.approx(np.sum((q - p) * np.log(q / p)), rel=1e-12)
+    assert found.ks == pytest.approx(0.3)
+    assert drift.between_levels(baseline, baseline.sample(frac=1, random_state=0)) == drift.Drift(0.0, 0.0)
+    # of a thousand levels, no sample has the same shares
+    random = np.random.default_rng(0)
+    many, others = (pd.Series(random.integers(0, 1000, 5000).astype(float)) for _ in range(2))
+    assert drift.between_levels(many, others).psi < 0.05
+    assert drift.between_levels(many, others).ks < 0.05
+
+
+def test_null_among_numbers_is_a_bin_and_the_largest_of_them() -> None:
+    baseline = np.repeat(np.arange(10.0), 100)
+    current = np.where(np.arange(1000) % 4 == 0, drift.NULL, baseline)
+    found = drift.between(baseline, current)
+    assert found.ks == pytest.approx(0.25, abs=0.01)
+    least = drift.LEAST_SHARE
+    moved = (0.25 - least) * np.log(0.25 / least)
+    assert found.psi == pytest.approx(moved + 10 * (0.075 - 0.1) * np.log(0.75), rel=0.01)
+    assert drift.between(current, current) == drift.Drift(0.0, 0.0)
+    nothing = np.full(10, drift.NULL)
+    assert drift.between(nothing, nothing) == drift.Drift(0.0, 0.0)
+    assert drift.between(nothing, np.zeros(10)).ks == 1.0
 
 
 def test_each_publication_is_held_against_what_the_champion_learned_from(

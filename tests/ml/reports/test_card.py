@@ -17,7 +17,8 @@ from ml.records import versions
 from ml.reports import card
 from ml.reports import facts as version_facts
 from ml.reports.card import CardError
-from ml.spec import CandidateSpec
+from ml.spec import CandidateSpec, FeaturesSpec
+from tests.ml import mixed
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -227,3 +228,36 @@ def test_a_card_that_is_not_there_says_why(
     con.execute(f"copy (select 'other'::blob) to '{made.uri}' (format blob)")
     with pytest.raises(ArtifactError, match="it was changed after"):
         card.saved(con, "points")
+
+
+@pytest.mark.parametrize("candidate", ["ridge", "gradient_boosting"])
+def test_columns_of_all_kinds_are_explained(candidate: str, con: duckdb.DuckDBPyConnection) -> None:
+    asked = mixed.exposure(candidate)
+    mixed.publish(con, mixed.frame())
+    consume(asked)
+    (made,) = card.explain(asked, say=silent)
+    found = dict(con.execute("select feature, importance_mean from lake.ml.feature_importance").fetchall())
+    assert set(found) == set(mixed.FEATURES)
+    assert min(found[name] for name in (mixed.SIZE, mixed.WHERE, mixed.CODE, mixed.SINCE)) > 1
+    curves = con.execute("select feature, count(*) from lake.ml.partial_dependence group by all").fetchall()
+    assert set(dict(curves)) == {mixed.SIZE, mixed.OPEN, mixed.AREA}  # of levels and dates there is no curve
+    assert [picture.name for picture in made.pictures] == [
+        "predicted_against_actual",
+        "error_by_slice",
+        "coverage",
+        "importance",
+        "partial_dependence",
+    ]
+    shown = unescape(text(html(con, asked)))
+    assert all(name in shown for name in mixed.FEATURES)
+
+
+def test_a_model_of_levels_alone_has_no_curves(con: duckdb.DuckDBPyConnection) -> None:
+    asked = mixed.exposure()
+    levels = asked.spec.model_copy(update={"features": FeaturesSpec(include=(mixed.WHERE,))})
+    asked = replace(asked, spec=levels)
+    mixed.publish(con, mixed.frame())
+    consume(asked)
+    (made,) = card.explain(asked, say=silent)
+    assert counts(con) == [1, 0, 1]
+    assert "partial_dependence" not in [picture.name for picture in made.pictures]

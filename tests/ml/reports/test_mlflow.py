@@ -22,6 +22,7 @@ from ml.reports import mlflow as tracking
 from ml.spec import CandidateSpec
 from orchestration.stack import mlflow
 from tests.conftest import new_database
+from tests.ml import mixed
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -195,6 +196,36 @@ def test_the_champions_model_predicts_what_the_artifact_predicts(
     assert loaded.input_example.shape == (5, 2)
     assert loaded.metadata.flavors["sklearn"]["serialization_format"] == written
     assert client.get_model_version_by_alias(asked.name, "champion").tags["tract.version"] == version_id
+
+
+@pytest.mark.parametrize("recipe", ["ridge", "gradient_boosting"])
+def test_a_model_of_raw_columns_predicts_raw_columns(
+    recipe: str, client: "MlflowClient", con: duckdb.DuckDBPyConnection, request: pytest.FixtureRequest
+) -> None:
+    import mlflow.sklearn
+
+    asked = replace(mixed.exposure(recipe), name=f"mixed_{abs(hash(request.node.name))}")
+    rows = mixed.frame()
+    mixed.publish(con, rows)
+    version_id = consume(asked)
+    tracking.mirror(asked, say=silent)
+    version = versions.version(con, asked.name, version_id)
+    assert version is not None
+    raw = rows[list(mixed.FEATURES)]
+    ours = versions.load(con, version).predict(raw)
+    champion = f"models:/{asked.name}@champion"
+    assert np.array_equal(mlflow.sklearn.load_model(champion).predict(raw), ours)
+    loaded = mlflow.pyfunc.load_model(champion)
+    names = {column.name: str(column.type).removeprefix("DataType.") for column in loaded.metadata.signature.inputs}
+    assert names == {
+        mixed.SIZE: "double",
+        mixed.WHERE: "string",
+        mixed.OPEN: "double",
+        mixed.SINCE: "datetime",
+        mixed.CODE: "double",
+        mixed.AREA: "double",
+    }
+    assert np.array_equal(loaded.predict(raw.assign(**{mixed.OPEN: raw[mixed.OPEN].astype(float)})), ours)
 
 
 def test_what_was_committed_without_mlflow_is_logged_later_and_rollback_moves_the_alias(
