@@ -3,7 +3,7 @@
 All of it is learned within each fit, from the rows of that fit, and saved with the estimator.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,11 @@ class Encoding:
         return cls(kinds, levels, scarce, seed)
 
     def before(self, name: str, estimator: Any) -> Pipeline:
-        """The unfitted pipeline of encoders and an unfitted estimator, whose own steps follow if it is a pipeline."""
+        """The unfitted pipeline of encoders and an unfitted estimator, whose own steps follow if it is a pipeline.
+
+        Raises:
+            ValueError: Boosting's parameters name columns by their positions, which encoders change.
+        """
         boosting = isinstance(estimator, HistGradientBoostingRegressor)
         most = min(int(estimator.max_bins), 255) - 1 if boosting else MOST_COLUMNS
         few = [column for column, count in self.levels.items() if count <= most]
@@ -83,8 +87,8 @@ class Encoding:
                 if some := [column for column in columns if (column in few) == known]:
                     what = kind if known else f"{kind}, of many levels"
                     parts.append((what, make_pipeline(*reading(kind), encoder), some))
-        if boosting and few:
-            estimator = estimator.set_params(categorical_features=few)
+        if boosting:
+            estimator = _told(estimator, few)
         made = ColumnTransformer(parts, verbose_feature_names_out=False).set_output(transform="pandas")
         steps = estimator.steps if isinstance(estimator, Pipeline) else [(name, estimator)]
         return Pipeline([(NAME, made), *steps])
@@ -92,6 +96,23 @@ class Encoding:
     def _means(self) -> TargetEncoder:
         dealt = KFold(MEAN_FOLDS, shuffle=True, random_state=self.seed)
         return TargetEncoder(target_type="continuous", cv=dealt)
+
+
+def _told(boosting: HistGradientBoostingRegressor, levels: Sequence[str]) -> HistGradientBoostingRegressor:
+    """Boosting that takes columns of levels as categories, beside those that its parameters name."""
+    asked = boosting.categorical_features
+    named = asked if asked is not None and not isinstance(asked, str) else []
+    by_position = {
+        "categorical_features": not all(isinstance(name, str) for name in named),
+        "monotonic_cst": boosting.monotonic_cst is not None and not isinstance(boosting.monotonic_cst, Mapping),
+        "interaction_cst": boosting.interaction_cst is not None and not isinstance(boosting.interaction_cst, str),
+    }
+    if wrong := [name for name, positions in by_position.items() if positions]:
+        raise ValueError(
+            f"{', '.join(wrong)} has positions of columns, which the encoders of texts, dates and NULL change: give "
+            "names of columns, or leave it out"
+        )
+    return boosting.set_params(categorical_features=[*dict.fromkeys([*named, *levels])] or None)
 
 
 def _filled() -> SimpleImputer:

@@ -97,7 +97,12 @@ def test_the_champion_predicts_what_made_the_harvest(project: Path, said: dict[s
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_HOME", str(project / ".lake"))
         with lake.connect() as con:
-            beds = con.sql("select 5.0 as sun_hours, 20.0 as compost_litres").df()
+            beds = con.sql(
+                """
+                select 5.0 as sun_hours, 20.0 as compost_litres, 'peat' as "Boden, von Auge", true as "In the shade?",
+                    null as "order"
+                """
+            ).df()
             predicted = serving.predict(con, "harvests_courgettes_kg", beds)
             rows = con.sql("select count(*) from lake.ml.predictions").fetchall()
     assert predicted["prediction"][0] == pytest.approx(0.4 * 5 + 0.1 * 20 + 0.5, abs=0.1)

@@ -68,6 +68,35 @@ def test_boosting_gets_its_own_categories_up_to_its_bins_and_means_beyond() -> N
     assert categorical == {"a": False, "b": False, "few": True, "many": False, "code": True}
 
 
+def test_boosting_is_scikit_learns_own_on_raw_columns() -> None:
+    random = np.random.default_rng(1)
+    rows = frame(2_000).assign(s=random.choice(np.array(["x", "y", "z", None], object), 2_000))
+    rows["n"] = rows["a"].where(random.uniform(size=2_000) > 0.1)
+    rows["y"] += 5.0 * (rows["s"] == "x") + 2.0 * rows["n"].isna()
+    training = training_on(rows, s="VARCHAR", n="DOUBLE")
+    ours, raw = candidate("gradient_boosting", training).held_out("random"), training.features.copy()
+    raw["s"] = raw["s"].astype("category")
+    for number in range(5):
+        held = training.fold("random") == number
+        theirs = HistGradientBoostingRegressor(categorical_features="from_dtype", random_state=0)
+        np.testing.assert_array_equal(ours[held], theirs.fit(raw[~held], training.target[~held]).predict(raw[held]))
+
+
+def test_columns_that_boosting_names_are_kept_and_positions_are_refused() -> None:
+    training = training_on(frame(400).assign(s=np.array(["x", "y", None, "z"] * 100, object)), s="VARCHAR")
+    made = candidates.estimator(
+        CandidateSpec(name="gradient_boosting", parameters={"categorical_features": ["b"], "monotonic_cst": {"a": 1}}),
+        0,
+        training.encoding,
+    )
+    assert made[-1].categorical_features == ["b", "s"]
+    for parameters in ({"categorical_features": [1]}, {"monotonic_cst": [1, 0, 0]}, {"interaction_cst": [[0, 1]]}):
+        spec = CandidateSpec(name="gradient_boosting", parameters=parameters)
+        with pytest.raises(EstimatorError, match=f"{next(iter(parameters))} has positions of columns"):
+            candidates.estimator(spec, 0, training.encoding)
+        assert candidates.estimator(spec, 0) is not None
+
+
 def test_others_get_columns_of_few_levels_and_names_that_no_column_has() -> None:
     rows = frame(400).assign(s=np.array(["b_c", "c", None, "rare"] * 100, object), s_b=["c", "d"] * 200)
     rows.loc[rows["s"] == "rare", "s"] = [f"rare {i % 30}" for i in range(100)]
