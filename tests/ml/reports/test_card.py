@@ -113,7 +113,7 @@ def test_the_card_holds_the_figures_of_the_lake(
         assert told in said
         assert f"{of_split['r2']:.3f} {of_split['coverage']:.1%}" in said
     assert "mean 400" in said
-    assert "None is measured yet" in said
+    assert "Not measured yet" in said
     assert f"alpha = {json.loads(row['parameters'])['alpha']}" in said
     facts = version_facts.read(con, exposure, version)
     drawn = card.draw(facts, version_facts.heldout(con, facts))
@@ -122,6 +122,12 @@ def test_the_card_holds_the_figures_of_the_lake(
     assert page.count("data:image/svg+xml;base64,") == len(names)
     assert all(b"<svg " in picture.svg for picture in drawn)
     assert "http" not in page  # nothing is fetched from elsewhere
+    contents = re.findall('<li><a href="#(.*?)">(.*?)</a>', page)
+    assert contents == re.findall('<h2 id="(.*?)">(.*?)</h2>', page)
+    assert [name for name, _ in contents][:2] == ["what", "data"]
+    assert "left of zero" not in page
+    facts.importance.loc[facts.importance.index[-1], "importance_mean"] = -0.1
+    assert "A bar to the left of zero: " in card.to_html(facts, drawn)
     *_, code = re.findall("<pre>(.*?)</pre>", page, re.DOTALL)
     ran: dict[str, Any] = {}
     exec(unescape(code), ran)  # as a reader copies it
@@ -144,6 +150,18 @@ def test_a_map_is_drawn_only_where_the_exposure_names_its_columns(
     rows = version_facts.heldout(con, facts)
     assert list(rows.columns) == ["actual", "predicted", "lower", "upper"]
     assert "residual_map" not in [picture.name for picture in card.draw(facts, rows)]
+
+
+def test_an_address_is_broken_at_its_sign_alone_and_what_is_not_known_has_no_section(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    owned = replace(exposure, owner="Consumers", owner_email="the.consumers@example.com")
+    publish(0.1)
+    facts = version_facts.read(con, owned, consume(owned))  # it is not explained yet
+    page = card.to_html(facts, [])
+    assert "Consumers, the.consumers<wbr>@example.com</dd>" in page
+    assert "importance" not in re.findall('href="#(.*?)"', page)
+    assert "importance" not in re.findall('<h2 id="(.*?)"', page)
 
 
 def test_what_others_wrote_is_text_and_never_markup(
@@ -184,7 +202,7 @@ def test_a_card_follows_the_promotions_and_a_refused_version_has_one_too(
     assert "The gate did not let it through : not promoted, refresh:" in text(refused[0])
     assert "It has never served." in refused[0]
     champion = html(con, exposure)
-    assert "and no other followed" in champion
+    assert "it was still the champion when this card was written" in champion
     assert "against those of <code>features.points@" in champion
     promotion.promote(strict, second, by="Ann", reason="it is <better>", say=silent)
     made = card.explain(strict, say=silent)
