@@ -38,7 +38,7 @@ mlflow-install:
 down: install  ## Stop what was started here; the data stays in .lake/
 	@$(BIN)/tract down
 
-connect: install  ## Use the S3 and Postgres that TRACT_S3_* and TRACT_POSTGRES_* name (README has the table)
+connect: install  ## Use the S3 and Postgres that TRACT_S3_* and TRACT_POSTGRES_* name (docs/settings.md has the table)
 	@$(BIN)/tract connect
 
 status: install  ## Show what runs, what was published and learned, who serves, drift and sizes
@@ -63,7 +63,7 @@ quick: dev  ### Run the tests that need no server, no dbt and few seconds: for w
 browser: dev  ### See Dagster's UI as a person does, in chromium; pictures of it go to .ci/artifacts
 	@$(BIN)/python -m pytest -m browser -n 0
 
-pictures: dev  ### Make the README's pictures of Dagster's UI again, in chromium, on a stack of their own
+pictures: dev  ### Make the pictures of Dagster's UI in docs/ again, in chromium, on a stack of their own
 	@$(BIN)/python -m tests.browser.pictures docs
 
 faults: dev  ### Kill and break things one at a time, and see that nothing is lost (seven minutes)

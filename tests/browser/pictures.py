@@ -1,4 +1,4 @@
-"""`make pictures`: the README's pictures of Dagster's UI, after one run on the real data, on a stack of their own."""
+"""`make pictures`: pictures of Dagster's UI for README and docs/, after one run on the real data, on its own stack."""
 
 import os
 import sys

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-# From left to right, as the README draws it.
+# From left to right, as docs/operating.md draws it.
 ORDER = (
     "stg_california_housing",
     "housing_features",
