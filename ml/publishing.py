@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ml import answers, classes
-from ml.columns import Kind, number_sql
+from ml.columns import Kind, value_sql
 from ml.exposures import Exposure
 from ml.lake import first_line
 from ml.lake.sql import LARGEST, quoted
@@ -218,12 +218,19 @@ def learnable_sql(exposure: Exposure, table: str) -> str:
     missing = [f"count(*) - count({quoted(spec.key)})"]
     if spec.group:
         missing.append(f"count(*) {known} - count({quoted(spec.group)}) {known}")
-    values = [number_sql(name, kind) for name, kind in _numbers(exposure).items()]
-    # false for NaN too
-    unusable = [f"count({value}) - count(*) filter (where abs({value}) < {LARGEST})" for value in values]
+    unusable = [_unusable_sql(name, kind) for name, kind in _numbers(exposure).items()]
     groups = f"count(distinct {quoted(spec.group)}) {known}" if spec.group else "null"
     counted = [f"count(*), count({quoted(spec.target)}), {groups}, {classes.count_sql(spec.target)}"]
     return f"select {', '.join([*counted, *missing, *unusable])} from {table}"
+
+
+def _unusable_sql(name: str, kind: Kind) -> str:
+    """How many values are NaN, infinite or too large."""
+    value = value_sql(name, kind)
+    if kind == "date":
+        return f"count(*) filter (where not isfinite({value}))"
+    # false for NaN too
+    return f"count({value}) - count(*) filter (where abs({value}) < {LARGEST})"
 
 
 def _numbers(exposure: Exposure) -> dict[str, Kind]:

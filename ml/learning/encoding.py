@@ -28,7 +28,7 @@ LEAST_ROWS = 5
 MEAN_FOLDS = 5
 # Of values in fewer blocks than these, unless those are all blocks, chance may hold out all at once.
 LEAST_BLOCKS = 20
-NAME = "columns"
+STEP = "raw_columns"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Encoding:
             estimator = _told(estimator, few)
         made = ColumnTransformer(parts, verbose_feature_names_out=False).set_output(transform="pandas")
         steps = estimator.steps if isinstance(estimator, Pipeline) else [(name, estimator)]
-        return Pipeline([(NAME, made), *steps])
+        return Pipeline([(STEP, made), *steps])
 
     def _means(self) -> TargetEncoder:
         dealt = KFold(MEAN_FOLDS, shuffle=True, random_state=self.seed)

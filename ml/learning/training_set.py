@@ -16,7 +16,7 @@ from ml.exposures import Exposure
 from ml.lake import first_line
 from ml.lake.sql import LARGEST, doubles, literal, quoted
 from ml.learning import folds
-from ml.learning.encoding import Encoding
+from ml.learning.encoding import LEAST_ROWS, Encoding
 from ml.linear.moments import Moments, UnusableRowsError, gather, total
 from ml.linear.terms import Level, Term, Value, are_plain
 from ml.progress import Say, following
@@ -286,7 +286,7 @@ def _terms(
         told = f"value is not null{' and not contains(value, chr(0))' if kind == 'text' else ''}"
         frequent = con.execute(
             f"select value from (select {value} as value from {relation}) where {told} "
-            f"group by value order by count(*) desc, value limit {MOST_LEVELS}"
+            f"group by value having count(*) >= {LEAST_ROWS} order by count(*) desc, value limit {MOST_LEVELS}"
         ).fetchall()
         found += [Level(name, kind, level) for level in sorted(row[0] for row in frequent)]
         if nulls[name] or not frequent:

@@ -1,5 +1,7 @@
 """Columns as people have them are learned from and predicted, by SQL, in batches, and by the saved file alone."""
 
+import io
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +28,19 @@ def saved(con: duckdb.DuckDBPyConnection) -> Any:
     return versions.load(con, champion)
 
 
+def loaded_from(model: Any) -> set[str]:
+    """The packages that a model's file is loaded from."""
+    packages = set()
+
+    class Loading(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            packages.add(module.partition(".")[0])
+            return super().find_class(module, name)
+
+    Loading(io.BytesIO(pickle.dumps(model))).load()
+    return packages
+
+
 @pytest.mark.parametrize("candidate", ["ridge", "gradient_boosting", NEIGHBOURS])
 def test_columns_are_learned_from_as_they_are(candidate: str | CandidateSpec, con: duckdb.DuckDBPyConnection) -> None:
     exposure, rows = mixed.exposure(candidate), mixed.frame()
@@ -44,6 +59,11 @@ def test_columns_are_learned_from_as_they_are(candidate: str | CandidateSpec, co
     # and by the saved file alone
     model = saved(con)
     np.testing.assert_allclose(model.predict(raw[list(FEATURES)]), found["prediction"], rtol=1e-9)
+    assert loaded_from(model) <= {"builtins", "copyreg", "datetime", "functools", "numpy", "pandas", "scipy", "sklearn"}
+    # as the model card has it
+    published = con.sql("from lake.features.mixed").df()
+    again = model.predict(published[list(model.feature_names_in_)])
+    np.testing.assert_allclose(again, committed.loc[published["row no"], "prediction"], rtol=1e-9)
 
     # levels that were never seen, NULL where there was none, and days to come
     changes: dict[str, Any] = {WHERE: "never seen", CODE: 7, AREA: np.nan, SINCE: pd.Timestamp("2030-01-01")}

@@ -9,6 +9,7 @@ import pytest
 from ml import publishing
 from ml.exposures import Exposure
 from ml.publishing import Decision, Invocation, State, decide, sentence
+from ml.spec import FeaturesSpec
 
 POINTS = "model.tract.points"
 RAW = "model.tract.raw"
@@ -228,6 +229,22 @@ def counts(exposure: Exposure, change: str) -> tuple[int | None, ...]:
 )
 def test_what_cannot_be_learned_from_is_said_by_column_and_rows(exposure: Exposure, change: str, sentence: str) -> None:
     assert publishing.unlearnable(exposure, counts(exposure, change)) == sentence
+
+
+def test_texts_and_gaps_are_published_and_dates_without_end_are_not(exposure: Exposure) -> None:
+    columns = {**exposure.columns, "of whom": "VARCHAR", "on": "DATE", "plz": "INTEGER"}
+    coded = exposure.spec.model_copy(update={"features": FeaturesSpec(categorical=("plz",))})
+    asked = replace(exposure, columns=columns, spec=coded)
+    more = """
+        alter table points add column "of whom" varchar; alter table points add column "on" date;
+        alter table points add column plz double; update points set b = null
+    """
+    assert publishing.unlearnable(asked, counts(asked, more)) == ""
+    wrong = "update points set \"on\" = 'infinity' where a < 3; update points set plz = 'nan' where a < 2"
+    assert publishing.unlearnable(asked, counts(asked, f"{more}; {wrong}")) == (
+        "on is NaN, infinite or beyond 1e+150 in 3; plz is NaN, infinite or beyond 1e+150 in 2 of 100 rows: fill them "
+        "in, or leave them out"
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 from ml.learning import candidates, notes, training_set, trials
 from ml.learning.candidates import EstimatorError
 from ml.learning.encoding import Encoding
-from ml.learning.training_set import RowsError, TrainingSet
+from ml.learning.training_set import MOST_LEVELS, RowsError, TrainingSet
+from ml.linear.terms import Level
 from ml.spec import CandidateSpec, FeaturesSpec, SearchSpec
 from tests.ml.conftest import POINTS
 from tests.ml.rows import candidate, frame, published, silent, trained_on
@@ -48,6 +49,18 @@ def test_levels_that_say_nothing_help_no_held_out_row(name: str) -> None:
     assert np.sqrt(np.mean(np.square(error))) > 0.98 * training.target.std()
 
 
+def test_ridge_tells_the_most_frequent_levels_apart_and_no_rare_ones() -> None:
+    rows = frame(600).assign(
+        name=lambda rows: "n" + rows["id"], s=[f"s{i % 80 if i < 400 else i % 3}" for i in range(600)]
+    )
+    terms = training_on(rows, name="VARCHAR", s="VARCHAR").terms
+    levels = [term.level for term in terms if isinstance(term, Level) and term.column == "s"]
+    assert len(levels) == MOST_LEVELS
+    assert {"s0", "s1", "s2"} < set(levels)
+    # a level must be there for scikit-learn: NULL, which no row is
+    assert [term.level for term in terms if isinstance(term, Level) and term.column == "name"] == [None]
+
+
 def test_a_held_out_row_decides_nothing_of_its_own_prediction() -> None:
     rows = frame(400).assign(who=[f"w{i % 90}" for i in range(400)], n=lambda rows: rows["a"].where(rows.index % 3 > 0))
     training = training_on(rows, who="VARCHAR", n="DOUBLE")
@@ -71,8 +84,8 @@ def test_boosting_gets_its_own_categories_up_to_its_bins_and_means_beyond() -> N
 
 def test_boosting_is_scikit_learns_own_on_raw_columns() -> None:
     random = np.random.default_rng(1)
-    rows = frame(2_000).assign(s=random.choice(np.array(["x", "y", "z", None], object), 2_000))
-    rows["n"] = rows["a"].where(random.uniform(size=2_000) > 0.1)
+    rows = frame(1_000).assign(s=random.choice(np.array(["x", "y", "z", None], object), 1_000))
+    rows["n"] = rows["a"].where(random.uniform(size=1_000) > 0.1)
     rows["y"] += 5.0 * (rows["s"] == "x") + 2.0 * rows["n"].isna()
     training = training_on(rows, s="VARCHAR", n="DOUBLE")
     ours, raw = candidate("gradient_boosting", training).held_out("random"), training.features.copy()
@@ -80,9 +93,9 @@ def test_boosting_is_scikit_learns_own_on_raw_columns() -> None:
     for number in range(5):
         held = training.fold("random") == number
         theirs = HistGradientBoostingRegressor(categorical_features="from_dtype", random_state=0)
-        with threadpool_limits(limits=1):  # OpenMP's threads wait for each other where another test takes a core
-            predicted = theirs.fit(raw[~held], training.target[~held]).predict(raw[held])
-        np.testing.assert_array_equal(ours[held], predicted)
+        with threadpool_limits(limits=1):  # on a busy machine OpenMP's threads wait for each other
+            expected = theirs.fit(raw[~held], training.target[~held]).predict(raw[held])
+        np.testing.assert_array_equal(ours[held], expected)
 
 
 def test_columns_that_boosting_names_are_kept_and_positions_are_refused() -> None:
@@ -105,7 +118,7 @@ def test_others_get_columns_of_few_levels_and_names_that_no_column_has() -> None
     rows.loc[rows["s"] == "rare", "s"] = [f"rare {i % 30}" for i in range(100)]
     encoding = Encoding({"a": "number", "s": "text", "s_b": "text"}, {"s": 32, "s_b": 2}, (), 0)
     made = encoding.before("k", make_pipeline(StandardScaler(), KNeighborsRegressor()))
-    assert [name for name, _ in made.steps] == ["columns", "standardscaler", "kneighborsregressor"]
+    assert [name for name, _ in made.steps] == ["raw_columns", "standardscaler", "kneighborsregressor"]
     names = made.fit(rows[["a", "s", "s_b"]], rows["y"])[0].get_feature_names_out()
     assert list(names) == ["a", "s = 'b_c'", "s = 'c'", "s = nan", "s = 'infrequent_sklearn'", "s_b = 'c'", "s_b = 'd'"]
 

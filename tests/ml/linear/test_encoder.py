@@ -6,7 +6,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
@@ -68,7 +68,7 @@ def terms_of(frame: pd.DataFrame, kinds: list[str], levels: int = 5) -> tuple[Te
 
 
 @pytest.mark.slow
-@SETTINGS
+@settings(SETTINGS, max_examples=20)
 @given(tables)
 def test_the_fit_from_sums_is_scikit_learns_and_sql_predicts_the_same(kwargs: dict[str, Any]) -> None:
     frame, y = table(**kwargs)
