@@ -36,6 +36,9 @@ models:
         data_type: double
         data_tests: [{tract.between: {name: shady, arguments: {high: 1}, config: {severity: warn}}}]
       - {name: compost_litres, data_type: double}
+      - {name: "Boden, von Auge", data_type: varchar, quote: true}
+      - {name: "In the shade?", data_type: boolean, quote: true}
+      - {name: order, data_type: date, quote: true}
       - {name: courgettes_kg, data_type: double, data_tests: [not_null]}
     versions: [{v: 1}, {v: 2}]
 """
