@@ -6,6 +6,8 @@ from typing import Any
 
 import duckdb
 
+from ml.spec import MEAN
+
 
 @dataclass(frozen=True)
 class Followed:
@@ -34,6 +36,26 @@ class Serving:
     promoted_at: datetime
     promoted_by: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A version, and its root mean squared errors by the split that it was judged by.
+
+    Attributes:
+        mean_rmse: Of the mean predictor beside it.
+        live_rmse: On true values that came later, the newest; None where none came.
+        served: Whether it was ever the champion.
+    """
+
+    version_id: str
+    candidate: str
+    publication_id: str
+    trained_at: datetime
+    rmse: float
+    mean_rmse: float | None
+    live_rmse: float | None
+    served: bool
 
 
 def followed(con: duckdb.DuckDBPyConnection, last: int) -> list[Followed]:
@@ -95,6 +117,37 @@ def serving(con: duckdb.DuckDBPyConnection) -> list[Serving]:
         """
     ).fetchall()
     return [Serving(*row) for row in rows]
+
+
+def learned(con: duckdb.DuckDBPyConnection, exposure_name: str) -> list[Learned]:
+    """Each version that an exposure learned, the oldest first, and how wrong it was held out and live."""
+    rows = con.execute(
+        """
+        with live_errors as (
+            select version_id, max_by(rmse, measured_at) as rmse
+            from lake.ml.live_errors
+            where exposure = $exposure
+            group by version_id
+        )
+        select
+            versions.version_id, versions.candidate, versions.publication_id, versions.trained_at,
+            max(metrics.value) filter (where metrics.candidate = versions.candidate) as rmse,
+            max(metrics.value) filter (where metrics.candidate = $mean) as mean_rmse,
+            any_value(live_errors.rmse) as live_rmse,
+            versions.version_id in (select version_id from lake.ml.promotions where exposure = $exposure) as served
+        from lake.ml.model_versions as versions
+        inner join lake.ml.model_metrics as metrics
+            on versions.exposure = metrics.exposure
+            and versions.version_id = metrics.version_id
+            and json_extract_string(versions.spec, '$.split') = metrics.split
+        left join live_errors on versions.version_id = live_errors.version_id
+        where versions.exposure = $exposure and metrics.slice = 'all' and metrics.metric = 'rmse'
+        group by all
+        order by versions.trained_at
+        """,
+        {"exposure": exposure_name, "mean": MEAN},
+    ).fetchall()
+    return [Learned(*row) for row in rows]
 
 
 def most_moved(con: duckdb.DuckDBPyConnection) -> list[tuple[str, dict[str, Any], int]]:

@@ -5,13 +5,9 @@ After Mitchell et al., Model Cards for Model Reporting, 2019. `tract card` saves
 
 import base64
 import hashlib
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -25,16 +21,17 @@ from ml.numbers import figure
 from ml.progress import Say
 from ml.records import champions, findings, migrations, versions
 from ml.records.versions import Version
+from ml.reports import html
 from ml.spec import MEAN
 
 if TYPE_CHECKING:  # pictures take a second to import, which those who find nothing to write do not wait for
     import pandas as pd
-    from jinja2 import Template
 
     from ml.reports.explanation import Explanation
     from ml.reports.facts import Facts
     from ml.reports.pictures import Picture
 
+TEMPLATE = "card.html.jinja"
 # As columns of the card's tables: the metric, its heading, the digits of it (None: a share of rows, in percent).
 COLUMNS = {
     "rmse": ("RMSE", 0),
@@ -171,10 +168,7 @@ def draw(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
     Args:
         heldout: As `version_facts.heldout` gives it.
     """
-    # matplotlib keeps a list of fonts, by default in the user's home
-    os.environ.setdefault("MPLCONFIGDIR", str(lake.home() / "matplotlib"))
-    from ml.reports import pictures
-
+    pictures = html.pictures()
     spec, candidate, split = facts.exposure.spec, facts.candidate, facts.split
     drawn = [pictures.predicted_against_actual(heldout, facts.target, spec.unit)]
     if spec.map_columns and set(spec.map_columns).issubset(heldout.columns):
@@ -197,7 +191,7 @@ def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
     made = facts.made
     judged = metrics[metrics["candidate"] == facts.candidate]
     splits = sorted(set(judged["split"]), key=lambda split: split != facts.split)
-    return _template().render(
+    return html.template(TEMPLATE).render(
         facts=facts,
         exposure=facts.exposure,
         version=version,
@@ -254,28 +248,12 @@ def _rows(metrics: "pd.DataFrame", split: str) -> int:
     return int(counts["value"].iloc[0])
 
 
-@cache
 def _source() -> str:
-    """The template's text."""
-    return files("ml.reports").joinpath("card.html.jinja").read_text(encoding="utf-8")
+    """The text of the template and its style."""
+    return html.source(TEMPLATE) + html.source(html.STYLE)
 
 
 @cache
 def _drawing() -> str:
     """sha256 over what draws and writes a card."""
     return identity.modules(identity.HERE, ["reports"])
-
-
-@cache
-def _template() -> "Template":
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = lambda value: f"{value:,.6g}" if isinstance(value, float) else f"{value:,}"
-    environment.filters["when"] = _when
-    environment.filters["as_json"] = lambda value: json.dumps(value, sort_keys=True)
-    return environment.from_string(_source())
-
-
-def _when(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

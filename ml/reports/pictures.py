@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 from ml.arrays import Vector
 from ml.learning.judging import ALL
+from ml.records.overview import Learned
 from ml.spec import MEAN
 
 mpl.rcParams["svg.fonttype"] = "none"  # text as text
@@ -34,6 +35,7 @@ STEPS = [1, 2, 2.5, 5, 10]  # of ticks: numbers that are read at a glance
 # Share of the cells on the map whose colour is within the scale: a few extreme ones would pale the rest.
 COLOURED_SHARE = 0.97
 CELLS_ACROSS = 50
+LABELS = 12  # below a line that may have many more points
 # Share of the predictions at each end that may lie beyond the frame; their number is written in it. A few predictions
 # of linear models are so far off that all others would be a dot.
 BEYOND_FRAME = 0.001
@@ -280,6 +282,33 @@ def drift(drifts: pd.DataFrame) -> Picture:
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
         _rows(axes, [_words(name) for name in ordered["column_name"]])
     return _drawn(figure, "drift")
+
+
+def errors_by_version(learned: Sequence[Learned], unit: str = "") -> Picture:
+    """The held-out error of each version, the oldest first, beside its live error and the mean predictor's.
+
+    Args:
+        learned: Of one exposure, one at least.
+    """
+    figure, axes = _figure("Error of each version, the oldest first", 3.4)
+    places = np.arange(len(learned))
+    rmse = [one.rmse for one in learned]
+    axes.plot(places, rmse, color=OURS, linewidth=1.6, label="held out", zorder=2)
+    colours = [OURS if one.served else "white" for one in learned]
+    axes.scatter(places, rmse, s=46, color=colours, edgecolor=OURS, zorder=3)
+    if live := {place: one.live_rmse for place, one in enumerate(learned) if one.live_rmse is not None}:
+        axes.scatter(list(live), list(live.values()), s=46, marker="D", color=INK, label="live", zorder=4)
+    mean = [np.nan if one.mean_rmse is None else one.mean_rmse for one in learned]
+    axes.plot(places, mean, color=OTHER, linewidth=1.2, marker="_", label="the mean predictor, held out", zorder=1)
+    shown = sorted({round(place) for place in np.linspace(0, len(learned) - 1, min(len(learned), LABELS))})
+    axes.set_xticks(shown, [learned[place].publication_id.rpartition("@")[2] for place in shown])
+    axes.set_xlim(-0.5, len(learned) - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("snapshot of the publication that it learned from")
+    axes.set_ylabel(f"RMSE{_in(unit)}")
+    axes.grid(True, axis="y", color=LINES, linewidth=0.6)
+    _legend(figure)
+    return _drawn(figure, "errors_by_version")
 
 
 def _by_slice(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -142,6 +142,15 @@ def card(exposure: str, file: Path) -> None:
 
 
 @tract.command()
+@click.option("--file", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"), show_default=True)
+def report(file: Path) -> None:
+    """Save one page of all models: who serves, how wrong, drift, the last publications; cards beside it."""
+    from orchestration.commands import models
+
+    models.report(file)
+
+
+@tract.command()
 @click.argument("version")
 @click.option("--exposure", default="", help=EXPOSURE_HELP)
 @click.option("--reason", required=True, help="Why; kept in lake.ml.promotions.")

@@ -1,5 +1,6 @@
-"""`tract card | promote | rollback | retry | replay | search`: the verbs of `ml` for one exposure of the project."""
+"""`tract card | report | promote | rollback | retry | replay | search`: the verbs of `ml` for the project's exposures."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ from ml import lake
 from ml.errors import TractError
 from ml.lake.locks import this_process
 from orchestration.project import exposure as named
+from orchestration.project import exposures
 
 
 class ReplayDiffersError(TractError):
@@ -24,6 +26,26 @@ def card(exposure_name: str, file: Path) -> None:
 
     with lake.connect() as con:
         file.write_bytes(saved(con, named(exposure_name).name))
+    click.echo(f"Wrote {file.resolve()}")
+
+
+def report(file: Path) -> None:
+    """Save the report of the lake, and the champions' cards beside it."""
+    from ml.records import migrations
+    from ml.reports.card import CardError, saved
+    from ml.reports.report import to_html
+
+    asked, cards = exposures(), {}
+    with migrations.entered() as con:
+        for exposure in asked:
+            beside = file.with_name(f"{file.stem}-{exposure.name}.html")
+            try:
+                beside.write_bytes(saved(con, exposure.name))
+            except CardError as missing:  # there is no champion yet, or its run has not come to its card
+                click.echo(str(missing))
+            else:
+                cards[exposure.name] = beside.name
+        file.write_text(to_html(con, asked, cards, datetime.now(UTC)), encoding="utf-8")
     click.echo(f"Wrote {file.resolve()}")
 
 

@@ -3,12 +3,15 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ml.records.overview import Learned
 from ml.reports import pictures
 from ml.reports.pictures import Picture
 
@@ -57,7 +60,17 @@ def drift() -> pd.DataFrame:
     return pd.DataFrame({"column_name": ["a", "prediction"], "psi": [0.0, 3.0], "ks": [0.0, 0.9]})
 
 
+def learned(versions: int) -> list[Learned]:
+    return [
+        Learned(f"v{i}", "ours", f"features.points@{i}", datetime(2026, 1, 1, tzinfo=UTC), 9.0, 20.0, None, i % 2 == 0)
+        for i in range(versions)
+    ]
+
+
 DRAWN: dict[str, Callable[[], Picture]] = {
+    "errors_by_version": lambda: pictures.errors_by_version(
+        [*learned(40), replace(learned(1)[0], mean_rmse=None, live_rmse=11.0)], "dollars"
+    ),
     "predicted_against_actual": lambda: pictures.predicted_against_actual(heldout(), "value", "dollars"),
     "residual_map": lambda: pictures.residual_map(heldout(), "x", "y", "dollars"),
     "error_by_slice": lambda: pictures.error_by_slice(metrics(), "ours", "random", "dollars"),
@@ -144,3 +157,23 @@ def test_a_map_of_many_rows_stays_small() -> None:
     picture = pictures.residual_map(rows, "x", "y")
     assert len(picture.svg) < 300_000
     assert "x, degrees" in texts(picture)
+
+
+def test_of_many_versions_some_are_named_and_live_errors_only_where_there_are_some() -> None:
+    written = texts(pictures.errors_by_version(learned(40)))
+    assert [text for text in written if text.isdigit()][:12] == [
+        "0",
+        "4",
+        "7",
+        "11",
+        "14",
+        "18",
+        "21",
+        "25",
+        "28",
+        "32",
+        "35",
+        "39",
+    ]
+    assert "live" not in written
+    assert "live" in texts(DRAWN["errors_by_version"]())

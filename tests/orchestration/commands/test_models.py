@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ml import lake
+from ml.records import migrations, tables
 from orchestration import project
+from orchestration.commands import models
 from orchestration.settings import ParseError
 from tests.orchestration.assets.test_model import EXPOSURE
 
@@ -27,6 +30,22 @@ def test_of_several_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         project.exposure("nope")
     assert str(error.value) == f"nope is no exposure of the project {project.ROOT}. {there}"
     assert project.exposure("another") == ANOTHER
+
+
+def test_a_report_is_one_file_and_a_model_without_a_card_is_said(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with lake.connect() as con:
+        for statement in [*tables.option_statements(), *migrations.statements(set(), 0, [EXPOSURE])]:
+            con.execute(statement)
+    monkeypatch.setattr(models, "exposures", lambda: (EXPOSURE,))
+    models.report(tmp_path / "all.html")
+    assert capsys.readouterr().out.splitlines() == [
+        "points has no champion: build its features, and its first version is trained.",
+        f"Wrote {tmp_path / 'all.html'}",
+    ]
+    assert [path.name for path in tmp_path.glob("*.html")] == ["all.html"]
+    assert "<h1>Models of the lake</h1>" in (tmp_path / "all.html").read_text()
 
 
 def test_a_folder_without_a_project_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
