@@ -14,7 +14,7 @@ from ml import estimators
 from ml.columns import LEVELS, Kind, is_boolean, kind_of
 from ml.errors import TractError
 from ml.lake.sql import is_key, is_numeric
-from ml.spec import NOT_LEARNING, RENAMED, CandidateSpec, FeaturesSpec, Range, SearchSpec, Spec
+from ml.spec import NOT_LEARNING, RENAMED, BacktestSpec, CandidateSpec, FeaturesSpec, Range, SearchSpec, Spec
 
 # Columns that ml puts beside the published ones while it learns and predicts.
 TAKEN = ("prediction", "half", "sampled", "block")
@@ -39,6 +39,8 @@ HELDOUT = {
     "lower": "double",
     "upper": "double",
 }
+# The slice of a split by time that the spec need not name.
+PERIOD = "period"
 TAKEN_BESIDE_KEY = tuple(dict.fromkeys((*PREDICTIONS, *HELDOUT)))
 # What stands in the schema ml beside them, so that no exposure may take the name; a test holds it to tables.sql.
 OWN_TABLES = frozenset(
@@ -88,12 +90,12 @@ class Exposure:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The contract's columns less key, target and group, what other exposures predict, and what the spec excludes.
+        """The contract's columns less key, target, group and time, what other exposures predict, and what is excluded.
 
         Where the spec includes some, it is those, in the contract's order.
         """
         chosen = self.spec.features
-        others = {self.spec.key, self.spec.target, self.spec.group, *chosen.exclude}
+        others = {self.spec.key, self.spec.target, self.spec.group, self.spec.time, *chosen.exclude}
         included = set(chosen.include or set(self.columns) - self.predicted_by_others)
         return tuple(column for column in self.columns if column in included - others)
 
@@ -137,6 +139,10 @@ class Exposure:
         }
         if codes := [name for name, kind in self.kinds.items() if kind == "code"]:
             said["categorical"] = codes
+        if self.spec.time:
+            said["time"] = self.spec.time
+        if self.spec.split == "time":
+            said["backtest"] = self.spec.backtest.model_dump()
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -230,6 +236,7 @@ NESTED: dict[str, type[BaseModel]] = {
     "search": SearchSpec,
     "space": Range,
     "features": FeaturesSpec,
+    "backtest": BacktestSpec,
 }
 
 
@@ -277,6 +284,27 @@ def _unfit_roles(exposure: Exposure) -> Iterator[str]:
         yield f"key, target and group must be three columns, not {', '.join(named)}."
     if spec.split == "group" and spec.group is None:
         yield f"meta.ml.split is 'group', but meta.ml.group names no column. {allowed}"
+    yield from _unfit_time(exposure)
+
+
+def _unfit_time(exposure: Exposure) -> Iterator[str]:
+    spec, columns, allowed = exposure.spec, exposure.columns, _named_columns(exposure)
+    if spec.time is not None and spec.time not in columns:
+        yield f"meta.ml.time is '{spec.time}', which is no column. {allowed}"
+    elif spec.time is not None and kind_of(columns[spec.time]) != "date":
+        yield (
+            f"meta.ml.time is '{spec.time}', which is {columns[spec.time]}. It must be a date or a timestamp: cast it "
+            "where the table is built."
+        )
+    if spec.split == "time":
+        if spec.time is None:
+            yield f"meta.ml.split is 'time', but meta.ml.time names no column. {allowed}"
+        if "folds" in spec.model_fields_set:
+            yield "meta.ml.folds deals rows by chance, and meta.ml.split is 'time': say meta.ml.backtest.folds."
+        if PERIOD in spec.slices:
+            yield f"meta.ml.slices names '{PERIOD}', which is what meta.ml.split: time calls its slices: rename it."
+    elif "backtest" in spec.model_fields_set:
+        yield f"meta.ml.backtest is for meta.ml.split: time, and the split is '{spec.split}': leave one of them out."
 
 
 def _unfit_settings(exposure: Exposure) -> Iterator[str]:
@@ -285,8 +313,11 @@ def _unfit_settings(exposure: Exposure) -> Iterator[str]:
         for name in getattr(spec.features, field):
             if name not in columns:
                 yield f"meta.ml.features.{field} names '{name}', which is no column. {allowed}"
-            elif field == "include" and name in (spec.key, spec.target, spec.group):
-                yield f"meta.ml.features.include names '{name}', which is key, target or group: those are no features."
+            elif field == "include" and name in (spec.key, spec.target, spec.group, spec.time):
+                yield (
+                    f"meta.ml.features.include names '{name}', which is key, target, group or time: those are no "
+                    "features."
+                )
     for name in spec.features.categorical:
         kind = columns.get(name)
         if kind is None:
@@ -335,8 +366,8 @@ def _unfit_columns(exposure: Exposure) -> Iterator[str]:
             yield (
                 f"column {name} of {relation} is {columns[name]}, from which nothing is learned: numbers, booleans, "
                 "dates, timestamps, texts and enums are learned from. Features are the contract's columns less key, "
-                "target and group, and less what other exposures on the table predict: cast it where the table is "
-                "built, or name it in meta.ml.features.exclude."
+                "target, group and time, and less what other exposures on the table predict: cast it where the table "
+                "is built, or name it in meta.ml.features.exclude."
             )
     if not exposure.features:
         yield f"{relation} has no column left to learn from. {_named_columns(exposure)}"

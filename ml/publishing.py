@@ -206,9 +206,9 @@ def sentence(decision: Decision) -> str:
 
 
 def learnable_sql(exposure: Exposure, table: str) -> str:
-    """One row: how many rows there are, with an answer, groups of those and likely classes, of key and group how many
-    values are NULL, and of each number and date how many are not usable. A target and a feature may be NULL, and the
-    group of a row without an answer.
+    """One row: how many rows there are, with an answer, groups (or times) of those and likely classes, of key and group
+    how many values are NULL, of the time how many are no moment, and of each number and date how many are not usable.
+    A target and a feature may be NULL, and the group and the time of a row without an answer.
 
     Args:
         table: The published rows as a table expression.
@@ -219,7 +219,14 @@ def learnable_sql(exposure: Exposure, table: str) -> str:
     if spec.group:
         missing.append(f"count(*) {known} - count({quoted(spec.group)}) {known}")
     unusable = [_unusable_sql(name, kind) for name, kind in _numbers(exposure).items()]
-    groups = f"count(distinct {quoted(spec.group)}) {known}" if spec.group else "null"
+    if spec.split == "time" and spec.time:
+        time = value_sql(spec.time, "date")
+        missing.append(
+            f"count(*) {known} - count(*) filter (where {answers.known_sql(spec.target)} and isfinite({time}))"
+        )
+        groups = f"count(distinct {time}) {known}"
+    else:
+        groups = f"count(distinct {quoted(spec.group)}) {known}" if spec.group else "null"
     counted = [f"count(*), count({quoted(spec.target)}), {groups}, {classes.count_sql(spec.target)}"]
     return f"select {', '.join([*counted, *missing, *unusable])} from {table}"
 
@@ -244,9 +251,10 @@ def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
     rows, known, groups, _, *others = counts
     assert rows is not None
     assert known is not None
-    roles = {spec.key: "the key", spec.group: "the group", spec.target: "the target"}
+    time = spec.time if spec.split == "time" else None
+    roles = {time: "the time", spec.key: "the key", spec.group: "the group", spec.target: "the target"}
     named = {name: f"{name}, {roles[name]}," if name in roles else name for name in exposure.columns}
-    needed = [name for name in (spec.key, spec.group) if name]
+    needed = [name for name in (spec.key, spec.group, time) if name]
     missing = [f"{named[name]} is missing in {count:,}" for name, count in zip(needed, others, strict=False) if count]
     unusable = [
         f"{named[name]} is NaN, infinite or beyond {LARGEST:g} in {count:,}"
@@ -257,9 +265,17 @@ def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
         return f"{'; '.join([*missing, *unusable])} of {rows:,} rows: fill them in, or leave them out"
     if rows and not known:
         return f"{named[spec.target]} is missing in all of {rows:,} rows: nothing is there to learn from"
-    if known < spec.folds:
+    if known < spec.judged_folds:
         which = f" whose target {spec.target} is known" if known < rows else ""
-        return f"it has {known} rows{which}, and {spec.folds} folds need at least as many (meta.ml.folds)"
+        setting = f"meta.ml.{spec.folds_setting}"
+        return f"it has {known} rows{which}, and {spec.judged_folds} folds need at least as many ({setting})"
+    if time:
+        if groups is not None and groups <= spec.backtest.folds:
+            return (
+                f"{time} has {groups} distinct times, and {spec.backtest.folds} folds by time need "
+                f"{spec.backtest.folds + 1} (meta.ml.backtest.folds)"
+            )
+        return ""
     if groups is not None and groups < spec.folds:
         return (
             f"{spec.group} has {groups} groups, and {spec.folds} folds by group need at least as many (meta.ml.folds)"

@@ -11,9 +11,9 @@ from ml import lake, memory
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
-from ml.learning import competition, trials
+from ml.learning import competition, periods, trials
 from ml.learning.candidates import EstimatorError
-from ml.learning.trials import Trial
+from ml.learning.trials import Fold, Trial
 from ml.progress import Say, Stopwatch
 from ml.promotion import serve
 from ml.records import champions, findings, migrations, versions
@@ -81,12 +81,16 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
         training = competition.read(con, exposure, publication, watch)
         groups = training.blocks if spec.split == "group" else None
         target = np.asarray(training.target, np.float64)
+        dealt: list[Fold] = []
+        if spec.split == "time" and spec.time:
+            backtest = spec.backtest.model_copy(update={"folds": min(trials.FOLDS, spec.backtest.folds)})
+            dealt = trials.folds_by_time(training.times, periods.cut(con, training.table, spec.time, backtest))
         tried: dict[str, list[Trial]] = {}
         failed: list[str] = []
         for recipe in searched:
             try:
                 tried[recipe.name] = trials.search(
-                    recipe, training.features, target, groups, spec.seed + SEED_STEP, say, training.encoding
+                    recipe, training.features, target, groups, spec.seed + SEED_STEP, say, training.encoding, dealt
                 )
             except EstimatorError as error:  # keeps no other from being searched
                 failed.append(str(error))

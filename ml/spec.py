@@ -12,6 +12,8 @@ NOT_LEARNING: dict[str, Any] = {
     "fresh_within_hours": True,
     "map_columns": True,
     "unit": True,
+    "time": True,  # these two stand beside the spec, too
+    "backtest": True,
     "limitations": True,
     "candidates": {"__all__": {"search"}},
 }
@@ -115,6 +117,23 @@ class FeaturesSpec(BaseModel):
         return self
 
 
+class BacktestSpec(BaseModel):
+    """How the past is cut into folds that are judged by what came before them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folds: int = Field(5, ge=2, le=100, description="periods that are held out, each once, after a first that is not")
+    gap: str | None = Field(
+        None,
+        pattern=r"^\d{1,4} (second|minute|hour|day|week|month|year)s?$",
+        description="time before each fold that is not learned from, as `30 days`: until then no answer is known",
+    )
+    window: Literal["expanding", "rolling"] = Field(
+        "expanding",
+        description="what is learned from: all that came before, or one window that moves, as long as a period",
+    )
+
+
 class Spec(BaseModel):
     """The settings under `config.meta.ml` of an exposure; unknown names are refused."""
 
@@ -123,11 +142,13 @@ class Spec(BaseModel):
     key: str = Field(description="column that identifies a row")
     target: str = Field(description="column to be predicted")
     group: str | None = Field(None, description="column whose rows must not be split between train and test")
+    time: str | None = Field(None, description="column with the date or timestamp of a row; it is no feature")
     features: FeaturesSpec = Field(FeaturesSpec(), description="which columns are learned from")
-    split: Literal["random", "group"] = Field(
+    split: Literal["random", "group", "time"] = Field(
         "random",
-        description="what the gate judges by: rows among known groups, or of new ones",
+        description="what the gate judges by: rows among known groups, of new ones, or of what is to come",
     )
+    backtest: BacktestSpec = Field(BacktestSpec(), description="how `split: time` cuts the past")
     candidates: tuple[CandidateSpec, ...] = Field(min_length=1, description="recipes that may compete")
     alpha_by: Literal["loo", "folds"] = Field(
         "loo", description="what chooses ridge's penalty: leave-one-out, or folds"
@@ -165,8 +186,23 @@ class Spec(BaseModel):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """How rows are held out: by group too where the spec names one."""
+        """How rows are held out: by group too where the spec names one.
+
+        By time alone where the spec says so: the other splits learn from what is to come, which is no second opinion.
+        """
+        if self.split == "time":
+            return ("time",)
         return ("random", "group") if self.group else ("random",)
+
+    @property
+    def judged_folds(self) -> int:
+        """How many folds are held out in each split."""
+        return self.backtest.folds if self.split == "time" else self.folds
+
+    @property
+    def folds_setting(self) -> str:
+        """The setting that says so."""
+        return "backtest.folds" if self.split == "time" else "folds"
 
 
 # Settings that had other names in earlier releases.

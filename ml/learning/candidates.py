@@ -24,7 +24,6 @@ from ml.learning.scratch import scratch
 from ml.learning.training_set import TrainingSet
 from ml.learning.workers import workers
 from ml.linear import ridge
-from ml.linear.moments import complement
 from ml.progress import Progress, Say, following
 from ml.spec import ESTIMATORS, RIDGE, CandidateSpec
 
@@ -55,6 +54,8 @@ class Candidate(Protocol):
     def held_out(self, split: str) -> Vector:
         """Predictions of the sampled rows, shape (rows,), each by a fit that has not seen the row's fold.
 
+        Where the split is by time, nor what came after; NaN of the first period, before which there is nothing.
+
         Raises:
             EstimatorError: It cannot be fitted, or does not predict.
         """
@@ -81,9 +82,9 @@ class Ridge:
     def held_out(self, split: str) -> Vector:
         """See `Candidate`."""
         training, fold = self.training, self.training.fold(split)
-        predicted = np.empty(len(fold))
-        for number in training.moments[split]:
-            others = complement(training.moments[split], number)
+        predicted = np.full(len(fold), np.nan)
+        for number in training.folds(split):
+            others = training.others(split, number)
             alpha = ALPHAS[int(np.argmin(ridge.generalized_errors(others, ALPHAS, training.terms)))]
             pipeline = ridge.fit_moments(others, float(alpha), training.terms)
             if (held := fold == number).any():
@@ -93,16 +94,18 @@ class Ridge:
     def fit(self) -> Fitted:
         """See `Candidate`."""
         training = self.training
-        exposure, whole = training.exposure, training.whole
+        exposure, whole = training.exposure, training.served
         if exposure.spec.alpha_by == "folds":
-            errors = ridge.fold_errors(training.moments[exposure.spec.split], ALPHAS, training.terms).mean(axis=0)
+            split = exposure.spec.split
+            held = {number: training.moments[split][number] for number in training.folds(split)}
+            errors = ridge.fold_errors(held, ALPHAS, training.terms, training.before).mean(axis=0)
         else:
             with (
                 _named(self, (duckdb.OutOfMemoryException, MemoryError)),
                 following(self.con, self.say, "leaving one out", whole.n),
             ):
                 errors = ridge.left_out_errors(
-                    self.con, training.table, training.terms, exposure.spec.target, whole, ALPHAS
+                    self.con, training.served_table, training.terms, exposure.spec.target, whole, ALPHAS
                 )
         fitted = ridge.chosen(whole, training.terms, ALPHAS, errors)
         return Fitted(fitted.pipeline, {"alpha": fitted.alpha}, fitted.notes)
@@ -119,12 +122,15 @@ class FromRows:
     def held_out(self, split: str) -> Vector:
         """See `Candidate`."""
         training, fold = self.training, self.training.fold(split)
-        predicted = np.empty(len(fold))
-        numbers = np.unique(fold)
+        predicted = np.full(len(fold), np.nan)
+        numbers = np.intersect1d(fold, training.folds(split))
         progress = Progress(self.say, f"judging {self.name} on {split} folds", len(numbers), "folds")
 
         tasks = (
-            delayed(hold_out)(self.estimator, training.features, training.target, fold == number) for number in numbers
+            delayed(hold_out)(
+                self.estimator, training.features, training.target, training.learned(split, int(number)), fold == number
+            )
+            for number in numbers
         )
         with _named(self):
             for number, values in zip(numbers, workers(len(fold))(tasks), strict=True):
@@ -134,9 +140,10 @@ class FromRows:
 
     def fit(self) -> Fitted:
         """See `Candidate`."""
+        served, exposure = self.training.served_sample, self.training.exposure
         with _named(self):
-            fitted = fit(self.estimator, self.training.features, self.training.target)
-        return Fitted(fitted, {"rows": len(self.training.sample)})
+            fitted = fit(self.estimator, served[list(exposure.features)], served[exposure.spec.target])
+        return Fitted(fitted, {"rows": len(served)})
 
 
 @contextmanager
@@ -159,13 +166,13 @@ def fit(estimator: Any, features: pd.DataFrame, target: "pd.Series[float]") -> A
         return clone(estimator).fit(features, target)
 
 
-def hold_out(estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", held: Mask) -> Vector:
-    """Predictions of the held rows by a fit on the others, shape (held rows,).
+def hold_out(estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", learned: Mask, held: Mask) -> Vector:
+    """Predictions of the held rows by a fit on those that are learned from, shape (held rows,).
 
     Raises:
         EstimatorError: As `predictions`.
     """
-    fitted = fit(estimator, features[~held], target[~held])
+    fitted = fit(estimator, features[learned], target[learned])
     with threadpool_limits(limits=1):
         return predictions(fitted, features[held])
 

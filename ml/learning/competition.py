@@ -126,7 +126,7 @@ def compete(
             failed[name] = _told(error, name == defender, watch)
     if defender not in competing:
         defender = None  # what cannot be imported cannot serve either: whoever is better than the mean may
-    watch.lap("judge", f"judged {', '.join(judgements)} on {spec.folds} {' and '.join(spec.splits)} folds")
+    watch.lap("judge", f"judged {', '.join(judgements)} on {spec.judged_folds} {' and '.join(spec.splits)} folds")
     fitted = None
     while judgements and fitted is None:
         chosen, verdict = _choose(judgements, defender, champion, training)
@@ -145,7 +145,7 @@ def compete(
         watch.say(note)
     version = _saved(con, training, asked[chosen], fitted, judgements[chosen], failed, input_hash)
     watch.lap("save", f"saved version {version.version_id}")
-    return Learned(version, fitted.estimator, judgements, failed, verdict, training.whole.n, chosen == defender)
+    return Learned(version, fitted.estimator, judgements, failed, verdict, training.served.n, chosen == defender)
 
 
 def _told(error: EstimatorError, defends: bool, watch: Stopwatch) -> str:
@@ -176,7 +176,9 @@ def _choose(
         return best, gate.succession(judgements[best], champion.rmse, exposure)
     lost = ""
     if best != defender:
-        verdict = gate.challenge(judgements[best], judgements[defender], training.blocks, exposure)
+        verdict = gate.challenge(
+            judgements[best], judgements[defender], training.judged_blocks(exposure.spec.split), exposure
+        )
         if verdict.promoted:
             return best, verdict
         lost = f"; {verdict.reason}"
@@ -193,7 +195,7 @@ def _saved(
     failed: Mapping[str, str],
     input_hash: str,
 ) -> Version:
-    scaler = ridge.fit_moments(training.whole, 1.0, training.terms)[-2]
+    scaler = ridge.fit_moments(training.served, 1.0, training.terms)[-2]
     names = [term.name for term in training.terms]
     return Version(
         version_id=version_id(input_hash, judgement.candidate),

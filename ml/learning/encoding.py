@@ -16,7 +16,7 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
-from ml.arrays import Integers
+from ml.arrays import Integers, Mask
 from ml.columns import LEVELS, Kind
 from ml.linear.encoder import reading
 
@@ -48,18 +48,27 @@ class Encoding:
     seed: int
 
     @classmethod
-    def of(cls, features: pd.DataFrame, kinds: Mapping[str, Kind], blocks: Integers, seed: int) -> "Encoding":
+    def of(
+        cls,
+        features: pd.DataFrame,
+        kinds: Mapping[str, Kind],
+        blocks: Integers,
+        seed: int,
+        fits: Sequence[Mask] = (),
+    ) -> "Encoding":
         """The encoding of features of shape (rows, features).
 
         Args:
             blocks: Of each row, shape (rows,): rows of one block are held out together.
+            fits: Training sets that are known, shape (rows,) each.
         """
         levels = {name: int(features[name].nunique()) for name, kind in kinds.items() if kind in LEVELS}
         enough = min(LEAST_BLOCKS, len(np.unique(blocks)))
         scarce = [
             str(name)
             for name, missing in features.isna().items()
-            if missing.any() and len(np.unique(blocks[~missing])) < enough
+            if missing.any()
+            and (len(np.unique(blocks[~missing])) < enough or any(missing[fit].all() for fit in fits))
         ]
         return cls(kinds, levels, scarce, seed)
 

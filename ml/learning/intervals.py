@@ -4,6 +4,12 @@ A linear model of the features and the prediction gives the expected size of an 
 divided by its expected size is its score. Half the width of an interval is the expected size times a quantile of the
 scores (normalized cross-conformal prediction: Vovk, Cross-conformal predictors, 2015; Papadopoulos, Gammerman, Vovk,
 Normalized nonconformity measures, 2008).
+
+Errors of the past and of what is to come are not exchangeable. Where rows are held out by time, each period's intervals
+are made of what was known before it (`over_time`): scores weigh less with each period that has passed (Barber, Candès,
+Ramdas, Tibshirani, Conformal prediction beyond exchangeability, 2023), and the level is raised after a period whose
+intervals held too few, lowered after one whose intervals held too many (Gibbs, Candès, Adaptive conformal inference
+under distribution shift, 2021).
 """
 
 import math
@@ -24,6 +30,10 @@ PREDICTION = "prediction"
 # The bounds of an expected error, as shares of the mean error. A linear model of heavy-tailed columns would otherwise
 # promise certainty, or nothing at all, where no such row was seen.
 LEAST_SHARE, MOST_SHARE = 0.25, 4.0
+# What is left of a score's weight when one more period has passed.
+FADING = 0.5
+# The share of a period's lack of coverage by which the level rises after it: of all of it, one odd period would decide.
+RATE = 0.5
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,53 @@ def held_out_half_widths(
     return widths
 
 
+def over_time(
+    features: pd.DataFrame,
+    predicted: Vector,
+    actual: Vector,
+    fold: Integers,
+    level: float,
+    minimum: float | None = None,
+    fills: Mapping[str, float] | None = None,
+) -> tuple[Vector, Spread]:
+    """Half widths of rows held out by time, shape (rows,), and the spread for what comes next; else as `fit`.
+
+    Both are made in the same way, of the periods before. Of the first period's rows, before which no error is known,
+    the half width is NaN.
+
+    Args:
+        fold: Shape (rows,), the period in which each row was held out, numbered as time goes.
+    """
+    folds = _by_fold(features, predicted, actual, fold)
+    widths = np.full(len(predicted), np.nan)
+    before: dict[int, _Fold] = {}
+    asked = level
+    for number, part in folds.items():
+        if before:
+            spread = Spread(_faded_quantile(before, asked), _expected_error(before.values()))
+            half = spread.half_width(part.features, part.predicted)
+            widths[fold == number] = half
+            asked = float(np.clip(asked + RATE * (level - np.mean(part.errors <= half)), 0.0, 1.0))
+        before[number] = part
+    expected_error = replace(_expected_error(before.values()), fills=dict(fills or {}))
+    return widths, Spread(_faded_quantile(before, asked), expected_error, minimum)
+
+
+def weighted_quantile(scores: Vector, weights: Vector, level: float) -> float:
+    """The smallest score up to which the weights are a share `level` of all and of one more row's, which is 1; the
+    largest where none is. With weights of 1 it is the conformal quantile.
+
+    Args:
+        scores: Shape (rows,).
+        weights: Shape (rows,), up to 1.
+    """
+    order = np.argsort(scores)
+    reached = np.cumsum(weights[order])
+    needed = level * (reached[-1] + 1)
+    place = int(np.searchsorted(reached, needed * (1 - 1e-12)))  # rounding must not take one score more
+    return float(scores[order][min(place, len(scores) - 1)])
+
+
 def conformal_quantile(scores: Sequence[float] | Vector, level: float) -> float:
     """The ceil((n + 1) level)-th smallest of n scores; the largest where that exceeds n.
 
@@ -199,13 +256,25 @@ def _without(folds: Mapping[int, _Fold], left_out: int) -> dict[int, _Fold]:
 
 
 def _quantile(folds: Mapping[int, _Fold], level: float) -> float:
-    """The quantile of the scores; each fold's divide by the error that the other folds expect."""
+    """The quantile of the scores."""
+    return conformal_quantile(np.concatenate(_scores(folds)), level)
+
+
+def _faded_quantile(folds: Mapping[int, _Fold], level: float) -> float:
+    """The same of periods, numbered as time goes, the last of which has the weight 1."""
+    scores = _scores(folds)
+    weights = [np.full(len(some), FADING**age) for age, some in enumerate(reversed(scores))]
+    return weighted_quantile(np.concatenate(scores), np.concatenate(weights[::-1]), level)
+
+
+def _scores(folds: Mapping[int, _Fold]) -> list[Vector]:
+    """Of each fold, its errors divided by the error that the other folds expect."""
     scores = []
     for number, fold in folds.items():
         # a single fold has no others: of two folds, one may be held out
         others = _without(folds, number) or folds
         scores.append(fold.errors / _expected_error(others.values()).of(fold.features, fold.predicted))
-    return conformal_quantile(np.concatenate(scores), level)
+    return scores
 
 
 def _expected_error(folds: Collection[_Fold]) -> ExpectedError:

@@ -17,7 +17,6 @@ from ml.learning import intervals
 from ml.learning.candidates import Candidate
 from ml.learning.intervals import Spread
 from ml.learning.training_set import TrainingSet
-from ml.linear.moments import complement
 from ml.spec import MEAN
 
 ALL = "all"
@@ -28,7 +27,8 @@ class Judgement:
     """A candidate's held-out predictions and its metrics.
 
     Attributes:
-        heldout: A row per split and key: candidate, split, fold, the key, actual, predicted, lower, upper.
+        heldout: A row per split and key: candidate, split, fold, the key, actual, predicted, lower, upper; these two
+            NaN where nothing was known yet of how far errors reach.
         metrics: A row per candidate (itself and `mean`), split, slice and metric, with its value.
         spread: Learned from all held-out rows of the spec's split; it makes the intervals.
     """
@@ -51,7 +51,7 @@ class Judgement:
         return self.values(split, candidate, of)[metric]
 
     def squared_errors(self, split: str) -> Vector:
-        """Of each held-out row, shape (rows,), in the order of the training set's sample."""
+        """Of each held-out row, shape (held-out rows,), in the order of the training set's sample."""
         held = self.heldout[self.heldout["split"] == split]
         errors: Vector = np.asarray(held["actual"] - held["predicted"], np.float64)
         return np.square(errors)
@@ -73,16 +73,23 @@ def measure(actual: Vector, predicted: Vector) -> dict[str, float]:
 def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
     """Hold out every sampled row once for each split, by fits that have not seen the row's fold.
 
-    Both splits are judged where the spec names a group; the gate decides by the spec's own.
+    Both splits are judged where the spec names a group; the gate decides by the spec's own. By time, those of the
+    first period are not held out.
     """
     spec = training.exposure.spec
-    actual: Vector = np.asarray(training.target, np.float64)
-    slices, numbers = training.slices(), training.numbers
     heldout, metrics = [], []
-    for split, moments in training.moments.items():
-        fold = training.fold(split)
-        predicted = candidate.held_out(split)
-        half = intervals.held_out_half_widths(numbers, predicted, actual, fold, spec.coverage)
+    for split in training.moments:
+        judged = training.judged(split)
+        actual: Vector = np.asarray(training.target, np.float64)[judged]
+        slices = {name: rows[judged] for name, rows in training.slices().items() if rows[judged].any()}
+        numbers, fold = training.numbers[judged], training.fold(split)[judged]
+        predicted = candidate.held_out(split)[judged]
+        if split == "time":
+            half, found = intervals.over_time(
+                numbers, predicted, actual, fold, spec.coverage, spec.minimum, training.fills
+            )
+        else:
+            half = intervals.held_out_half_widths(numbers, predicted, actual, fold, spec.coverage)
         lower, upper = intervals.ends(predicted, half, spec.minimum)
         heldout.append(
             pd.DataFrame(
@@ -90,7 +97,7 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
                     "candidate": candidate.name,
                     "split": split,
                     "fold": fold,
-                    spec.key: training.sample[spec.key],
+                    spec.key: training.sample[spec.key][judged],
                     "actual": actual,
                     "predicted": predicted,
                     "lower": lower,
@@ -98,15 +105,18 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
                 }
             )
         )
-        means = {number: float(complement(moments, number).mean[-1]) for number in moments}
+        means = {number: float(training.others(split, number).mean[-1]) for number in training.folds(split)}
         mean: Vector = np.array([means[number] for number in fold], np.float64)
         for name, rows in slices.items():
             measured = measure(actual[rows], predicted[rows])
-            measured["coverage"] = float(np.mean((lower <= actual) & (actual <= upper), where=rows))
-            measured["mean_width"] = float(np.mean(upper - lower, where=rows))
+            if (known := rows & ~np.isnan(half)).any():
+                measured["coverage"] = float(np.mean((lower <= actual) & (actual <= upper), where=known))
+                measured["mean_width"] = float(np.mean(upper - lower, where=known))
             metrics.append((candidate.name, split, name, measured))
         metrics.append((MEAN, split, ALL, measure(actual, mean)))
-        if split == spec.split:
+        if split == "time":
+            spread = found
+        elif split == spec.split:
             spread = intervals.fit(numbers, predicted, actual, fold, spec.coverage, spec.minimum, training.fills)
     return Judgement(candidate.name, pd.concat(heldout, ignore_index=True), _table(metrics), spread)
 

@@ -22,12 +22,24 @@ def of_rows(training: TrainingSet) -> tuple[str, ...]:
     found = [
         answers.told(spec.target, training.unknown, training.whole.n + training.unknown),
         classes.told(spec.target, distinct, len(values)),
-        intervals.too_few(len(values), spec.coverage),
+        _by_chance(training),
+        intervals.too_few(int(training.judged(spec.split).sum()), spec.coverage),
         _constant(training),
         *_same(training),
         *_naming(training),
     ]
     return tuple(note for note in found if note)
+
+
+def _by_chance(training: TrainingSet) -> str:
+    """Of rows that have a time, and are judged among others of their own time."""
+    spec = training.exposure.spec
+    if spec.time is None or spec.split != "random":
+        return ""
+    return (
+        f"the rows have a time, {spec.time}, and are held out by chance: each fit knows what came after, so the errors "
+        "are those of filling in the past. Of what is to come, meta.ml.split: time tells"
+    )
 
 
 def _naming(training: TrainingSet) -> list[str]:

@@ -1,7 +1,7 @@
 """The published rows as learners need them: sums of all rows by fold, and a bounded sample of rows as a frame."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import duckdb
@@ -12,18 +12,21 @@ from ml import answers
 from ml.arrays import Integers, Mask
 from ml.columns import LEVELS, number_sql, read_sql, value_sql
 from ml.errors import TractError
-from ml.exposures import Exposure
+from ml.exposures import PERIOD, Exposure
 from ml.lake import first_line
 from ml.lake.sql import LARGEST, doubles, literal, quoted
-from ml.learning import folds
+from ml.learning import folds, periods
 from ml.learning.encoding import LEAST_ROWS, Encoding
-from ml.linear.moments import Moments, UnusableRowsError, gather, total
+from ml.learning.periods import Periods, TooFewTimesError
+from ml.linear.moments import Moments, UnusableRowsError, complement, gather, total
 from ml.linear.terms import Level, Term, Value, are_plain
 from ml.progress import Say, following
 from ml.records.publications import Publication
 
-# Folds of the two splits, as columns beside the published ones.
-FOLD = {"random": "random fold", "group": "group fold"}
+# Folds of the splits, as columns beside the published ones; 0 of the split by time is held out from no fit.
+FOLD = {"random": "random fold", "group": "group fold", "time": "time fold"}
+CELL = "time cell"
+MOMENT = "moment in microseconds"
 BLOCK = "block"
 # Levels of a column that a linear model tells apart, the most frequent.
 MOST_LEVELS = 50
@@ -47,6 +50,8 @@ class TrainingSet:
             and the slices, in the order of the key: all such rows, or about `spec.max_rows` of them.
         unknown: How many rows have no answer.
         terms: What a linear model makes of the features: each as it is where all are numbers without NULL.
+        periods: How time cuts the rows; None where the spec does not split by time.
+        before: Of these, by fold, the sums of all rows that its fit learns from.
     """
 
     exposure: Exposure
@@ -55,6 +60,8 @@ class TrainingSet:
     sample: pd.DataFrame
     unknown: int
     terms: tuple[Term, ...]
+    periods: Periods | None = None
+    before: Mapping[int, Moments] = field(default_factory=dict)
 
     @property
     def plain(self) -> bool:
@@ -66,7 +73,9 @@ class TrainingSet:
         """How estimators that see rows take the features; None where all are plain."""
         if self.plain:
             return None
-        return Encoding.of(self.features, self.exposure.kinds, self.blocks, self.exposure.spec.seed)
+        # what chance may leave without a value is known from blocks, what time does from the rows that came before
+        fits = [self.learned("time", number) for number in self.periods.folds] if self.periods else []
+        return Encoding.of(self.features, self.exposure.kinds, self.blocks, self.exposure.spec.seed, fits)
 
     @property
     def numbers(self) -> pd.DataFrame:
@@ -92,7 +101,30 @@ class TrainingSet:
     @property
     def whole(self) -> Moments:
         """The sums of all rows."""
-        return total(self.moments["random"].values())
+        return total(next(iter(self.moments.values())).values())
+
+    @property
+    def served(self) -> Moments:
+        """The sums of the rows that the fit which serves learns from: all, or those of the last window."""
+        if self.periods is None or self.periods.since is None:
+            return self.whole
+        return self.moments["time"][self.periods.folds[-1]]
+
+    @property
+    def served_table(self) -> str:
+        """These rows, as a table expression."""
+        if self.periods is None or self.periods.since is None:
+            return self.table
+        time = self.exposure.spec.time
+        assert time is not None
+        return f"(from {self.table} where {periods.moment_sql(time)} >= {self.periods.since})"
+
+    @property
+    def served_sample(self) -> pd.DataFrame:
+        """Those of the sample that are among them."""
+        if self.periods is None or self.periods.since is None:
+            return self.sample
+        return self.sample[self.times >= self.periods.since]
 
     @property
     def features(self) -> pd.DataFrame:
@@ -109,13 +141,45 @@ class TrainingSet:
         return self.sample[FOLD[split]].to_numpy(np.int64)
 
     @property
+    def times(self) -> Integers:
+        """The time of each sampled row where the spec splits by it, in microseconds since 1970, shape (rows,)."""
+        return self.sample[MOMENT].to_numpy(np.int64)
+
+    def judged(self, split: str) -> Mask:
+        """Which sampled rows are held out, shape (rows,): all, or those of later periods than the first."""
+        return np.isin(self.fold(split), self.folds(split))
+
+    def folds(self, split: str) -> list[int]:
+        """The folds that are held out."""
+        return [number for number in self.moments[split] if split != "time" or number > 0]
+
+    def others(self, split: str, number: int) -> Moments:
+        """The sums of all rows that the fit learns from which is judged by a fold."""
+        return self.before[number] if split == "time" else complement(self.moments[split], number)
+
+    def learned(self, split: str, number: int) -> Mask:
+        """Which sampled rows this fit learns from, shape (rows,)."""
+        return learned(self.sample, split, number, self.periods)
+
+    @property
     def blocks(self) -> Integers:
         """Rows that err alike: the bucket of each sampled row's group, or of its key; shape (rows,)."""
         return self.sample[BLOCK].to_numpy(np.int64)
 
+    def judged_blocks(self, split: str) -> Integers:
+        """The same of the held-out rows, shape (held-out rows,); neighbours in time where the split is by time."""
+        judged = self.judged(split)
+        return periods.stretches(self.times[judged]) if split == "time" else self.blocks[judged]
+
     def slices(self) -> dict[str, Mask]:
-        """Which sampled rows are in each slice, shape (rows,): `all`, and `name: value` of each of the spec's."""
+        """Which sampled rows are in each slice, shape (rows,): `all`, and `name: value` of each of the spec's.
+
+        Where the split is by time, each period that is held out is one more.
+        """
         found: dict[str, Mask] = {"all": np.ones(len(self.sample), dtype=np.bool_)}
+        if self.periods:
+            for number, name in self.periods.names().items():
+                found[f"{PERIOD}: {name}"] = self.fold("time") == number
         for name in self.exposure.spec.slices:
             values = self.sample[_slice(name)]
             for value in sorted(values.unique()):
@@ -123,29 +187,47 @@ class TrainingSet:
         return found
 
 
+def learned(sample: pd.DataFrame, split: str, number: int, periods: Periods | None) -> Mask:
+    """Which sampled rows the fit learns from that is judged by a fold, shape (rows,): the other folds, or the past."""
+    if split == "time":
+        assert periods is not None
+        return periods.learned(number, sample[MOMENT].to_numpy(np.int64))
+    others: Mask = sample[FOLD[split]].to_numpy() != number
+    return others
+
+
 def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> TrainingSet:
     """The published rows that have their answer, checked: nothing else is dropped, and nothing filled in. Three scans:
-    groups, sample, sums.
+    groups (or times), sample, sums.
 
     Raises:
-        RowsError: There are no such rows, or fewer than folds, or fewer groups; a value is missing or not finite; the
-            key is missing or repeats in the sample.
+        RowsError: There are no such rows, or fewer than folds, or fewer groups or times; a value is missing or not
+            finite; the key is missing or repeats in the sample; a gap leaves nothing to learn from.
     """
     where = _where(exposure, publication)
     rows = _sampled(con, exposure, publication, say)
     with following(con, say, "summing", rows.known):
         terms = _terms(con, exposure, publication, where)
-        moments = _moments(con, exposure, rows.relation, terms, where)
-    return TrainingSet(exposure, publication, moments, rows.sample, rows.unknown, terms)
+        if rows.periods is None:
+            moments = _moments(con, exposure, rows.relation, terms, where)
+            return TrainingSet(exposure, publication, moments, rows.sample, rows.unknown, terms)
+        cells = _cells(con, exposure, rows.relation, terms, where)
+    by_time = _by_time(exposure, cells, rows.periods, where)
+    return TrainingSet(
+        exposure, publication, {"time": by_time[0]}, rows.sample, rows.unknown, terms, rows.periods, by_time[1]
+    )
 
 
-def read_sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> pd.DataFrame:
-    """The `sample` of `read` alone, without the scan for the sums of all rows.
+def read_sample(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say
+) -> tuple[pd.DataFrame, Periods | None]:
+    """The `sample` and the `periods` of `read` alone, without the scan for the sums of all rows.
 
     Raises:
         RowsError: As `read`, but for values that are missing or not finite.
     """
-    return _sampled(con, exposure, publication, say).sample
+    rows = _sampled(con, exposure, publication, say)
+    return rows.sample, rows.periods
 
 
 def _where(exposure: Exposure, publication: Publication) -> str:
@@ -158,19 +240,22 @@ def _answered(exposure: Exposure, publication: Publication) -> str:
 
 @dataclass(frozen=True)
 class _Rows:
-    """How many rows have an answer, how many have none, the former with their folds, and a sample of them."""
+    """How many rows have an answer, how many have none, the former with their folds, a sample of them, the periods."""
 
     known: int
     unknown: int
     relation: str
     sample: pd.DataFrame
+    periods: Periods | None
 
 
 def _sampled(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> _Rows:
     where = _where(exposure, publication)
     sizes, unknown = _sizes(con, exposure, publication, where)
     rows = sum(sizes.values())
-    relation = f"({_folded(con, exposure, publication, sizes, where)})"
+    cut = _periods(con, exposure, publication, where) if exposure.spec.split == "time" else None
+    folded = _timed(exposure, publication, cut, rows) if cut else _folded(con, exposure, publication, sizes, where)
+    relation = f"({folded})"
     with following(con, say, "sampling", rows):
         try:
             sample = _sample(con, exposure, relation, rows)
@@ -182,7 +267,7 @@ def _sampled(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pu
         ) as error:
             raise RowsError(f"{where}: meta.ml.slices or a feature cannot be read: {first_line(error)}.") from None
     _check_key(sample, exposure, where)
-    return _Rows(rows, unknown, relation, sample)
+    return _Rows(rows, unknown, relation, sample, cut)
 
 
 def _sizes(
@@ -196,11 +281,11 @@ def _sizes(
         f"select {bucket}, count(*), count(*) {known}, count({group}) {known} from {publication.table} group by 1"
     ).fetchall()
     rows, unknown = sum(count for _, _, count, _ in found), sum(every - count for _, every, count, _ in found)
-    if rows < spec.folds:
+    if rows < spec.judged_folds:
         beside = f" whose target {spec.target} is known, and {unknown:,} others" if unknown else ""
         raise RowsError(
-            f"{where}, has {rows} rows{beside}; {spec.folds} folds need at least as many. "
-            "Is the table built from an empty source? Otherwise lower meta.ml.folds."
+            f"{where}, has {rows} rows{beside}; {spec.judged_folds} folds need at least as many. "
+            f"Is the table built from an empty source? Otherwise lower meta.ml.{spec.folds_setting}."
         )
     if lost := sum(count - there for *_, count, there in found):
         raise RowsError(
@@ -208,6 +293,38 @@ def _sizes(
             "Fill it in where the table is built, and give the column the dbt test `not_null`."
         )
     return {bucket: count for bucket, _, count, _ in found if count}, unknown
+
+
+def _periods(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> Periods:
+    time = exposure.spec.time
+    assert time is not None
+    relation, value = _answered(exposure, publication), value_sql(time, "date")
+    query = f"select count(*) - count({value}), count(*) filter (where not isfinite({value})), count(*) from {relation}"
+    ((missing, infinite, rows),) = con.execute(query).fetchall()
+    if missing or infinite:
+        found = f"missing in {missing:,}" if missing else f"infinite in {infinite:,}"
+        raise RowsError(
+            f"{where}: the time {time} is {found} of {rows:,} rows. Fill it in where the table is built, or leave the "
+            "rows out, and give the column the dbt test `not_null`."
+        )
+    try:
+        return periods.cut(con, relation, time, exposure.spec.backtest)
+    except TooFewTimesError as error:
+        raise RowsError(f"{where}: column {error}. Lower meta.ml.backtest.folds.") from None
+
+
+def _timed(exposure: Exposure, publication: Publication, cut: Periods, rows: int) -> str:
+    """Select the published columns, the period, the cell, the time as a number, and whether the row is sampled."""
+    spec = exposure.spec
+    assert spec.time is not None
+    columns = {
+        FOLD["time"]: cut.fold_sql(spec.time),
+        CELL: cut.cell_sql(spec.time),
+        MOMENT: periods.moment_sql(spec.time),
+        "sampled": folds.sampled_sql(spec.key, rows, spec.max_rows, spec.seed),
+    }
+    listed = ", ".join(f"{value} as {quoted(name)}" for name, value in columns.items())
+    return f"select *, {listed} from {_answered(exposure, publication)}"
 
 
 def _folded(
@@ -330,11 +447,47 @@ def _moments(
     return found
 
 
+def _cells(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, terms: tuple[Term, ...], where: str
+) -> dict[int, Moments]:
+    """Gather what time cuts apart in one scan."""
+    try:
+        return gather(con, relation, terms, exposure.spec.target, fold=quoted(CELL))
+    except UnusableRowsError as error:
+        raise RowsError(f"{where}: {error}") from None
+
+
+def _by_time(
+    exposure: Exposure, cells: Mapping[int, Moments], cut: Periods, where: str
+) -> tuple[dict[int, Moments], dict[int, Moments]]:
+    """The sums by period, and by fold the sums of the rows that its fit learns from: both are totals of cells."""
+    times = cut.cells
+
+    def together(chosen: Mask) -> Iterable[Moments]:
+        return [cells[number] for number in sorted(cells) if chosen[number]]
+
+    period = cut.of(times)
+    held = {number: total(together(period == number)) for number in [0, *cut.folds]}
+    before = {}
+    for number in cut.folds:
+        parts = together(cut.learned(number, times))
+        if not parts:
+            begin, backtest = periods.said(cut.starts[number - 1]), exposure.spec.backtest
+            raise RowsError(
+                f"{where}: a gap of {backtest.gap} before {begin}, where fold {number} of {backtest.folds} begins, "
+                "leaves no rows to learn from. Shorten meta.ml.backtest.gap, or lower meta.ml.backtest.folds."
+            )
+        before[number] = total(parts)
+    return held, before
+
+
 def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, rows: int) -> pd.DataFrame:
     spec = exposure.spec
     # as text, which SQL casts back to the same value: a frame has no decimals
     key = f"published.{quoted(spec.key)}"
     labels = [f"cast({key} as varchar) as {quoted(spec.key)}", *(quoted(FOLD[split]) for split in spec.splits)]
+    if spec.split == "time":
+        labels.append(quoted(MOMENT))
     labels.append(f'{folds.bucket_sql(spec.group or spec.key)} as "{BLOCK}"')
     for name, value in spec.slices.items():
         labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +17,10 @@ from sklearn.model_selection import GroupKFold, KFold, ParameterSampler
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from ml.arrays import Vector
+from ml.arrays import Integers, Vector
 from ml.learning.candidates import EstimatorError, estimator, predictions, said
 from ml.learning.encoding import Encoding
+from ml.learning.periods import Periods
 from ml.learning.scratch import scratch
 from ml.learning.workers import workers
 from ml.progress import Say, sentence
@@ -69,6 +70,7 @@ def search(
     seed: int,
     say: Say,
     encoding: Encoding | None = None,
+    dealt: Sequence[Fold] = (),
 ) -> list[Trial]:
     """Try recipes until the trials or the seconds are used up, one on each core; the same seed draws the same recipes.
 
@@ -81,13 +83,14 @@ def search(
         groups: Of each row, shape (rows,): rows of a group are held out in the same fold; None where each row is its
             own.
         encoding: How the estimator takes the features; None as they are.
+        dealt: Other folds than those of chance or of groups, as those of time.
 
     Raises:
         EstimatorError: The known recipe fails, or the space names a parameter that the estimator does not take.
     """
     asked = recipe.search
     assert asked is not None, f"{recipe.name} has nothing to search"
-    fits = FoldFits(recipe, features, target, folds(len(target), groups, seed), seed, encoding)
+    fits = FoldFits(recipe, features, target, list(dealt) or folds(len(target), groups, seed), seed, encoding)
     began = time.monotonic()
     known, bound = fits.known()
     trials = [known]
@@ -128,6 +131,13 @@ def folds(rows: int, groups: npt.NDArray[Any] | None, seed: int) -> list[Fold]:
     else:
         splitter = KFold(FOLDS, shuffle=True, random_state=seed)
     return [Fold(learned, held) for learned, held in splitter.split(np.empty(rows), groups=groups)]
+
+
+def folds_by_time(times: Integers, cut: Periods) -> list[Fold]:
+    """Rows of each period but the first, held out from those before it; rows of shape (rows,) by their times."""
+    period = cut.of(times)
+    dealt = [Fold(np.flatnonzero(cut.learned(n, times)), np.flatnonzero(period == n)) for n in cut.folds]
+    return [fold for fold in dealt if len(fold.learned) and len(fold.held)]
 
 
 class FoldFits:

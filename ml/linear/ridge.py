@@ -187,9 +187,12 @@ def fit_moments(moments: Moments, alpha: float, features: Sequence[str | Term]) 
 
 
 def fold_errors(
-    folds: Mapping[int, Moments], alphas: Sequence[float] | Vector, features: Sequence[str | Term] = ()
+    folds: Mapping[int, Moments],
+    alphas: Sequence[float] | Vector,
+    features: Sequence[str | Term] = (),
+    before: Mapping[int, Moments] | None = None,
 ) -> Matrix:
-    """Mean squared error of each held-out fold under each penalty, fitted on the other folds.
+    """Mean squared error of each held-out fold under each penalty, fitted on the other folds, or on what is before it.
 
     Features are standardized, and NULLs put at the mean, within each training set. With slopes b in the columns' own
     units, a fold's squared errors sum to `v'Sv + n (v'd)^2` for `v = [-b, 1]`, its scatter S, and d its mean less the
@@ -200,7 +203,7 @@ def fold_errors(
     """
     made, errors = terms_of(features), []
     for key, held_out in sorted(folds.items()):
-        training = complement(folds, key)
+        training = before[key] if before else complement(folds, key)
         if not are_plain(made):
             change, _ = encoder.imputed(training, made)
             training, held_out = training.mapped(change), held_out.mapped(change)

@@ -18,11 +18,11 @@ from ml.learning.training_set import FOLD
 from ml.progress import Say
 from ml.records import versions
 from ml.records.versions import Version
-from ml.spec import FeaturesSpec
+from ml.spec import BacktestSpec, FeaturesSpec, Spec
 
 # Settings that decide which rows are read, and how they are dealt to folds.
-ROW_SETTINGS = ("key", "target", "group", "folds", "seed", "max_rows")
-# The fold held out. One is enough to rank features, and costs one fit.
+ROW_SETTINGS = ("key", "target", "group", "time", "split", "folds", "seed", "max_rows")
+# The fold held out; of a split by time it is the last. One is enough to rank features, and costs one fit.
 HELD_OUT_FOLD = 0
 REPEATS = 5
 # Bounds for estimators that predict slowly: for 11 features each of the two makes 110,000 predictions, in 20 s at 5,000
@@ -59,13 +59,15 @@ def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version
     asked = as_asked(con, exposure, version)
     publication, _ = versions.origin(con, exposure.name, version.version_id)
     estimator = versions.load(con, version)
-    sample = training_set.read_sample(con, asked, publication, say)
-    split = "group" if asked.spec.group else "random"
+    sample, periods = training_set.read_sample(con, asked, publication, say)
+    split = asked.spec.splits[-1]
+    number = periods.folds[-1] if periods else HELD_OUT_FOLD
     features, target = sample[list(version.features)], sample[asked.spec.target]
-    held = (sample[FOLD[split]] == HELD_OUT_FOLD).to_numpy()
+    learned = training_set.learned(sample, split, number, periods)
+    held = (sample[FOLD[split]] == number).to_numpy()
     with threadpool_limits(limits=1):  # as candidates are fitted: the numbers repeat, and threads do not wait in turns
         return Explanation(
-            importance(estimator, features, target, held, asked.spec.seed).assign(split=split),
+            importance(estimator, features, target, held, asked.spec.seed, learned).assign(split=split),
             dependence(estimator, features, asked.spec.seed, version.kinds),
         )
 
@@ -75,16 +77,23 @@ def as_asked(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Versio
     asked = versions.row(con, exposure.name, version.version_id)["spec"]
     # no slice is read here, and a slice may read columns that are gone
     codes = tuple(name for name, kind in version.kinds.items() if kind == "code")
-    settings = {name: asked[name] for name in ROW_SETTINGS}
+    # versions of earlier releases know of no time
+    settings = {name: asked.get(name, Spec.model_fields[name].default) for name in ROW_SETTINGS}
+    backtest = BacktestSpec.model_validate(asked.get("backtest", {}))
     features = FeaturesSpec(include=version.features, categorical=codes)
-    spec = exposure.spec.model_copy(update={**settings, "slices": {}, "features": features})
-    named = [name for name in (spec.key, spec.group, spec.target) if name]
+    spec = exposure.spec.model_copy(update={**settings, "backtest": backtest, "slices": {}, "features": features})
+    named = [name for name in (spec.key, spec.group, spec.target, spec.time) if name]
     columns = {**dict.fromkeys(named, "DOUBLE"), **{name: TYPES[kind] for name, kind in version.kinds.items()}}
     return replace(exposure, spec=spec, columns=columns, predicted_by_others=frozenset())
 
 
 def importance(
-    estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", held: Mask, seed: int
+    estimator: Any,
+    features: pd.DataFrame,
+    target: "pd.Series[float]",
+    held: Mask,
+    seed: int,
+    learned: Mask | None = None,
 ) -> pd.DataFrame:
     """Permutation importance of each feature (Breiman, Random Forests, 2001) for rows that the refit has not seen.
 
@@ -93,11 +102,14 @@ def importance(
         features: Shape (rows, features).
         target: Shape (rows,).
         held: Which rows are held out, shape (rows,); `IMPORTANCE_ROWS` of them are drawn if there are more.
+        seed: Of what is drawn.
+        learned: Which rows the refit learns from, shape (rows,); None of all that are not held out.
 
     Returns:
         `Explanation.importance`, without the split; errors in the target's unit.
     """
-    refitted = candidates.fit(estimator, features[~held], target[~held])
+    known = ~held if learned is None else learned
+    refitted = candidates.fit(estimator, features[known], target[known])
     rows = _drawn(np.flatnonzero(held), IMPORTANCE_ROWS, seed)
     permuted = permutation_importance(
         refitted,

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ml.spec import CandidateSpec, FeaturesSpec, Range, SearchSpec, Spec
+from ml.spec import BacktestSpec, CandidateSpec, FeaturesSpec, Range, SearchSpec, Spec
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 JINJA = {"type": "string", "pattern": r"\{\{"}  # dbt renders it before anything is checked
@@ -36,9 +36,10 @@ exposures:
           candidates: [ridge, gradient_boosting]
 ```
 
-Features are the contract's columns less key, target and group, and less what other exposures on the table predict:
-numbers, booleans, dates and timestamps, texts and enums, each with NULL or without. Columns of other types are named in
-`features: {{exclude: […]}}`. The target is a number; a row where it is NULL is predicted, and not learned from.
+Features are the contract's columns less key, target, group and time, and less what other exposures on the table
+predict: numbers, booleans, dates and timestamps, texts and enums, each with NULL or without. Columns of other types
+are named in `features: {{exclude: […]}}`. The target is a number; a row where it is NULL is predicted, and not learned
+from.
 
 An editor completes and checks these settings by [a JSON Schema](exposures.schema.json): `tract schema >
 exposures.schema.json`, and as the first line of the YAML file `# yaml-language-server: $schema=exposures.schema.json`.
@@ -49,7 +50,11 @@ This page and the schema are made from `ml/spec.py` by `make exposures`.
 
 TABLES: dict[type[BaseModel], str] = {
     Spec: "## `ml`",
-    FeaturesSpec: "## `features`\n\nWithout it, features are the contract's columns less key, target and group.",
+    FeaturesSpec: "## `features`\n\nWithout it, features are the contract's columns less key, target, group and time.",
+    BacktestSpec: (
+        "## `backtest`\n\nOf `split: time`: rows are cut by time into periods of about equal numbers of rows, one more "
+        "than folds;\neach but the first is judged by a fit on [what came before it](learning.md#time)."
+    ),
     CandidateSpec: "## `candidates`\n\nA list; each is `ridge`, `gradient_boosting`, or:",
     SearchSpec: "## `search`\n\nOf a candidate: what the job `search_…` and `tract search` may choose anew.",
     Range: "## `space`\n\nA parameter's list of values, or a range, of whole numbers if both ends are whole:",
@@ -136,7 +141,7 @@ def _bounds(said: Mapping[str, Any]) -> Iterator[str]:
     }
     for name, bound in words.items():
         if name in said and not (name == "minItems" and said.get("maxItems") == said[name]):
-            yield bound.format(said[name])
+            yield bound.format(str(said[name]).replace("|", r"\|"))  # else it would end a table's cell
     if "maxItems" in said and said["maxItems"] == said.get("minItems"):
         yield f"of {said['maxItems']}"
 

@@ -122,7 +122,7 @@ def test_meta_may_stand_beside_config_as_dbt_users_also_write_it() -> None:
         ({"group": "block"}, f"meta.ml.group is 'block', which is no column. {ALLOWED}"),
         ({"group": "id"}, "key, target and group must be three columns, not id, y, id."),
         ({"split": "group", "group": None}, f"meta.ml.split is 'group', but meta.ml.group names no column. {ALLOWED}"),
-        ({"split": "time"}, "meta.ml.split is 'time'. Input should be 'random' or 'group'."),
+        ({"split": "space"}, "meta.ml.split is 'space'. Input should be 'random', 'group' or 'time'."),
         ({"candidates": []}, "meta.ml.candidates is []. Tuple should have at least 1 item after validation, not 0."),
         ({"folds": 1}, "meta.ml.folds is 1. Input should be greater than or equal to 2."),
         ({"seed": -1}, "meta.ml.seed is -1. Input should be greater than or equal to 0."),
@@ -198,8 +198,8 @@ def test_a_feature_from_which_nothing_is_learned_is_named(column: str, kind: str
     assert refused(manifest(columns=columns)) == [
         f"{POINTS}: column {column} of features.points is {kind.upper()}, from which nothing is learned: numbers, "
         "booleans, dates, timestamps, texts and enums are learned from. Features are the contract's columns less key, "
-        "target and group, and less what other exposures on the table predict: cast it where the table is built, or "
-        "name it in meta.ml.features.exclude."
+        "target, group and time, and less what other exposures on the table predict: cast it where the table is built, "
+        "or name it in meta.ml.features.exclude."
     ]
     (left_out,) = read_exposures(manifest({"features": {"exclude": [column]}}, columns=columns))
     assert left_out.features == ("b" if column == "a" else "a",)
@@ -245,7 +245,7 @@ def test_what_another_exposure_predicts_is_learned_from_where_it_is_included() -
         ]),
         ({"exclude": ["z"]}, [f"meta.ml.features.exclude names 'z', which is no column. {ALLOWED}"]),
         ({"include": ["a", "y", "z"]}, [
-            "meta.ml.features.include names 'y', which is key, target or group: those are no features.",
+            "meta.ml.features.include names 'y', which is key, target, group or time: those are no features.",
             f"meta.ml.features.include names 'z', which is no column. {ALLOWED}",
         ]),
         ({"exclude": ["a", "b"]}, [f"features.points has no column left to learn from. {ALLOWED}"]),
