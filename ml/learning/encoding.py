@@ -67,8 +67,7 @@ class Encoding:
         scarce = [
             str(name)
             for name, missing in features.isna().items()
-            if missing.any()
-            and (len(np.unique(blocks[~missing])) < enough or any(missing[fit].all() for fit in fits))
+            if missing.any() and (len(np.unique(blocks[~missing])) < enough or any(missing[fit].all() for fit in fits))
         ]
         return cls(kinds, levels, scarce, seed)
 
