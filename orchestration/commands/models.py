@@ -1,4 +1,4 @@
-"""`tract card | report | promote | rollback | retry | replay | search`: the verbs of `ml` for the project's exposures."""
+"""`tract card | report | promote | rollback | retry | replay | search`: verbs of `ml` for a project's exposures."""
 
 from datetime import UTC, datetime
 from pathlib import Path
