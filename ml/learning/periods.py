@@ -104,7 +104,32 @@ def cut(con: duckdb.DuckDBPyConnection, relation: str, time: str, backtest: Back
     Raises:
         TooFewTimesError: There are fewer distinct times than periods.
     """
-    parts = backtest.folds + 1
+    starts = _quantiles(con, relation, time, backtest.folds) or _distinct(con, relation, time, backtest.folds)
+    gap = text(backtest.gap or "0 days")
+    query = (
+        f"select epoch_us(make_timestamp(start) - cast({gap} as interval)) "
+        f"from (select unnest([{', '.join(map(str, starts))}]) as start) order by start"
+    )
+    ends = [row[0] for row in con.execute(query).fetchall()]
+    return Periods(tuple(starts), tuple(ends), backtest.window == "rolling")
+
+
+def _quantiles(con: duckdb.DuckDBPyConnection, relation: str, time: str, folds: int) -> list[int]:
+    """The times of the rows at which periods of equal numbers of rows begin; none where two begin at the same time.
+
+    Of 5 million distinct times it takes 0.5 s; to number the distinct times takes 10.
+    """
+    moments = f"(select {moment_sql(time)} as moment from {relation})"
+    ((rows,),) = con.execute(f"select count(*) from {relation}").fetchall()
+    shares = [(fold * rows // (folds + 1) + 0.5) / max(rows, 1) for fold in range(folds + 1)]
+    ((found,),) = con.execute(f"select quantile_disc(moment, {shares}) from {moments}").fetchall()
+    # the first is the least: what begins there is the period that is not held out
+    return list(found[1:]) if rows and len(set(found)) == len(found) else []
+
+
+def _distinct(con: duckdb.DuckDBPyConnection, relation: str, time: str, folds: int) -> list[int]:
+    """The same where many rows are of one time: of the distinct times those that cut most evenly."""
+    parts = folds + 1
     times = (
         "(select moment, row_number() over (order by moment) - 1 as place, sum(count) over () as rows, "
         "sum(count) over (order by moment) - count as before from "
@@ -113,15 +138,10 @@ def cut(con: duckdb.DuckDBPyConnection, relation: str, time: str, backtest: Back
     wanted = ", ".join(f"min(place) filter (where before * {parts} >= rows * {part})" for part in range(1, parts))
     ((count, *found),) = con.execute(f"select count(*), {wanted} from {times}").fetchall()
     if count < parts:
-        raise TooFewTimesError(f"{time} has {count:,} distinct times, and {backtest.folds} folds by time need {parts}")
+        raise TooFewTimesError(f"{time} has {count:,} distinct times, and {folds} folds by time need {parts}")
     places = _apart([count if place is None else place for place in found], count)
-    listed = ", ".join(map(str, places))
-    gap = text(backtest.gap or "0 days")
-    rows = con.execute(
-        f"select moment, epoch_us(make_timestamp(moment) - cast({gap} as interval)) from {times} "
-        f"where place in ({listed}) order by moment"
-    ).fetchall()
-    return Periods(tuple(row[0] for row in rows), tuple(row[1] for row in rows), backtest.window == "rolling")
+    query = f"select moment from {times} where place in ({', '.join(map(str, places))}) order by 1"
+    return [row[0] for row in con.execute(query).fetchall()]
 
 
 def _apart(places: Sequence[int], count: int) -> list[int]:

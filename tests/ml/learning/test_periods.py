@@ -14,7 +14,7 @@ from ml.learning.periods import Periods, TooFewTimesError
 from ml.spec import BacktestSpec
 
 DAY = 24 * 3600 * 1_000_000
-SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
 
 
 def cut(times: pd.Series, **backtest: object) -> Periods:

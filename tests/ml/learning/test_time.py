@@ -12,7 +12,8 @@ from ml.learning import candidates, gate, intervals, judging, notes, training_se
 from ml.learning.training_set import RowsError
 from ml.linear import ridge
 from ml.linear.moments import Moments
-from ml.spec import MEAN, CandidateSpec
+from ml.spec import MEAN, BacktestSpec, CandidateSpec
+from tests.ml import mixed
 from tests.ml.rows import candidate, published, silent, trained_on
 from tests.ml.timed import exposure, frame
 
@@ -249,7 +250,7 @@ def test_a_column_that_begins_later_than_the_table_is_learned_from() -> None:
         (
             lambda rows: rows,
             {"gap": "40 days"},
-            r"a gap of 40 days before 2026-02-04 00:00:00, where fold 1 of 5 begins, leaves no rows to learn from\. "
+            r"a gap of 40 days before 2026-02-03 00:00:00, where fold 1 of 5 begins, leaves no rows to learn from\. "
             r"Shorten meta\.ml\.backtest\.gap, or lower meta\.ml\.backtest\.folds",
         ),
         (lambda rows: rows.head(3), {}, r"has 3 rows; 5 folds need at least as many.*lower meta\.ml\.backtest\.folds"),
@@ -258,6 +259,35 @@ def test_a_column_that_begins_later_than_the_table_is_learned_from() -> None:
 def test_rows_that_cannot_be_cut_are_said(change: Any, backtest: dict[str, Any], sentence: str) -> None:
     with duckdb.connect() as con, pytest.raises(RowsError, match=sentence):
         training_set.read(con, exposure(backtest=backtest), published(con, change(frame(200))), silent)
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamp_s", "timestamp_ns", "timestamptz"])
+def test_times_of_any_type_are_cut_alike(kind: str) -> None:
+    expected = trained_on(frame(120), exposure()).sample[["id", "time fold"]]
+    with duckdb.connect(config={"threads": 1}) as con:
+        con.execute("set timezone = 'UTC'")
+        there = published(con, frame(120))
+        con.execute(f'alter table published alter "at" type {kind}')
+        found = training_set.read(con, exposure(kind.upper()), there, silent).sample[["id", "time fold"]]
+    pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["ridge", "gradient_boosting"])
+def test_raw_columns_are_learned_from_the_past_too(name: str) -> None:
+    """Levels that come later, and NULL in all that came before, are no hindrance."""
+    rows, asked = mixed.frame(600), mixed.exposure()
+    rows["since"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(600), unit="D")
+    late = np.arange(600) > 350
+    rows[mixed.WHERE] = rows[mixed.WHERE].where(late)
+    rows[mixed.SIZE] = rows[mixed.SIZE].where(late)
+    rows[mixed.SINCE] = rows[mixed.SINCE].where(late)
+    spec = asked.spec.model_copy(update={"time": "since", "split": "time", "backtest": BacktestSpec(gap="20 days")})
+    training = trained_on(rows, replace(asked, columns={**asked.columns, "since": "TIMESTAMP"}, spec=spec))
+    made = judging.judge(candidate(name, training), training)
+    assert made.heldout["predicted"].notna().all()
+    # once half a year of them was seen
+    last = [part for part in made.metrics["slice"].unique() if part.startswith("period: from")]
+    assert made.value("time", "r2", of=last[0]) > 0.5
 
 
 def test_an_endless_time_is_said() -> None:
