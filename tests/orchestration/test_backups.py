@@ -14,10 +14,11 @@ from ml.lake import artifacts
 from ml.records import champions, publications, versions
 from ml.replay import replay
 from orchestration import backups
-from orchestration.backups import BackupError
+from orchestration.backups import Backup, BackupError
 from tests.conftest import new_lake
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
+from tests.warehouse import until
 
 Restored = Callable[[Path], Path]
 
@@ -92,12 +93,21 @@ def test_a_backup_while_publications_are_consumed_is_of_one_moment(
 
     busy = Thread(target=go_on)
     busy.start()
+    made: list[Backup] = []
     try:
-        made = [backups.back_up(tmp_path / f"backup {number}", silent) for number in range(3)]
+        with lake.connect() as looking:
+
+            def written_since() -> bool:
+                ((newest,),) = looking.execute("select id from lake.current_snapshot()").fetchall()
+                return bool(newest > made[-1].snapshot)
+
+            for number in range(3):
+                made.append(backups.back_up(tmp_path / f"backup {number}", silent))
+                until(written_since, "nobody writes")
     finally:
         stop.set()
         busy.join()
-    assert made[0].snapshot < made[-1].snapshot
+    assert made[0].snapshot < made[1].snapshot < made[2].snapshot
     for number in range(3):
         restored(tmp_path / f"backup {number}")
         with lake.connect() as other:
