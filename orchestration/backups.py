@@ -25,7 +25,7 @@ from ml.errors import TractError
 from ml.lake import environment, locks
 from ml.lake.sql import text
 from ml.progress import Say
-from orchestration.stack import postgres
+from orchestration.stack import postgres, s3
 
 if TYPE_CHECKING:
     from pyarrow import fs
@@ -191,7 +191,8 @@ def _objects(store: "fs.FileSystem", folder: str) -> list[str]:
     from pyarrow import fs
 
     found = store.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
-    return sorted(info.path for info in found if info.type == fs.FileType.File)
+    files = [info.path for info in found if info.type == fs.FileType.File]
+    return sorted(path for path in files if not path.startswith(s3.OWN))
 
 
 def _fetch(store: "fs.FileSystem", path: str, directory: Path) -> tuple[int, str]:

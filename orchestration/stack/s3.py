@@ -16,7 +16,8 @@ NAME = "s3"
 BUCKET = "tract"
 REGION = "us-east-1"
 # Outside lake/, so that no listing of the lake meets it.
-PROBE = f"s3://{BUCKET}/.stack/ready"
+OWN = ".stack/"  # of the bucket: what is the stack's own, and no lake's
+PROBE = f"s3://{BUCKET}/{OWN}ready"
 # A smaller object would be kept in the directory itself and say nothing of the volumes, where the data is.
 PROBE_BYTES = 2048
 # Seconds without progress. It is ready 1 s after the start, and 5 s later than that in one restart of eight.

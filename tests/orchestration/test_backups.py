@@ -15,6 +15,7 @@ from ml.records import champions, publications, versions
 from ml.replay import replay
 from orchestration import backups
 from orchestration.backups import Backup, BackupError
+from orchestration.stack import s3
 from tests.conftest import new_lake
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
@@ -30,6 +31,8 @@ def restored(servers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def make(directory: Path) -> Path:
         home = new_lake(servers, tmp_path / f"of {directory.name}")
         monkeypatch.setenv("TRACT_HOME", str(home))
+        with lake.store().open_output_stream(f"{s3.OWN}ready") as stream:  # as the local stack's bucket has it
+            stream.write(b"yes")
         backups.restore(directory, silent)
         return home
 
