@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from orchestration import forks
 from tests.conftest import ROOT
 
@@ -15,6 +17,7 @@ print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))
 """
 
 
+@pytest.mark.slow
 def test_a_run_reads_tracts_modules_and_the_project_s_when_it_starts() -> None:
     told = subprocess.run([sys.executable, "-c", LOOK], cwd=ROOT, capture_output=True, text=True, check=True)
     packages = set(json.loads(told.stdout))

@@ -14,6 +14,7 @@ from tests.ml.rows import frame
 PATH = "ml.recipes.averaged.boosting"
 
 
+@pytest.mark.slow
 def test_it_is_the_mean_of_scikit_learns_with_one_seed_after_the_other() -> None:
     rows = frame(300)
     parameters: dict[str, Any] = {"max_iter": 20, "max_features": 0.5}

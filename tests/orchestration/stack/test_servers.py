@@ -28,6 +28,7 @@ def test_up_again_starts_nothing_and_takes_less_than_a_second(home: Path) -> Non
     assert [pid(home, "s3"), pid(home, "postgres")] == before
 
 
+@pytest.mark.slow
 def test_a_shell_with_a_proxy_libpq_s_variables_and_no_locale_starts_the_same_servers(
     tmp_path: Path, command: Command
 ) -> None:
