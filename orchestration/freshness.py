@@ -1,8 +1,6 @@
 """Publications that do not come in time: a check on the learned-from table, failed while one is late."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -12,16 +10,9 @@ from ml import lake
 from ml.exposures import Exposure
 from ml.records import publications
 from orchestration.door import Door
+from orchestration.findings import Finding, Report, unreported
 
 INTERVAL_SECONDS = 60  # lateness is counted in hours
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Whether a table's newest publication is young enough, in words."""
-
-    passed: bool
-    sentence: str
 
 
 def judge(exposure: Exposure, published_at: datetime | None, now: datetime) -> Finding | None:
@@ -91,8 +82,7 @@ def tick(
 
     Dagster counts a check that is older than its asset's last materialization as not passed.
     """
-    told: dict[str, str] = json.loads(cursor) if cursor else {}
-    events, said = [], []
+    reports, said = {}, []
     for exposure in exposures:
         published_at = publications.last_published(con, exposure.relation)
         finding = judge(exposure, published_at, now)
@@ -101,15 +91,6 @@ def tick(
             continue
         said.append(f"{finding.sentence}.")
         state = f"{finding.passed} {published_at}"
-        if told.get(exposure.name) != state:
-            told[exposure.name] = state
-            events.append(
-                dg.AssetCheckEvaluation(
-                    asset_key=features[exposure.relation],
-                    check_name=check_name(exposure),
-                    passed=finding.passed,
-                    description=finding.sentence,
-                    metadata={},
-                )
-            )
-    return dg.SensorResult(skip_reason=" ".join(said), asset_events=events, cursor=json.dumps(told))
+        reports[exposure.name] = Report(features[exposure.relation], check_name(exposure), finding, state)
+    events, told = unreported(cursor, reports)
+    return dg.SensorResult(skip_reason=" ".join(said), asset_events=events, cursor=told)

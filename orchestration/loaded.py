@@ -4,7 +4,6 @@ Dagster reads the dbt project when it loads its definitions. What is added to th
 is unknown to it until it loads them again: nobody else would ask it to.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from ml.errors import TractError
 from ml.records import publications
 from orchestration import project
 from orchestration.door import Door
-from orchestration.freshness import Finding
+from orchestration.findings import Finding, Report, unreported
 from orchestration.stack import dagster, graphql, layout
 
 INTERVAL_SECONDS = 20
@@ -124,15 +123,9 @@ def tick(
 
     Dagster counts a check that is older than its asset's last materialization as not passed.
     """
-    told: dict[str, str] = json.loads(cursor) if cursor else {}
-    events = []
+    reports = {}
     for relation, key in features.items():
         state = f"{finding.passed} {publications.last_published(con, relation)} {finding.sentence}"
-        if told.get(relation) != state:
-            told[relation] = state
-            events.append(
-                dg.AssetCheckEvaluation(
-                    asset_key=key, check_name=CHECK, passed=finding.passed, description=finding.sentence, metadata={}
-                )
-            )
-    return dg.SensorResult(skip_reason=finding.sentence, asset_events=events, cursor=json.dumps(told))
+        reports[relation] = Report(key, CHECK, finding, state)
+    events, told = unreported(cursor, reports)
+    return dg.SensorResult(skip_reason=finding.sentence, asset_events=events, cursor=told)

@@ -1,18 +1,14 @@
 """A publication that is late fails its check, once, and the next one passes it."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 import duckdb
-import pytest
 
-from ml import lake
 from ml.exposures import Exposure
-from ml.records import migrations
 from ml.spec import Spec
 from orchestration import freshness
+from orchestration.findings import Finding
 
 EXPOSURE = Exposure(
     name="points",
@@ -26,14 +22,6 @@ EXPOSURE = Exposure(
 )
 FEATURES = {"features.points": dg.AssetKey(["features", "points"])}
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def con(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with lake.connect() as con:
-        for statement in migrations.statements(set(), 0, [EXPOSURE]):
-            con.execute(statement)
-        yield con
 
 
 def publish(con: duckdb.DuckDBPyConnection, number: int, when: datetime) -> None:
@@ -73,7 +61,7 @@ def test_each_change_is_reported_once(con: duckdb.DuckDBPyConnection) -> None:
 
 def test_lateness_is_said_with_its_setting() -> None:
     finding = freshness.judge(EXPOSURE, NOON, NOON + timedelta(hours=5))
-    assert finding == freshness.Finding(
+    assert finding == Finding(
         False,
         "features.points was published at 2026-01-01 12:00 UTC, 5.0 hours ago; points expects a publication every "
         "2 hours (meta.ml.fresh_within_hours). See why no build passed its tests.",

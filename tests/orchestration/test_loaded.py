@@ -1,17 +1,14 @@
 """Definitions that are older than the project are said, and loaded anew; what cannot be loaded is not asked for."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import duckdb
 import pytest
 
-from ml import lake
 from ml.exposures import SpecError
-from ml.records import migrations
 from orchestration import loaded, project
-from orchestration.freshness import Finding
+from orchestration.findings import Finding
 from tests.ml.conftest import POINTS
 
 KEY = dg.AssetKey(["features", "points"])
@@ -65,14 +62,6 @@ def test_where_dagster_was_started_by_other_means_a_person_is_told_what_to_do(
     monkeypatch.setenv("TRACT_HOME", str(tmp_path))
     said = loaded.judge("before", loaded.Reloading()).sentence
     assert said.endswith(": reload the code location, on the page Deployment of Dagster's UI")
-
-
-@pytest.fixture
-def con(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with lake.connect() as con:
-        for statement in migrations.statements(set(), 0, [POINTS]):
-            con.execute(statement)
-        yield con
 
 
 def test_each_change_is_reported_once_and_anew_of_each_publication(con: duckdb.DuckDBPyConnection) -> None:
