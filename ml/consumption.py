@@ -59,12 +59,14 @@ class Waiting:
 
     Attributes:
         older: Publications that waited too, and are superseded.
+        retried: Whether it was left as failed, and a person asked for another try.
         input_hash: Of the rows, the spec and the code.
         judged: An earlier consumption of the same; None where they are new.
     """
 
     publication: Publication
     older: tuple[Publication, ...]
+    retried: bool
     input_hash: str
     judged: Judged | None
     standing: Standing
@@ -157,7 +159,7 @@ def _waiting(con: duckdb.DuckDBPyConnection, exposure: Exposure, retry: bool, sa
     judged = consumptions.judged(con, exposure, input_hash)
     if not judged:
         _say_why_anew(con, exposure, publication, say)
-    return Waiting(publication, tuple(older), input_hash, judged, standing)
+    return Waiting(publication, tuple(older), failed is not None, input_hash, judged, standing)
 
 
 def _outcome(con: duckdb.DuckDBPyConnection, exposure: Exposure, waiting: Waiting, watch: Stopwatch) -> Outcome:
@@ -217,7 +219,8 @@ def _commit(
 
             rows = scoring.score(con, exposure, publication, outcome.champion, outcome.estimator, watch.say)
             predicted_as = publication.publication_id
-        consumptions.withdraw_failed(con, exposure, publication)  # none but where it is tried once more
+        if waiting.retried:
+            consumptions.withdraw_failed(con, exposure, publication)
         for older in waiting.older:
             reason = f"{publication.publication_id} is newer"
             consumptions.record(con, exposure, older, "superseded", reason, run_id=run_id)

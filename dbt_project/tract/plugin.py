@@ -246,15 +246,15 @@ def publish_or_not(step: Mapping[str, Any]) -> dict[str, str]:
         step: Of `publication_steps`, with `snapshot`, and what the queries gave: `counts`, a row by exposure, and
             `followed`, a revision by exposure.
     """
+    exposures = [one for one in read_exposures(step["manifest"]) if one.name in step["counts"]]
     unlearnable, notes = {}, {}
-    for exposure in read_exposures(step["manifest"]):
-        if exposure.name in step["counts"]:
-            counts = [n if n is None else int(n) for n in step["counts"][exposure.name]]
-            unlearnable[exposure.name] = publishing.unlearnable(exposure, counts)
-            notes[exposure.name] = publishing.noted(exposure, counts)
+    for exposure in exposures:
+        counts = [n if n is None else int(n) for n in step["counts"][exposure.name]]
+        unlearnable[exposure.name] = publishing.unlearnable(exposure, counts)
+        notes[exposure.name] = publishing.noted(exposure, counts)
     decision = publishing.Decision(step["relation"], None, step["snapshot"])
     decision = publishing.heed(decision, unlearnable, notes)
-    learning = [exposure for exposure in read_exposures(step["manifest"]) if unlearnable.get(exposure.name) == ""]
+    learning = [exposure for exposure in exposures if not unlearnable[exposure.name]]
     decision = publishing.warn(decision, publishing.unfollowed(learning, step["followed"]))
     answer = {"sentence": publishing.sentence(decision)}
     if decision.reason is None:

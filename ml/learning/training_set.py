@@ -211,7 +211,7 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
         if rows.periods is None:
             moments = _moments(con, exposure, rows.relation, terms, where)
             return TrainingSet(exposure, publication, moments, rows.sample, rows.unknown, terms)
-        cells = _cells(con, exposure, rows.relation, terms, where)
+        cells = _cells(con, exposure, rows.relation, terms, quoted(CELL), where)
     by_time = _by_time(exposure, cells, rows.periods, where)
     return TrainingSet(
         exposure, publication, {"time": by_time[0]}, rows.sample, rows.unknown, terms, rows.periods, by_time[1]
@@ -434,10 +434,7 @@ def _moments(
     # added as integers: of a sum of small types, which may overflow, DuckDB knows no range, and hashes the groups
     pair = " + ".join(f'cast("{FOLD[split]}" as integer) * {spec.folds**i}' for i, split in enumerate(splits))
     kind = "utinyint" if spec.folds ** len(splits) <= 256 else "usmallint"
-    try:
-        cells = gather(con, relation, terms, spec.target, fold=f"cast({pair} as {kind})")
-    except UnusableRowsError as error:
-        raise RowsError(f"{where}: {error}") from None
+    cells = _cells(con, exposure, relation, terms, f"cast({pair} as {kind})", where)
     found: dict[str, dict[int, Moments]] = {}
     for i, split in enumerate(splits):
         parts: dict[int, list[Moments]] = {}
@@ -448,11 +445,11 @@ def _moments(
 
 
 def _cells(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, terms: tuple[Term, ...], where: str
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, terms: tuple[Term, ...], cell: str, where: str
 ) -> dict[int, Moments]:
-    """Gather what time cuts apart in one scan."""
+    """Gather the sums of each cell, an expression, in one scan."""
     try:
-        return gather(con, relation, terms, exposure.spec.target, fold=quoted(CELL))
+        return gather(con, relation, terms, exposure.spec.target, fold=cell)
     except UnusableRowsError as error:
         raise RowsError(f"{where}: {error}") from None
 
