@@ -95,7 +95,7 @@ class Exposure:
         Where the spec includes some, it is those, in the contract's order.
         """
         chosen = self.spec.features
-        others = {self.spec.key, self.spec.target, self.spec.group, self.spec.time, *chosen.exclude}
+        others = {*self.spec.key_columns, self.spec.target, self.spec.group, self.spec.time, *chosen.exclude}
         included = set(chosen.include or set(self.columns) - self.predicted_by_others)
         return tuple(column for column in self.columns if column in included - others)
 
@@ -275,13 +275,16 @@ def _named_columns(exposure: Exposure) -> str:
 
 def _unfit_roles(exposure: Exposure) -> Iterator[str]:
     spec, columns, allowed = exposure.spec, exposure.columns, _named_columns(exposure)
-    roles = {"key": spec.key, "target": spec.target, "group": spec.group}
-    named = [name for name in roles.values() if name is not None]
-    for field, name in roles.items():
+    roles = [*(("key", name) for name in spec.key_columns), ("target", spec.target), ("group", spec.group)]
+    for field, name in roles:
         if name is not None and name not in columns:
             yield f"meta.ml.{field} is '{name}', which is no column. {allowed}"
-    if len(set(named)) != len(named):
-        yield f"key, target and group must be three columns, not {', '.join(named)}."
+    if spec.target in (*spec.key_columns, spec.group) or spec.group == spec.key:
+        named = [*spec.key_columns, spec.target, *([spec.group] if spec.group else [])]
+        yield (
+            f"key, target and group must be columns of their own, not {', '.join(named)}; only a key of several "
+            "columns may hold the group."
+        )
     if spec.split == "group" and spec.group is None:
         yield f"meta.ml.split is 'group', but meta.ml.group names no column. {allowed}"
     yield from _unfit_time(exposure)
@@ -313,10 +316,10 @@ def _unfit_settings(exposure: Exposure) -> Iterator[str]:
         for name in getattr(spec.features, field):
             if name not in columns:
                 yield f"meta.ml.features.{field} names '{name}', which is no column. {allowed}"
-            elif field == "include" and name in (spec.key, spec.target, spec.group, spec.time):
+            elif field == "include" and name in (*spec.key_columns, spec.target, spec.group, spec.time):
                 yield (
                     f"meta.ml.features.include names '{name}', which is key, target, group or time: those are no "
-                    "features."
+                    "features. Give what is learned from a column of its own where the table is built."
                 )
     for name in spec.features.categorical:
         kind = columns.get(name)
@@ -342,17 +345,18 @@ def _unfit_columns(exposure: Exposure) -> Iterator[str]:
     """Names and types of the contract's columns that do not fit their roles, which are columns of it."""
     spec, columns, relation = exposure.spec, exposure.columns, exposure.relation
     taken = [name for name in columns if name.lower() in TAKEN]
-    if taken or spec.key.lower() in TAKEN_BESIDE_KEY:
+    if taken := taken or [name for name in spec.key_columns if name.lower() in TAKEN_BESIDE_KEY]:
         yield (
-            f"column {(taken or [spec.key])[0]} of {relation} has a name that ml gives to a column of its own. "
+            f"column {taken[0]} of {relation} has a name that ml gives to a column of its own. "
             f"Rename it; taken are {', '.join(TAKEN)}, and for the key {', '.join(TAKEN_BESIDE_KEY)}."
         )
-    if not is_key(columns[spec.key]):
-        yield (
-            f"the key {spec.key} of {relation} is {columns[spec.key]}, which the lake does not keep as it is. Cast it "
-            "to varchar where the table is built; keys are integers of up to 64 bits, decimals, floats, texts, UUIDs, "
-            "dates, times, timestamps or blobs."
-        )
+    for name in spec.key_columns:
+        if not is_key(columns[name]):
+            yield (
+                f"the key {name} of {relation} is {columns[name]}, which the lake does not keep as it is. Cast it to "
+                "varchar where the table is built; keys are integers of up to 64 bits, decimals, floats, texts, UUIDs, "
+                "dates, times, timestamps or blobs."
+            )
     target = columns[spec.target]
     if is_boolean(target):
         yield (
@@ -379,7 +383,9 @@ def _shared_tables(found: list[Exposure]) -> list[str]:
     wrong = []
     for exposure in found:
         other = first.setdefault(exposure.spec.predictions, exposure)
-        ours, theirs = (f"{e.spec.key} {e.columns[e.spec.key]}" for e in (exposure, other))
+        ours, theirs = (
+            ", ".join(f"{name} {e.columns[name]}" for name in e.spec.key_columns) for e in (exposure, other)
+        )
         if ours != theirs:
             wrong.append(
                 f"Exposure {exposure.name}: its key is {ours}, but ml.{exposure.spec.predictions} "

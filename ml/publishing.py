@@ -215,7 +215,7 @@ def learnable_sql(exposure: Exposure, table: str) -> str:
     """
     spec = exposure.spec
     known = f"filter (where {answers.known_sql(spec.target)})"
-    missing = [f"count(*) - count({quoted(spec.key)})"]
+    missing = [f"count(*) - count({quoted(name)})" for name in spec.key_columns]
     if spec.group:
         missing.append(f"count(*) {known} - count({quoted(spec.group)}) {known}")
     unusable = [_unusable_sql(name, kind) for name, kind in _numbers(exposure).items()]
@@ -252,17 +252,22 @@ def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
     assert rows is not None
     assert known is not None
     time = spec.time if spec.split == "time" else None
-    roles = {time: "the time", spec.key: "the key", spec.group: "the group", spec.target: "the target"}
+    roles: dict[str | None, str] = {
+        time: "the time",
+        **dict.fromkeys(spec.key_columns, "the key"),
+        spec.group: "the group",
+        spec.target: "the target",
+    }
     named = {name: f"{name}, {roles[name]}," if name in roles else name for name in exposure.columns}
-    needed = [name for name in (spec.key, spec.group, time) if name]
+    needed = [name for name in (*spec.key_columns, spec.group, time) if name]
     missing = [f"{named[name]} is missing in {count:,}" for name, count in zip(needed, others, strict=False) if count]
     unusable = [
         f"{named[name]} is NaN, infinite or beyond {LARGEST:g} in {count:,}"
         for name, count in zip(numbers, others[len(needed) :], strict=True)
         if count
     ]
-    if missing or unusable:
-        return f"{'; '.join([*missing, *unusable])} of {rows:,} rows: fill them in, or leave them out"
+    if missing or unusable:  # a column of the key may be the group, too
+        return f"{'; '.join([*dict.fromkeys(missing), *unusable])} of {rows:,} rows: fill them in, or leave them out"
     if rows and not known:
         return f"{named[spec.target]} is missing in all of {rows:,} rows: nothing is there to learn from"
     if known < spec.judged_folds:

@@ -11,7 +11,7 @@ from ml import memory
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.identity import code_version
-from ml.lake.sql import quoted
+from ml.lake.sql import listed, quoted
 from ml.learning.competition import learn
 from ml.progress import Say, Stopwatch
 from ml.records import champions, consumptions, migrations, predictions, publications, versions
@@ -93,9 +93,10 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
         if learned.version.version_id != recorded:
             raise ReplayError(_why_other(con, exposure, recorded))
         with scoring.predicted(con, exposure, publication, learned.version, learned.estimator, say) as rows:
-            key = quoted(exposure.spec.key)
+            key = exposure.spec.key_columns
+            as_text = ", ".join(f"cast({name} as varchar) as {name}" for name in map(quoted, key))
             predicted = con.execute(
-                f"select * replace (cast({key} as varchar) as {key}) from {rows} as predicted order by predicted.{key}"
+                f"select * replace ({as_text}) from {rows} as predicted order by {listed(key, of='predicted')}"
             ).df()
         committed = predictions.of_version(con, exposure, publication_id, recorded)
     difference = None if committed.empty else _largest_difference(predicted, committed, exposure)
@@ -112,7 +113,8 @@ def _why_other(con: duckdb.DuckDBPyConnection, exposure: Exposure, recorded: str
 
 
 def _largest_difference(ours: pd.DataFrame, committed: pd.DataFrame, exposure: Exposure) -> float:
-    if not ours[exposure.spec.key].equals(committed[exposure.spec.key]):
+    key = list(exposure.spec.key_columns)
+    if not ours[key].equals(committed[key]):
         return float("inf")
     names = ["prediction", "lower", "upper"]
     found, expected = ours[names].to_numpy(), committed[names].to_numpy()

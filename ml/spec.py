@@ -1,8 +1,9 @@
 """The settings of a model that is asked for, `meta.ml` of a dbt exposure: names, types, bounds and defaults."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ml.code import MOVED
 
@@ -134,12 +135,19 @@ class BacktestSpec(BaseModel):
     )
 
 
+def key_columns(key: str | Sequence[str]) -> tuple[str, ...]:
+    """The columns that identify a row together, of a key as specs and the rows of versions have it."""
+    return (key,) if isinstance(key, str) else tuple(key)
+
+
 class Spec(BaseModel):
     """The settings under `config.meta.ml` of an exposure; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    key: str = Field(description="column that identifies a row")
+    key: str | tuple[str, ...] = Field(
+        description="column that identifies a row, or a list of columns that do together"
+    )
     target: str = Field(description="column to be predicted")
     group: str | None = Field(None, description="column whose rows must not be split between train and test")
     time: str | None = Field(None, description="column with the date or timestamp of a row; it is no feature")
@@ -169,6 +177,21 @@ class Spec(BaseModel):
     map_columns: tuple[str, str] | None = Field(None, description="columns that are longitude and latitude, in degrees")
     unit: str = Field("", description="the target's unit, as axes and tables name it")
     limitations: str = Field("", description="what the data is not, for readers of the model card")
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _column_or_columns(cls, said: object) -> object:
+        named = list(said) if isinstance(said, list | tuple) else [said]
+        if not named or not all(isinstance(name, str) for name in named):
+            raise ValueError("It must be the name of a column, or a list of names")
+        if len(set(named)) < len(named):
+            raise ValueError(f"It names a column twice: {', '.join(named)}")
+        return named[0] if len(named) == 1 else tuple(named)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns that identify a row together."""
+        return key_columns(self.key)
 
     @model_validator(mode="after")
     def _some_compete(self) -> "Spec":

@@ -31,6 +31,12 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def listed(names: Iterable[str], of: str = "") -> str:
+    """`names` as quoted SQL identifiers, for a list of columns; of a table or an alias where one is named."""
+    prefix = f"{of}." if of else ""
+    return ", ".join(f"{prefix}{quoted(name)}" for name in names)
+
+
 def doubles(names: Iterable[str]) -> str:
     """Columns as SQL's doubles under their own names, for a select list."""
     return ", ".join(f"cast({quoted(name)} as double) as {quoted(name)}" for name in names)

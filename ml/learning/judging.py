@@ -97,7 +97,7 @@ def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
                     "candidate": candidate.name,
                     "split": split,
                     "fold": fold,
-                    spec.key: training.sample[spec.key][judged],
+                    **{name: training.sample[name][judged] for name in spec.key_columns},
                     "actual": actual,
                     "predicted": predicted,
                     "lower": lower,

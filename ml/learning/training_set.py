@@ -14,7 +14,7 @@ from ml.columns import LEVELS, number_sql, read_sql, value_sql
 from ml.errors import TractError
 from ml.exposures import PERIOD, Exposure
 from ml.lake import first_line
-from ml.lake.sql import LARGEST, doubles, literal, quoted
+from ml.lake.sql import LARGEST, doubles, listed, literal, quoted
 from ml.learning import folds, periods
 from ml.learning.encoding import LEAST_ROWS, Encoding
 from ml.learning.periods import Periods, TooFewTimesError
@@ -321,7 +321,7 @@ def _timed(exposure: Exposure, publication: Publication, cut: Periods, rows: int
         FOLD["time"]: cut.fold_sql(spec.time),
         CELL: cut.cell_sql(spec.time),
         MOMENT: periods.moment_sql(spec.time),
-        "sampled": folds.sampled_sql(spec.key, rows, spec.max_rows, spec.seed),
+        "sampled": folds.sampled_sql(spec.key_columns, rows, spec.max_rows, spec.seed),
     }
     listed = ", ".join(f"{value} as {quoted(name)}" for name, value in columns.items())
     return f"select *, {listed} from {_answered(exposure, publication)}"
@@ -334,7 +334,7 @@ def _folded(
     spec = exposure.spec
     rows = sum(sizes.values())
     columns = [f'{_random_fold(con, exposure, publication, rows)} as "{FOLD["random"]}"']
-    sampled = folds.sampled_sql(spec.key, rows, spec.max_rows, spec.seed)
+    sampled = folds.sampled_sql(spec.key_columns, rows, spec.max_rows, spec.seed)
     if spec.group:
         columns.append(f'{_group_fold(con, exposure, publication, sizes, where)} as "{FOLD["group"]}"')
         chosen = folds.sampled_buckets(sizes, spec.max_rows, spec.folds, spec.seed)
@@ -346,11 +346,11 @@ def _folded(
 def _random_fold(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, rows: int) -> str:
     """The random fold of a row: by the hash of its key, or dealt where so few rows leave a fold without any."""
     spec = exposure.spec
-    by_hash = folds.random_sql(spec.key, spec.folds, spec.seed)
+    by_hash = folds.random_sql(spec.key_columns, spec.folds, spec.seed)
     if rows < folds.FEW_ROWS * spec.folds:
         ((used,),) = con.execute(f"select count(distinct {by_hash}) from {_answered(exposure, publication)}").fetchall()
         if used < spec.folds:
-            return folds.dealt_sql(spec.key, spec.folds, spec.seed)
+            return folds.dealt_sql(spec.key_columns, spec.folds, spec.seed)
     return by_hash
 
 
@@ -481,11 +481,12 @@ def _by_time(
 def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, rows: int) -> pd.DataFrame:
     spec = exposure.spec
     # as text, which SQL casts back to the same value: a frame has no decimals
-    key = f"published.{quoted(spec.key)}"
-    labels = [f"cast({key} as varchar) as {quoted(spec.key)}", *(quoted(FOLD[split]) for split in spec.splits)]
+    key = listed(spec.key_columns, of="published")
+    texts = [f"cast(published.{name} as varchar) as {name}" for name in map(quoted, spec.key_columns)]
+    labels = [*texts, *(quoted(FOLD[split]) for split in spec.splits)]
     if spec.split == "time":
         labels.append(quoted(MOMENT))
-    labels.append(f'{folds.bucket_sql(spec.group or spec.key)} as "{BLOCK}"')
+    labels.append(f'{folds.bucket_sql(*(spec.group,) if spec.group else spec.key_columns)} as "{BLOCK}"')
     for name, value in spec.slices.items():
         labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")
     sampled = "where sampled" if rows > spec.max_rows else ""
@@ -496,10 +497,15 @@ def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, r
 
 
 def _check_key(sample: pd.DataFrame, exposure: Exposure, where: str) -> None:
-    key = sample[exposure.spec.key]
-    wrong = int(key.duplicated().sum()) or int(key.isna().sum())
+    columns = exposure.spec.key_columns
+    key = sample[list(columns)]
+    wrong = int(key.duplicated().sum()) or int(key.isna().any(axis=1).sum())
     if wrong:
+        one = len(columns) == 1
+        tests = (
+            "the column the dbt tests `unique`" if one else "the table the dbt test `tract.unique_together`, and each"
+        )
         raise RowsError(
-            f"{where}: the key {exposure.spec.key} is missing or repeated in {wrong} rows. Give the column the dbt "
-            "tests `unique` and `not_null`, so that such a build is not published."
+            f"{where}: the key {', '.join(columns)} is missing or repeated in {wrong} rows. Give {tests} "
+            f"{'and' if one else 'column'} `not_null`, so that such a build is not published."
         )

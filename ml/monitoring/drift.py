@@ -11,7 +11,7 @@ from scipy.stats import ks_2samp
 from ml.arrays import Vector
 from ml.columns import LEVELS, Kind, read_sql
 from ml.exposures import Exposure
-from ml.lake.sql import quoted
+from ml.lake.sql import listed
 from ml.learning import candidates, folds
 from ml.learning.intervals import PREDICTION
 from ml.records.publications import Publication
@@ -133,7 +133,6 @@ def _sample(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, champion: Version
 ) -> pd.DataFrame:
     spec = exposure.spec
-    sampled = folds.sampled_sql(spec.key, publication.row_count, spec.max_rows, spec.seed)
-    return con.execute(
-        f"select {read_sql(champion.kinds)} from {publication.table} where {sampled} order by {quoted(spec.key)}"
-    ).df()
+    sampled = folds.sampled_sql(spec.key_columns, publication.row_count, spec.max_rows, spec.seed)
+    values, key = read_sql(champion.kinds), listed(spec.key_columns)
+    return con.execute(f"select {values} from {publication.table} where {sampled} order by {key}").df()

@@ -6,7 +6,7 @@ import duckdb
 
 from ml import answers
 from ml.exposures import Exposure
-from ml.lake.sql import quoted
+from ml.lake.sql import listed, quoted
 from ml.learning import folds
 from ml.records import champions, predictions, versions
 from ml.records.publications import Publication
@@ -48,13 +48,13 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
     if previous is None:
         return []
     spec = exposure.spec
-    key, target = quoted(spec.key), quoted(spec.target)
+    key, target = listed(spec.key_columns), quoted(spec.target)
     predicted_by = predictions.versions_of(con, exposure, previous.publication_id)
     learned_from = versions.learned_from(con, exposure, predicted_by)
     if not learned_from:
         return []
     rows = max(publication.row_count, previous.row_count)
-    sampled = folds.sampled_sql(spec.key, rows, spec.max_rows, spec.seed)
+    sampled = folds.sampled_sql(spec.key_columns, rows, spec.max_rows, spec.seed)
     learned = " union all ".join(
         f"select '{version_id}' as version_id, {key}, cast({target} as double) as learned from {table} where {sampled}"
         for version_id, table in learned_from.items()
@@ -81,7 +81,7 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
             avg(cast(arrived.actual between predicted.lower and predicted.upper as integer))
         from predicted
         inner join arrived using ({key})
-        left join learned on learned.version_id = predicted.version_id and learned.{key} = predicted.{key}
+        left join learned using (version_id, {key})
         where learned.learned is distinct from arrived.actual and predicted.version_id in (from unnest(?))
         group by predicted.version_id
         order by predicted.version_id

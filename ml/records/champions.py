@@ -10,7 +10,7 @@ from ml.exposures import Exposure
 from ml.lake.sql import quoted
 from ml.records import publications, tables
 from ml.records.publications import Publication
-from ml.records.versions import Version, metric, row, version
+from ml.records.versions import Version, changed, metric, row, version
 from ml.spec import CandidateSpec
 
 
@@ -110,9 +110,8 @@ def outdated(
 ) -> str | None:
     """Why a version cannot predict what the spec asks for of these rows, to follow its name; None where it can."""
     made_for = row(con, exposure.name, version.version_id)["spec"]
-    for field, now in (("key", exposure.spec.key), ("target", exposure.spec.target)):
-        if made_for[field] != now:
-            return f"was made for the {field} {made_for[field]}, and the spec asks for {now}"
+    if why := changed(exposure, made_for):
+        return why
     types = {column[0]: column[1] for column in con.execute(f"describe from {publication.table}").fetchall()}
     if gone := [name for name in version.features if name not in types]:
         return f"learned from {', '.join(gone)}, which {publication.publication_id} has no more"

@@ -1,11 +1,12 @@
 """Predictions: the tables that exposures name, one row per publication, version and key."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from ml.exposures import Exposure
-from ml.lake.sql import quoted
+from ml.lake.sql import listed, quoted
 from ml.records.publications import Publication
 from ml.records.versions import Version
 
@@ -82,16 +83,16 @@ def of_version(
 
     Empty where it did not predict the rows. Rows that came back stand under the publication that they had first.
     """
-    key = quoted(exposure.spec.key)
+    key = exposure.spec.key_columns
     return con.execute(
         f"""
-        select cast(predictions.{key} as varchar) as {key}, prediction, lower, upper
+        select {_as_texts(key)}, prediction, lower, upper
         from {table(exposure)} as predictions
         where exposure = $exposure and version_id = $version and publication_id = (
             select predicted_publication_id from lake.ops.consumptions
             where exposure = $exposure and publication_id = $publication
         )
-        order by predictions.{key}
+        order by {listed(key, of="predictions")}
         """,
         {"exposure": exposure.name, "version": version_id, "publication": publication_id},
     ).df()
@@ -104,15 +105,15 @@ def standing(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pu
         publication: Whose rows are predicted; their key is given as text.
         rows: How many, the first by key; none where nothing was predicted.
     """
-    key, target = quoted(exposure.spec.key), quoted(exposure.spec.target)
+    key, target = exposure.spec.key_columns, quoted(exposure.spec.target)
     return con.execute(
         f"""
         select
-            cast(predictions.{key} as varchar) as {key}, published.{target}, predictions.prediction, predictions.lower,
+            {_as_texts(key)}, published.{target}, predictions.prediction, predictions.lower,
             predictions.upper
         from {_STANDING.format(table=table(exposure))} as predictions
-        inner join (from {publication.table}) as published using ({key})
-        order by predictions.{key}
+        inner join (from {publication.table}) as published using ({listed(key)})
+        order by {listed(key, of="predictions")}
         limit {rows}
         """,
         {"exposure": exposure.name},
@@ -124,12 +125,13 @@ def count_standing(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[
 
     None before the first.
     """
+    key = listed(exposure.spec.key_columns, of="predictions")
     return con.execute(
         f"""
         select
             standing.publication_id,
             publications.row_count,
-            count(distinct predictions.{quoted(exposure.spec.key)}) filter (where isfinite(predictions.prediction)),
+            count(distinct ({key})) filter (where isfinite(predictions.prediction)),
             count(predictions.prediction)
         from lake.ml.standing_predictions as standing
         inner join lake.ops.publications as publications on standing.publication_id = publications.publication_id
@@ -139,6 +141,11 @@ def count_standing(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[
         """,
         {"exposure": exposure.name},
     ).fetchone()
+
+
+def _as_texts(key: Sequence[str]) -> str:
+    """The columns of a key as texts under their own names."""
+    return ", ".join(f"cast(predictions.{name} as varchar) as {name}" for name in map(quoted, key))
 
 
 # The champion's predictions of the newest judged rows, as a table expression.

@@ -40,7 +40,7 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
     fixed = files("ml.records").joinpath("tables.sql").read_text(encoding="utf-8")
     made = [statement.query for statement in duckdb.extract_statements(fixed)]
     for exposure in exposures:
-        key = {exposure.spec.key: f"{exposure.columns[exposure.spec.key]} not null"}
+        key = {name: f"{exposure.columns[name]} not null" for name in exposure.spec.key_columns}
         for name, columns in ((exposure.spec.predictions, PREDICTIONS), (exposure.heldout, HELDOUT)):
             lines = [f"{quoted(column)} {ddl}" for column, ddl in (key | columns).items()]
             made.append(f"create table if not exists lake.ml.{quoted(name)} ({', '.join(lines)})")

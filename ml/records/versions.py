@@ -15,10 +15,10 @@ from ml.exposures import Exposure
 from ml.identity import code_version
 from ml.lake import artifacts
 from ml.lake.artifacts import Artifact
-from ml.lake.sql import quoted
+from ml.lake.sql import listed, quoted
 from ml.records import tables
 from ml.records.publications import Publication, publication, table_at
-from ml.spec import CandidateSpec
+from ml.spec import CandidateSpec, key_columns
 
 if TYPE_CHECKING:  # 4 s of imports that those who only ask who the champion is do not wait for
     import pandas as pd
@@ -122,23 +122,28 @@ def learned_from(con: duckdb.DuckDBPyConnection, exposure: Exposure, version_ids
     """By version: the rows that it learned from, as a table expression. None that had another key or target."""
     rows = con.execute(
         """
-        select version_id, relation, snapshot_id
+        select version_id, relation, snapshot_id, spec
         from lake.ml.model_versions
-        where
-            exposure = $exposure
-            and json_extract_string(spec, '$.key') = $key
-            and json_extract_string(spec, '$.target') = $target
-            and version_id in (from unnest($versions))
+        where exposure = ? and version_id in (from unnest(?))
         order by version_id
         """,
-        {
-            "exposure": exposure.name,
-            "key": exposure.spec.key,
-            "target": exposure.spec.target,
-            "versions": list(version_ids),
-        },
+        [exposure.name, list(version_ids)],
     ).fetchall()
-    return {version_id: table_at(relation, snapshot_id) for version_id, relation, snapshot_id in rows}
+    return {
+        version_id: table_at(relation, snapshot_id)
+        for version_id, relation, snapshot_id, spec in rows
+        if not changed(exposure, json.loads(spec))
+    }
+
+
+def changed(exposure: Exposure, made_for: Mapping[str, Any]) -> str | None:
+    """The key or target that a version was made for, where the exposure has another, to follow its name; else None."""
+    asked, made = exposure.spec, key_columns(made_for["key"])
+    if made != asked.key_columns:
+        return f"was made for the key {', '.join(made)}, and the spec asks for {', '.join(asked.key_columns)}"
+    if made_for["target"] != asked.target:
+        return f"was made for the target {made_for['target']}, and the spec asks for {asked.target}"
+    return None
 
 
 def artifact_uris(con: duckdb.DuckDBPyConnection) -> set[str]:
@@ -248,6 +253,7 @@ def heldout(
         The columns actual, predicted, lower, upper, and those.
     """
     spec = version["spec"]
+    key = key_columns(spec["key"])
     learned_from = table_at(version["relation"], version["snapshot_id"])
     there = {column[0] for column in con.execute(f"describe from {learned_from}").fetchall()}
     beside = "".join(f", learned.{quoted(name)}" for name in columns) if there.issuperset(columns) else ""
@@ -255,9 +261,9 @@ def heldout(
         f"""
         select heldout.actual, heldout.predicted, heldout.lower, heldout.upper{beside}
         from lake.ml.{quoted(f"heldout_{spec['predictions']}")} as heldout
-        inner join (from {learned_from}) as learned using ({quoted(spec["key"])})
+        inner join (from {learned_from}) as learned using ({listed(key)})
         where heldout.exposure = ? and heldout.version_id = ? and heldout.split = ?
-        order by heldout.{quoted(spec["key"])}
+        order by {listed(key, of="heldout")}
         """,
         [exposure_name, version["version_id"], spec["split"]],
     ).df()

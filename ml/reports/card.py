@@ -22,7 +22,7 @@ from ml.progress import Say
 from ml.records import champions, findings, migrations, versions
 from ml.records.versions import Version
 from ml.reports import html
-from ml.spec import MEAN
+from ml.spec import MEAN, key_columns
 
 if TYPE_CHECKING:  # pictures take a second to import, which those who find nothing to write do not wait for
     import pandas as pd
@@ -196,6 +196,7 @@ def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
         exposure=facts.exposure,
         version=version,
         spec=version["spec"],
+        key=", ".join(key_columns(version["spec"]["key"])),
         publication=facts.publication,
         consumption=facts.consumption,
         estimator=made.recipe.estimator,

@@ -82,7 +82,7 @@ def as_asked(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Versio
     backtest = BacktestSpec.model_validate(asked.get("backtest", {}))
     features = FeaturesSpec(include=version.features, categorical=codes)
     spec = exposure.spec.model_copy(update={**settings, "backtest": backtest, "slices": {}, "features": features})
-    named = [name for name in (spec.key, spec.group, spec.target, spec.time) if name]
+    named = [name for name in (*spec.key_columns, spec.group, spec.target, spec.time) if name]
     columns = {**dict.fromkeys(named, "DOUBLE"), **{name: TYPES[kind] for name, kind in version.kinds.items()}}
     return replace(exposure, spec=spec, columns=columns, predicted_by_others=frozenset())
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from ml.columns import read_sql
 from ml.exposures import Exposure
-from ml.lake.sql import quoted
+from ml.lake.sql import listed
 from ml.learning import candidates
 from ml.learning.candidates import EstimatorError
 from ml.learning.intervals import Spread
@@ -48,7 +48,7 @@ def predicted(
         EstimatorError: The estimator does not predict a finite number for each row; raised while it streams.
     """
     spread = Spread.from_json(version.parameters["spread"])
-    key, half, ends = quoted(exposure.spec.key), spread.half_width_sql(), spread.ends_sql()
+    key, half, ends = listed(exposure.spec.key_columns), spread.half_width_sql(), spread.ends_sql()
     if linear_sql.is_linear(estimator):
         first = con.execute(f"select {read_sql(version.kinds)} from {publication.table} limit {PARITY_ROWS}").df()
         linear_sql.check_parity(con, first, estimator, version.features)
@@ -92,11 +92,9 @@ def _batches(
     Args:
         failed: To which what predicting raises is added.
     """
-    key = exposure.spec.key
+    key = listed(exposure.spec.key_columns)
     cores = int(reader.execute("select current_setting('threads')").fetchall()[0][0])
-    rows = reader.execute(f"select {quoted(key)}, {read_sql(version.kinds)} from {publication.table}").to_arrow_reader(
-        BATCH
-    )
+    rows = reader.execute(f"select {key}, {read_sql(version.kinds)} from {publication.table}").to_arrow_reader(BATCH)
     progress = Progress(say, "predicting", publication.row_count)
 
     def predict(batch: pa.RecordBatch) -> pa.RecordBatch:

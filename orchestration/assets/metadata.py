@@ -76,7 +76,7 @@ def prediction_lineage(exposure: Exposure, features: dg.AssetKey) -> dg.TableCol
     learned = [dg.TableColumnDep(features, name) for name in exposure.features]
     return dg.TableColumnLineage(
         {
-            exposure.spec.key: [dg.TableColumnDep(features, exposure.spec.key)],
+            **{name: [dg.TableColumnDep(features, name)] for name in exposure.spec.key_columns},
             **dict.fromkeys(("prediction", "lower", "upper"), learned),
         }
     )

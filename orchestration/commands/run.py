@@ -302,11 +302,12 @@ def _numbers(values: Mapping[Hashable, Any], names: Sequence[str]) -> list[str]:
 def _predictions(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Table:
     """Of the newest predictions, the first keys: what was published, and what was predicted."""
     spec = exposure.spec
-    shown = Table(spec.key, box=None, padding=(0, 2), pad_edge=False)
+    shown = Table(*spec.key_columns, box=None, padding=(0, 2), pad_edge=False)
     for name in (spec.target, "prediction", "lower", "upper"):
         shown.add_column(name, justify="right")
     newest = champions.newest_predicted(con, exposure)
     assert newest is not None, f"{exposure.name} has a champion, and consumed nothing"
-    for key, *values in predictions.standing(con, exposure, newest, rows=5).itertuples(index=False):
-        shown.add_row(str(key), *map(figure, values))
+    keys = len(spec.key_columns)
+    for row in predictions.standing(con, exposure, newest, rows=5).itertuples(index=False):
+        shown.add_row(*map(str, row[:keys]), *map(figure, row[keys:]))
     return shown

@@ -120,7 +120,8 @@ def test_meta_may_stand_beside_config_as_dbt_users_also_write_it() -> None:
         ({"key": "ident"}, f"meta.ml.key is 'ident', which is no column. {ALLOWED}"),
         ({"target": "z"}, f"meta.ml.target is 'z', which is no column. {ALLOWED}"),
         ({"group": "block"}, f"meta.ml.group is 'block', which is no column. {ALLOWED}"),
-        ({"group": "id"}, "key, target and group must be three columns, not id, y, id."),
+        ({"group": "id"}, "key, target and group must be columns of their own, not id, y, id; "
+            "only a key of several columns may hold the group."),
         ({"split": "group", "group": None}, f"meta.ml.split is 'group', but meta.ml.group names no column. {ALLOWED}"),
         ({"split": "space"}, "meta.ml.split is 'space'. Input should be 'random', 'group' or 'time'."),
         ({"candidates": []}, "meta.ml.candidates is []. Tuple should have at least 1 item after validation, not 0."),
@@ -143,7 +144,7 @@ def test_a_missing_setting_is_named_with_what_it_is() -> None:
     del given["exposures"]["points"]["config"]["meta"]["ml"]["key"]
     del given["exposures"]["points"]["config"]["meta"]["ml"]["target"]
     assert refused(given) == [
-        f"{POINTS}: meta.ml.key is missing (column that identifies a row).",
+        f"{POINTS}: meta.ml.key is missing (column that identifies a row, or a list of columns that do together).",
         f"{POINTS}: meta.ml.target is missing (column to be predicted).",
     ]
 
@@ -245,7 +246,8 @@ def test_what_another_exposure_predicts_is_learned_from_where_it_is_included() -
         ]),
         ({"exclude": ["z"]}, [f"meta.ml.features.exclude names 'z', which is no column. {ALLOWED}"]),
         ({"include": ["a", "y", "z"]}, [
-            "meta.ml.features.include names 'y', which is key, target, group or time: those are no features.",
+            "meta.ml.features.include names 'y', which is key, target, group or time: those are no "
+            "features. Give what is learned from a column of its own where the table is built.",
             f"meta.ml.features.include names 'z', which is no column. {ALLOWED}",
         ]),
         ({"exclude": ["a", "b"]}, [f"features.points has no column left to learn from. {ALLOWED}"]),

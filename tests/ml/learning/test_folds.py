@@ -45,7 +45,7 @@ def test_the_fold_of_a_row_is_that_of_its_group_s_bucket(con: duckdb.DuckDBPyCon
 
 
 def test_random_folds_are_even_and_other_seeds_are_other_folds(con: duckdb.DuckDBPyConnection) -> None:
-    one, other = folds.random_sql("id", 5, 0), folds.random_sql("id", 5, 1)
+    one, other = folds.random_sql(("id",), 5, 0), folds.random_sql(("id",), 5, 1)
     counts = Counter(con.execute(f"select {one}, {other} from t").fetchall())
     assert set(counts) == {(i, j) for i in range(5) for j in range(5)}
     assert sorted(counts.values()) == pytest.approx([400] * 25, abs=100)
@@ -56,7 +56,7 @@ def test_few_rows_are_dealt_in_turn_by_their_keys_whatever_their_order(rows: int
     with duckdb.connect(config={"threads": 1}) as con:
         con.execute(f"create table few as select 'k' || i as id from range({rows}) as t(i)")
         deals = [
-            dict(con.execute(f"select id, {folds.dealt_sql('id', count, seed)} from {table}").fetchall())
+            dict(con.execute(f"select id, {folds.dealt_sql(('id',), count, seed)} from {table}").fetchall())
             for table in ("few", "(from few order by id desc)")
             for seed in (0, 1)
         ]
@@ -84,8 +84,10 @@ def test_few_groups_have_folds_of_their_own(groups: list[str]) -> None:
 def test_a_sample_is_about_as_large_as_asked_and_all_rows_where_there_are_no_more(
     con: duckdb.DuckDBPyConnection,
 ) -> None:
-    assert folds.sampled_sql("id", 10_000, 10_000, 0) == "true"
-    (sampled,), *_ = con.execute(f"select count(*) from t where {folds.sampled_sql('id', 10_000, 1000, 0)}").fetchall()
+    assert folds.sampled_sql(("id",), 10_000, 10_000, 0) == "true"
+    (sampled,), *_ = con.execute(
+        f"select count(*) from t where {folds.sampled_sql(('id',), 10_000, 1000, 0)}"
+    ).fetchall()
     assert sampled == pytest.approx(1000, abs=100)
 
 

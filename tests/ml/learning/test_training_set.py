@@ -141,7 +141,7 @@ def test_few_rows_fill_every_fold_evenly(rows: int, count: int) -> None:
 
 def test_rows_whose_hashes_fill_every_fold_stay_where_they_were() -> None:
     """The folds of 30 keys as they were before few rows were dealt: what was learned of them repeats."""
-    by_hash = folds.random_sql("id", 5, 0)
+    by_hash = folds.random_sql(("id",), 5, 0)
     with duckdb.connect(config={"threads": 1}) as con:
         published(con, frame(30))
         expected = dict(con.execute(f"select id, {by_hash} from published").fetchall())

@@ -160,7 +160,7 @@ def test_of_many_rows_a_sample_is_looked_at_the_same_keys_on_every_side(
     assert publication is not None
     (error,) = live_error.measure(con, exposure, publication)
     actual = con.execute(
-        f"select id, y from lake.features.points where {folds.sampled_sql('id', 4_000, 1_000, exposure.spec.seed)}"
+        f"select id, y from lake.features.points where {folds.sampled_sql(('id',), 4_000, 1_000, exposure.spec.seed)}"
     ).df()
     assert 900 < len(actual) < 1_100
     assert error.row_count == len(actual)
