@@ -208,6 +208,7 @@ def _saved(
             "recipe": recipe.model_dump(),
             "notes": [*notes.of_rows(training), *fitted.notes],
             "failed": dict(failed),
+            **({"likely_leaks": training.likely_leaks} if training.likely_leaks else {}),
         },
         artifact=artifacts.save(con, fitted.estimator, "model"),
         scaler=artifacts.save(con, [dict(zip(names, scaler.mean_.tolist(), strict=True)), scaler], "scaler"),

@@ -6,10 +6,7 @@ from ml import answers, classes
 from ml.learning import intervals
 from ml.learning.encoding import MOST_COLUMNS
 from ml.learning.training_set import TrainingSet
-from ml.linear.terms import Value
 
-# A column whose correlation with the target is nearer to one than this is the target, in another unit.
-SAME = 1e-9
 # A column with a level for every two rows, or for fewer, names rows.
 NAMING = 0.5
 
@@ -25,7 +22,7 @@ def of_rows(training: TrainingSet) -> tuple[str, ...]:
         _by_chance(training),
         intervals.too_few(int(training.judged(spec.split).sum()), spec.coverage),
         _constant(training),
-        *_same(training),
+        *_leaking(training),
         *_naming(training),
     ]
     return tuple(note for note in found if note)
@@ -59,14 +56,11 @@ def _constant(training: TrainingSet) -> str:
     return f"{training.exposure.spec.target}, the target, is {whole.mean[-1]:g} in every row: there is nothing to learn"
 
 
-def _same(training: TrainingSet) -> list[str]:
-    """Of columns that know the target."""
-    terms = [i for i, term in enumerate(training.terms) if isinstance(term, Value)]
-    scatter = training.whole.of_columns(terms).scatter
-    squares, target = np.diag(scatter)[:-1], training.exposure.spec.target
-    correlated = np.square(scatter[:-1, -1]) >= (1 - SAME) * squares * scatter[-1, -1]
+def _leaking(training: TrainingSet) -> list[str]:
+    """Of columns that nearly tell the target."""
+    target = training.exposure.spec.target
     return [
-        f"{name} is {target}, the target, but for its unit: is it known when there is something to predict?"
-        for name, same in zip((training.terms[i].name for i in terms), correlated & (squares > 0), strict=True)
-        if same and scatter[-1, -1] > 0 and training.whole.n > 2  # through two points there is always a line
+        f"{name} alone tells {share:.1%} of {target}, the target, of rows not seen: is it known when there is "
+        "something to predict? If not, name it in meta.ml.features.exclude"
+        for name, share in training.likely_leaks.items()
     ]

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ml import answers
-from ml.arrays import Integers, Mask
+from ml.arrays import Integers, Mask, Vector
 from ml.columns import LEVELS, number_sql, read_sql, value_sql
 from ml.errors import TractError
 from ml.exposures import PERIOD, Exposure
 from ml.lake import first_line
 from ml.lake.sql import LARGEST, doubles, listed, literal, quoted
-from ml.learning import folds, periods
+from ml.learning import folds, likely_leaks, periods
 from ml.learning.encoding import LEAST_ROWS, Encoding
 from ml.learning.periods import Periods, TooFewTimesError
 from ml.linear.moments import Moments, UnusableRowsError, complement, gather, total
@@ -76,6 +76,12 @@ class TrainingSet:
         # what chance may leave without a value is known from blocks, what time does from the rows that came before
         fits = [self.learned("time", number) for number in self.periods.folds] if self.periods else []
         return Encoding.of(self.features, self.exposure.kinds, self.blocks, self.exposure.spec.seed, fits)
+
+    @cached_property
+    def likely_leaks(self) -> dict[str, float]:
+        """The features that alone nearly tell the target, and the share of it that each tells."""
+        target: Vector = np.asarray(self.target, np.float64)
+        return likely_leaks.found(self.features, self.exposure.kinds, target, self.blocks)
 
     @property
     def numbers(self) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from ml.lake import artifacts
 from ml.records import champions, predictions, versions
 from ml.spec import MEAN
 
+Severity = Literal["error", "warn"]
 Function = Callable[[duckdb.DuckDBPyConnection, Exposure], tuple[bool, str]]
 
 
@@ -23,6 +24,7 @@ class Check:
     asset: Literal["model", "predictions"]
     description: str
     function: Function
+    severity: Severity = "error"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,16 @@ def artifact_unchanged(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tu
     return True, f"{champion.artifact.uri} has the recorded sha256"
 
 
+def no_likely_leak(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[bool, str]:
+    """No feature of the champion alone nearly tells the target: such a one may be known only when the answer is."""
+    champion = champions.champion(con, exposure.name)
+    if champion is None:
+        return True, "there is no champion: no version passed the gate yet"
+    leaks = champion.parameters.get("likely_leaks", {})
+    told = ", ".join(f"{name} alone tells {share:.1%} of {exposure.spec.target}" for name, share in leaks.items())
+    return not leaks, told or f"no feature of champion {champion.version_id} alone nearly tells the target"
+
+
 def every_row_predicted(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[bool, str]:
     """The newest consumed publication has one finite prediction by the champion for each of its rows."""
     counted = predictions.count_standing(con, exposure)
@@ -69,13 +81,14 @@ def every_row_predicted(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> t
     return rows == keys == count, f"{publication_id}: {rows:,} rows, {count:,} predictions of {keys:,} keys"
 
 
-def _check(asset: Literal["model", "predictions"], function: Function) -> Check:
-    return Check(function.__name__, asset, (function.__doc__ or "").strip(), function)
+def _check(asset: Literal["model", "predictions"], function: Function, severity: Severity = "error") -> Check:
+    return Check(function.__name__, asset, (function.__doc__ or "").strip(), function, severity)
 
 
 CHECKS = (
     _check("model", better_than_mean),
     _check("model", artifact_unchanged),
+    _check("model", no_likely_leak, "warn"),
     _check("predictions", every_row_predicted),
 )
 

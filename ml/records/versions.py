@@ -32,7 +32,8 @@ class Version:
         features: Columns of the pipeline's input, in order.
         parameters: What fitting chose; `spread`, which makes the intervals; `recipe`, the candidate as asked for;
             `notes`, what a person should know of it; `failed`, why candidates beside it are out, by name; `columns`,
-            what each feature is, where not all are numbers without NULL.
+            what each feature is, where not all are numbers without NULL; `likely_leaks`, features that alone nearly
+            tell the target, with the share that each tells, where there are any.
     """
 
     version_id: str
@@ -61,7 +62,7 @@ class Version:
     @property
     def chosen(self) -> dict[str, Any]:
         """What fitting chose, less what is told apart."""
-        apart = ("spread", "recipe", "notes", "failed", "columns")
+        apart = ("spread", "recipe", "notes", "failed", "columns", "likely_leaks")
         return {name: value for name, value in self.parameters.items() if name not in apart}
 
 

@@ -122,6 +122,7 @@ def asset_checks(exposure: Exposure) -> dg.AssetChecksDefinition:
                 check_name=result.check.name,
                 asset_key=keys[result.check.asset],
                 passed=result.passed,
+                severity=dg.AssetCheckSeverity(result.check.severity.upper()),
                 description=result.found,
             )
 

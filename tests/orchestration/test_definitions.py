@@ -47,7 +47,7 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
         ["features/housing_features"],
         "consumer",
         LEARNED,
-        ["artifact_unchanged", "better_than_mean"],
+        ["artifact_unchanged", "better_than_mean", "no_likely_leak"],
     ),
     "housing_value/predictions": (
         ["features/housing_features", "housing_value/model"],
