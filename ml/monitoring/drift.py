@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ks_2samp
 
+from ml import answers
 from ml.arrays import Vector
-from ml.columns import LEVELS, Kind, read_sql
+from ml.columns import LEVELS, Kind, read_sql, value_sql
 from ml.exposures import Exposure
 from ml.lake.sql import listed
 from ml.learning import candidates, folds
@@ -93,7 +94,8 @@ def measure(
     """The drift of each feature, and of the champion's predictions, on about `max_rows` rows of each side.
 
     Returns:
-        A row per column: version_id, baseline_publication_id, column_name, psi, ks, baseline_rows, current_rows.
+        A row per column: version_id, baseline_publication_id, column_name, psi, ks, baseline_rows, current_rows,
+        new_levels, new_level_rows; these two as `new_levels` gives them, of levels alone.
 
     Raises:
         EstimatorError: The champion does not predict a finite number for each row.
@@ -104,6 +106,11 @@ def measure(
         if kind in LEVELS
         else between(_numbers(then[name], kind), _numbers(now[name], kind))
         for name, kind in champion.kinds.items()
+    }
+    new = {
+        name: new_levels(con, exposure, publication, baseline, name, kind)
+        for name, kind in champion.kinds.items()
+        if kind in LEVELS
     }
     drifts[PREDICTION] = between(candidates.predictions(estimator, then), candidates.predictions(estimator, now))
     return pd.DataFrame(
@@ -116,10 +123,37 @@ def measure(
                 "ks": drift.ks,
                 "baseline_rows": len(then),
                 "current_rows": len(now),
+                "new_levels": new[name][0] if name in new else None,
+                "new_level_rows": new[name][1] if name in new else None,
             }
             for name, drift in drifts.items()
         ]
-    )
+    ).astype({"new_levels": "Int64", "new_level_rows": "Int64"})
+
+
+def new_levels(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    baseline: Publication,
+    name: str,
+    kind: Kind,
+) -> tuple[int, int]:
+    """How many levels of a column no row had that the champion learned from, and how many rows have them now."""
+    value, known = value_sql(name, kind), answers.known_sql(exposure.spec.target)
+    found = con.execute(
+        f"""
+        with learned as (
+            select distinct {value} as level from {baseline.table} where {known}
+        ),
+        published as (
+            select {value} as level, count(*) as rows from {publication.table} where level is not null group by all
+        )
+        select count(*), cast(coalesce(sum(rows), 0) as bigint) from published anti join learned using (level)
+        """
+    ).fetchone()
+    assert found is not None
+    return int(found[0]), int(found[1])
 
 
 def _numbers(column: "pd.Series[Any]", kind: Kind) -> Vector:

@@ -70,6 +70,14 @@ MIGRATIONS = (
         "limitations and map is map_columns",
         _rename,
     ),
+    Migration(
+        "drift has new_levels and new_level_rows",
+        lambda present: [
+            f"alter table lake.ml.drift add column if not exists {column} bigint"
+            for column in ("new_levels", "new_level_rows")
+            if "ml.drift" in present
+        ],
+    ),
 )
 LATEST = len(MIGRATIONS)
 

@@ -117,6 +117,8 @@ create table if not exists lake.ml.drift (
     ks double not null,
     baseline_rows bigint not null,
     current_rows bigint not null,
+    new_levels bigint,
+    new_level_rows bigint,
     measured_at timestamptz not null
 );
 

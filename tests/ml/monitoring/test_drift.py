@@ -1,5 +1,7 @@
 """Drift is zero where nothing moved, grows with the move, and is recorded beside the run that met it."""
 
+from dataclasses import replace
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ from scipy.stats import norm
 from ml import consumption
 from ml.exposures import Exposure
 from ml.monitoring import drift
+from tests.ml import mixed
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -94,3 +97,19 @@ def test_each_publication_is_held_against_what_the_champion_learned_from(
     assert psi["a"] > 0.25 > 0.1 > psi["b"]
     assert ks["prediction"] > 0.3
     assert any(sentence.startswith("a has moved most since features.points@") for sentence in said)
+
+
+def test_levels_that_no_learned_row_had_are_counted_over_all_rows(con: duckdb.DuckDBPyConnection) -> None:
+    exposure = replace(mixed.exposure(), spec=mixed.exposure().spec.model_copy(update={"max_rows": 1000}))
+    mixed.publish(con, mixed.frame(1500))
+    consumption.consume(exposure, say=silent)
+    rows = mixed.frame(1500, seed=1)
+    rows.loc[rows.index % 300 == 0, mixed.WHERE] = "Übersee"
+    rows.loc[rows.index % 500 == 0, mixed.WHERE] = "NULL"  # as a text
+    rows.loc[rows.index == 1499, mixed.CODE] = 99
+    mixed.publish(con, rows, "second")
+    consumption.consume(exposure, say=silent)
+    found = con.execute(
+        "select column_name, new_levels, new_level_rows from lake.ml.drift where new_levels is not null order by all"
+    ).fetchall()
+    assert found == [(mixed.CODE, 1, 1), (mixed.WHERE, 2, 7)]

@@ -35,6 +35,8 @@ final as (
         drift.baseline_publication_id,
         drift.baseline_rows,
         drift.current_rows,
+        drift.new_levels,
+        drift.new_level_rows,
         publications.published_at,
         newest.publication_id is not null as is_newest
     from drift
