@@ -14,7 +14,7 @@ from ml.monitoring import live_error
 from ml.monitoring.live_error import LiveError
 from ml.numbers import figure
 from ml.progress import Say, Stopwatch
-from ml.records import champions, consumptions, findings, migrations, predictions, publications, versions
+from ml.records import champions, consumptions, findings, migrations, publications, scorings, versions
 from ml.records.champions import Standing
 from ml.records.consumptions import Judged
 from ml.records.publications import Publication
@@ -183,7 +183,7 @@ def _outcome(con: duckdb.DuckDBPyConnection, exposure: Exposure, waiting: Waitin
     watch.lap("live error", "; ".join(_turned_out(error) for error in live_errors))
     predicted_as, estimator = None, None
     if champion:
-        predicted_as = predictions.predicted_as(con, exposure, waiting.input_hash, champion.version_id)
+        predicted_as = scorings.predicted_as(con, exposure, waiting.input_hash, champion.version_id)
     if champion and champion == standing.champion and standing.outdated:
         reason += f"; nothing is predicted, as the champion {champion.version_id} {standing.outdated}"
     elif champion and not predicted_as:

@@ -14,7 +14,18 @@ from ml import estimators
 from ml.columns import LEVELS, Kind, is_boolean, kind_of
 from ml.errors import TractError
 from ml.lake.sql import is_key, is_numeric
-from ml.spec import NOT_LEARNING, RENAMED, BacktestSpec, CandidateSpec, FeaturesSpec, Range, SearchSpec, Spec
+from ml.spec import (
+    NOT_LEARNING,
+    RENAMED,
+    TAGS,
+    BacktestSpec,
+    CandidateSpec,
+    FeaturesSpec,
+    PredictionsSpec,
+    Range,
+    SearchSpec,
+    Spec,
+)
 
 # Columns that ml puts beside the published ones while it learns and predicts.
 TAKEN = ("prediction", "half", "sampled", "block")
@@ -39,6 +50,14 @@ HELDOUT = {
     "lower": "double",
     "upper": "double",
 }
+# What begins the names of the tables, and the view, that stand beside a table of predictions.
+BESIDE_PREDICTIONS = ("heldout_", "removed_", "current_")
+REMOVED = {
+    "exposure": "varchar not null",
+    "publication_id": "varchar not null",
+    "version_id": "varchar not null",
+    "removed_at": "timestamptz not null",
+}
 # The slice of a split by time that the spec need not name.
 PERIOD = "period"
 TAKEN_BESIDE_KEY = tuple(dict.fromkeys((*PREDICTIONS, *HELDOUT)))
@@ -54,6 +73,7 @@ OWN_TABLES = frozenset(
         "model_versions",
         "partial_dependence",
         "promotions",
+        "scorings",
         "standing_predictions",
         "trials",
     )
@@ -111,7 +131,7 @@ class Exposure:
     @property
     def heldout(self) -> str:
         """The table of held-out predictions that goes with the table of predictions."""
-        return f"heldout_{self.spec.predictions}"
+        return f"heldout_{self.spec.predictions_table}"
 
     @property
     def estimators(self) -> tuple[str, ...]:
@@ -135,7 +155,7 @@ class Exposure:
             "relation": self.relation,
             "columns": dict(self.columns),
             "features": self.features,
-            "spec": self.spec.model_dump(exclude=NOT_LEARNING),
+            "spec": {**self.spec.model_dump(exclude=NOT_LEARNING), "predictions": self.spec.predictions_table},
         }
         if codes := [name for name, kind in self.kinds.items() if kind == "code"]:
             said["categorical"] = codes
@@ -237,6 +257,7 @@ NESTED: dict[str, type[BaseModel]] = {
     "space": Range,
     "features": FeaturesSpec,
     "backtest": BacktestSpec,
+    "predictions": PredictionsSpec,
 }
 
 
@@ -245,7 +266,7 @@ def _inside(place: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    field = ".".join(str(part) for part in error["loc"])
+    field = ".".join(str(part) for part in error["loc"] if part not in TAGS)
     if error["type"] == "extra_forbidden":
         if field in RENAMED:
             return f"meta.ml.{field} is called meta.ml.{RENAMED[field]} now."
@@ -334,10 +355,10 @@ def _unfit_settings(exposure: Exposure) -> Iterator[str]:
         if not is_numeric(columns.get(name, "")):
             found = f"{columns[name]}, not a number" if name in columns else "no column"
             yield f"meta.ml.map_columns names '{name}', which is {found}. {allowed}"
-    if spec.predictions in OWN_TABLES or spec.predictions.startswith("heldout_"):
+    if spec.predictions_table in OWN_TABLES or spec.predictions_table.startswith(BESIDE_PREDICTIONS):
         yield (
-            f"meta.ml.predictions is '{spec.predictions}', a table that ml keeps for itself. Name another; "
-            f"taken are {', '.join(sorted(OWN_TABLES))}, and all that begin with heldout_."
+            f"meta.ml.predictions is '{spec.predictions_table}', a table that ml keeps for itself. Name another; "
+            f"taken are {', '.join(sorted(OWN_TABLES))}, and all that begin with {', '.join(BESIDE_PREDICTIONS)}."
         )
 
 
@@ -382,13 +403,13 @@ def _shared_tables(found: list[Exposure]) -> list[str]:
     first: dict[str, Exposure] = {}
     wrong = []
     for exposure in found:
-        other = first.setdefault(exposure.spec.predictions, exposure)
+        other = first.setdefault(exposure.spec.predictions_table, exposure)
         ours, theirs = (
             ", ".join(f"{name} {e.columns[name]}" for name in e.spec.key_columns) for e in (exposure, other)
         )
         if ours != theirs:
             wrong.append(
-                f"Exposure {exposure.name}: its key is {ours}, but ml.{exposure.spec.predictions} "
+                f"Exposure {exposure.name}: its key is {ours}, but ml.{exposure.spec.predictions_table} "
                 f"has the key {theirs} of exposure {other.name}. Name another table in meta.ml.predictions."
             )
     return wrong

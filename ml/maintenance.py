@@ -14,9 +14,10 @@ import duckdb
 from pyarrow import fs
 
 from ml import lake
+from ml.exposures import Exposure
 from ml.lake import locks
 from ml.progress import Say
-from ml.records import consumptions, migrations, versions
+from ml.records import consumptions, migrations, predictions, versions
 
 KEEP_DAYS = 30
 GRACE = timedelta(days=1)
@@ -31,12 +32,20 @@ class Maintenance:
     merged_files: int
     removed_files: int
     removed_artifacts: int
+    pruned_predictions: int
 
 
-def maintain(*, keep: timedelta = timedelta(days=KEEP_DAYS), grace: timedelta = GRACE, say: Say = print) -> Maintenance:
+def maintain(
+    exposures: Iterable[Exposure] = (),
+    *,
+    keep: timedelta = timedelta(days=KEEP_DAYS),
+    grace: timedelta = GRACE,
+    say: Say = print,
+) -> Maintenance:
     """Apply the policy; safe beside readers, builds and training.
 
     Args:
+        exposures: Whose predictions are pruned as their specs say.
         keep: Age up to which every snapshot is kept.
         grace: Age from which a file that nothing refers to is removed.
 
@@ -45,6 +54,7 @@ def maintain(*, keep: timedelta = timedelta(days=KEEP_DAYS), grace: timedelta = 
     """
     with locks.lock("maintenance", say=say), migrations.entered() as con:
         now = datetime.now(UTC)
+        pruned = sum(_prune(con, exposure, say) for exposure in exposures if exposure.spec.keep != "all")
         pinned = consumptions.pinned_snapshots(con)
         old = _snapshots_before(con, now - keep)
         expired = [snapshot for snapshot in old if snapshot not in pinned]
@@ -59,7 +69,19 @@ def maintain(*, keep: timedelta = timedelta(days=KEEP_DAYS), grace: timedelta = 
         say(f"removed {len(unused) + len(orphaned)} files that no snapshot refers to")
         artifacts = _remove_artifacts(con, now - grace)
         say(f"removed {artifacts} artifacts that no version names")
-        return Maintenance(len(expired), len(old) - len(expired), len(merged), len(unused) + len(orphaned), artifacts)
+        removed = len(unused) + len(orphaned)
+        return Maintenance(len(expired), len(old) - len(expired), len(merged), removed, artifacts, pruned)
+
+
+def _prune(con: duckdb.DuckDBPyConnection, exposure: Exposure, say: Say) -> int:
+    """Delete the predictions that an exposure does not keep; how many. Nobody may be scoring for it meanwhile."""
+    with (
+        locks.lock(locks.consuming(exposure.name), say=say) as confirm,
+        lake.transaction(con, "ml", f"{exposure.name} prune", confirm),
+    ):
+        pruned = predictions.prune(con, exposure)
+    say(f"pruned {pruned:,} predictions of {exposure.name} that stand no more; it keeps {exposure.spec.keep}")
+    return pruned
 
 
 def _snapshots_before(con: duckdb.DuckDBPyConnection, moment: datetime) -> list[int]:

@@ -11,7 +11,7 @@ from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
 from ml.progress import Say
-from ml.records import champions, migrations, predictions, versions
+from ml.records import champions, migrations, scorings, versions
 from ml.records.publications import Publication
 from ml.records.versions import Version
 
@@ -103,7 +103,7 @@ def serve(
         The rows that were predicted.
     """
     champions.promote(con, exposure, version, by, reason)
-    if publication is None or version.version_id in predictions.versions_of(con, exposure, publication.publication_id):
+    if publication is None or version.version_id in scorings.versions_of(con, exposure, publication.publication_id):
         return 0
     from ml.serving import scoring  # scikit-learn takes 2 s to import
 

@@ -1,9 +1,9 @@
 """The settings of a model that is asked for, `meta.ml` of a dbt exposure: names, types, bounds and defaults."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from ml.code import MOVED
 
@@ -16,12 +16,19 @@ NOT_LEARNING: dict[str, Any] = {
     "time": True,  # these two stand beside the spec, too
     "backtest": True,
     "limitations": True,
+    "predictions": True,  # its table stands beside the spec
     "candidates": {"__all__": {"search"}},
 }
 MEAN = "mean"  # the candidate that predicts the mean of its training rows, judged beside the others
 RIDGE = "ridge"  # from the warehouse's sums
 # Candidates that are known by name, beside ridge.
 ESTIMATORS = {"gradient_boosting": "sklearn.ensemble.HistGradientBoostingRegressor"}
+
+
+# What a table of the schema ml may be called.
+TABLE = "^[a-z_][a-z0-9_]*$"
+# The two ways of saying where predictions go, as pydantic places an error.
+TAGS = ("a name", "a mapping")
 
 
 class Range(BaseModel):
@@ -135,6 +142,29 @@ class BacktestSpec(BaseModel):
     )
 
 
+class PredictionsSpec(BaseModel):
+    """Where predictions go, and how long they stay."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str = Field("predictions", pattern=TABLE, description="table in the schema ml")
+    keep: str = Field(
+        "all",
+        pattern=r"^(all|latest|\d{1,4} (hour|day|week|month|year)s?)$",
+        description="which of those that stand no more are kept: `all`, none (`latest`), or for a time, as `90 days`",
+    )
+    incremental: bool = Field(
+        False, description="whether a champion that has predicted the table before predicts new and changed rows alone"
+    )
+
+
+def predictions_table(predictions: str | PredictionsSpec | Mapping[str, Any]) -> str:
+    """The table of predictions, of `predictions` as specs and the rows of versions have it."""
+    if isinstance(predictions, str):
+        return predictions
+    return PredictionsSpec.model_validate(predictions).table
+
+
 def key_columns(key: str | Sequence[str]) -> tuple[str, ...]:
     """The columns that identify a row together, of a key as specs and the rows of versions have it."""
     return (key,) if isinstance(key, str) else tuple(key)
@@ -171,9 +201,10 @@ class Spec(BaseModel):
     slices: dict[str, str] = Field({}, description="SQL over the table's columns, whose values are judged apart")
     slice_margin: float = Field(0.05, ge=0, description="share by which another recipe may be worse in a slice")
     fresh_within_hours: float = Field(24.0, gt=0, description="hours after which a publication is late")
-    predictions: str = Field(
-        "predictions", pattern="^[a-z_][a-z0-9_]*$", description="table of predictions in the schema ml"
-    )
+    predictions: Annotated[
+        Annotated[str, Field(pattern=TABLE), Tag(TAGS[0])] | Annotated[PredictionsSpec, Tag(TAGS[1])],
+        Discriminator(lambda said: TAGS[not isinstance(said, str)]),
+    ] = Field("predictions", description="table of predictions in the schema ml, or more of them, see below")
     map_columns: tuple[str, str] | None = Field(None, description="columns that are longitude and latitude, in degrees")
     unit: str = Field("", description="the target's unit, as axes and tables name it")
     limitations: str = Field("", description="what the data is not, for readers of the model card")
@@ -187,6 +218,21 @@ class Spec(BaseModel):
         if len(set(named)) < len(named):
             raise ValueError(f"It names a column twice: {', '.join(named)}")
         return named[0] if len(named) == 1 else tuple(named)
+
+    @property
+    def predictions_table(self) -> str:
+        """The table of predictions in the schema ml."""
+        return predictions_table(self.predictions)
+
+    @property
+    def keep(self) -> str:
+        """Which predictions are kept that stand no more."""
+        return "all" if isinstance(self.predictions, str) else self.predictions.keep
+
+    @property
+    def incremental(self) -> bool:
+        """Whether new and changed rows alone are predicted where the rest stands already."""
+        return not isinstance(self.predictions, str) and self.predictions.incremental
 
     @property
     def key_columns(self) -> tuple[str, ...]:

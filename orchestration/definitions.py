@@ -37,7 +37,9 @@ definitions = dg.Definitions(
         consumer,
         *(
             learning.assets(
-                exposure, features[exposure.relation], columns.described(manifest, "ml", exposure.spec.predictions)
+                exposure,
+                features[exposure.relation],
+                columns.described(manifest, "ml", exposure.spec.predictions_table),
             )
             for exposure in exposures
         ),

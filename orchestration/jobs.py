@@ -11,6 +11,7 @@ from ml.exposures import Exposure
 from ml.reports import mlflow as tracking
 from orchestration.errors import told
 from orchestration.project import exposure as named
+from orchestration.project import exposures
 
 
 class MaintenanceConfig(dg.Config):
@@ -25,7 +26,7 @@ def maintain(context: dg.OpExecutionContext, config: MaintenanceConfig) -> None:
     """Apply the policy of `ml.maintenance`, and say what was done."""
     keep, grace = timedelta(days=config.keep_days), timedelta(hours=config.grace_hours)
     with told():
-        done = maintenance.maintain(keep=keep, grace=grace, say=context.log.info)
+        done = maintenance.maintain(exposures(), keep=keep, grace=grace, say=context.log.info)
     context.add_output_metadata(vars(done))
 
 

@@ -8,7 +8,7 @@ from ml import answers
 from ml.exposures import Exposure
 from ml.lake.sql import listed, quoted
 from ml.learning import folds
-from ml.records import champions, predictions, versions
+from ml.records import champions, predictions, scorings, versions
 from ml.records.publications import Publication
 
 
@@ -49,7 +49,7 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
         return []
     spec = exposure.spec
     key, target = listed(spec.key_columns), quoted(spec.target)
-    predicted_by = predictions.versions_of(con, exposure, previous.publication_id)
+    predicted_by = scorings.versions_of(con, exposure, previous.publication_id)
     learned_from = versions.learned_from(con, exposure, predicted_by)
     if not learned_from:
         return []
@@ -59,12 +59,15 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
         f"select '{version_id}' as version_id, {key}, cast({target} as double) as learned from {table} where {sampled}"
         for version_id, table in learned_from.items()
     )
+    predicted = " union all ".join(
+        f"select version_id, {key}, prediction, lower, upper "
+        f"from {predictions.of_scoring(exposure, previous.publication_id, version_id)} where {sampled}"
+        for version_id in learned_from
+    )
     errors = con.execute(
         f"""
         with predicted as (
-            select version_id, {key}, prediction, lower, upper
-            from {predictions.table(exposure)}
-            where exposure = ? and publication_id = ? and {sampled}
+            {predicted}
         ),
         arrived as (
             select {key}, cast({target} as double) as actual from {publication.table}
@@ -82,10 +85,9 @@ def measure(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
         from predicted
         inner join arrived using ({key})
         left join learned using (version_id, {key})
-        where learned.learned is distinct from arrived.actual and predicted.version_id in (from unnest(?))
+        where learned.learned is distinct from arrived.actual
         group by predicted.version_id
         order by predicted.version_id
-        """,
-        [exposure.name, previous.publication_id, list(learned_from)],
+        """
     ).fetchall()
     return [LiveError(version_id, previous.publication_id, *numbers) for version_id, *numbers in errors]

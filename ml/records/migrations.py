@@ -64,6 +64,24 @@ def _rename(present: Collection[str]) -> list[str]:
     ]
 
 
+def _scorings(present: Collection[str]) -> list[str]:
+    """The scorings that the tables of predictions show."""
+    scorings = [statement for statement in tables.statements([]) if "lake.ml.scorings" in statement]
+    predictions = sorted(name.removeprefix("ml.heldout_") for name in present if name.startswith("ml.heldout_"))
+    return scorings + [
+        f"""
+        insert into lake.ml.scorings by name
+        select
+            exposure, version_id, publication_id, publication_id as since_publication_id, count(*) as row_count,
+            max(predicted_at) as scored_at
+        from lake.ml.{quoted(name)}
+        group by all
+        """
+        for name in predictions
+        if f"ml.{name}" in present
+    ]
+
+
 MIGRATIONS = (
     Migration(
         "consumptions.judged_as is input_hash, model_cards.told is source_hash; of specs, level is coverage, limits is "
@@ -78,6 +96,7 @@ MIGRATIONS = (
             if "ml.drift" in present
         ],
     ),
+    Migration("scorings has a row for each version and publication that it predicted", _scorings),
 )
 LATEST = len(MIGRATIONS)
 

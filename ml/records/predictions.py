@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from ml.exposures import Exposure
-from ml.lake.sql import listed, quoted
+from ml.exposures import PREDICTIONS, Exposure
+from ml.lake.sql import listed, quoted, text
+from ml.records import standing as standing_rows
 from ml.records.publications import Publication
 from ml.records.versions import Version
 
@@ -16,7 +17,20 @@ if TYPE_CHECKING:
 
 def table(exposure: Exposure) -> str:
     """An exposure's predictions as a table expression; rows of other exposures may stand beside them."""
-    return f"lake.ml.{quoted(exposure.spec.predictions)}"
+    return f"lake.ml.{quoted(exposure.spec.predictions_table)}"
+
+
+def current(exposure: Exposure) -> str:
+    """The champion's predictions of the newest judged rows, of all exposures that share the table, as an expression."""
+    return f"lake.ml.{quoted(f'current_{exposure.spec.predictions_table}')}"
+
+
+def of_scoring(exposure: Exposure, publication_id: str, version_id: str) -> str:
+    """A version's predictions of a publication as a table expression, whichever scorings they come from."""
+    columns = [*exposure.spec.key_columns, *PREDICTIONS]
+    one = standing_rows.one(exposure.name, version_id, publication_id)
+    made = standing_rows.predictions_sql(exposure.spec.predictions_table, exposure.spec.key_columns, columns, one)
+    return f"({made})"
 
 
 def append(
@@ -45,35 +59,72 @@ def append(
     return int(inserted[0])
 
 
-def versions_of(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication_id: str) -> list[str]:
-    """The versions that have predicted a publication, by name."""
-    rows = con.execute(
+def remove(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, version: Version, keys: str
+) -> None:
+    """Say that a version's predictions of some keys stand no more since a publication, in the caller's transaction.
+
+    Args:
+        keys: A table expression of the key.
+    """
+    con.execute(
         f"""
-        select distinct version_id from {table(exposure)}
-        where exposure = ? and publication_id = ?
-        order by version_id
+        insert into lake.ml.{quoted(f"removed_{exposure.spec.predictions_table}")} by name
+        select
+            $exposure as exposure, $publication as publication_id, removed.*, $version as version_id,
+            now() as removed_at
+        from {keys} as removed
         """,
-        [exposure.name, publication_id],
-    ).fetchall()
-    return [row[0] for row in rows]
+        {"exposure": exposure.name, "publication": publication.publication_id, "version": version.version_id},
+    )
 
 
-def predicted_as(con: duckdb.DuckDBPyConnection, exposure: Exposure, input_hash: str, version_id: str) -> str | None:
-    """The publication under which this version's predictions for the same rows stand, or None."""
-    row = con.execute(
+def prune(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> int:
+    """Delete predictions that stand no more and that the exposure does not keep, in the caller's transaction.
+
+    Returns:
+        How many.
+    """
+    spec = exposure.spec
+    if spec.keep == "all":
+        return 0
+    aged = "" if spec.keep == "latest" else f"and scored_at < now() - interval {text(spec.keep)}"
+    con.execute(
         f"""
-        select consumptions.predicted_publication_id
-        from lake.ops.consumptions as consumptions
-        where consumptions.exposure = $exposure and consumptions.input_hash = $input_hash and exists (
-            from {table(exposure)} as predictions
-            where predictions.exposure = $exposure and predictions.version_id = $version_id
-              and predictions.publication_id = consumptions.predicted_publication_id
+        create or replace temp table pruned as
+        with standing as (
+            select scorings.version_id, since.snapshot_id as since_snapshot_id, publications.snapshot_id
+            from lake.ml.standing_predictions as standing
+            inner join lake.ml.scorings as scorings
+                on
+                    standing.exposure = scorings.exposure
+                    and standing.version_id = scorings.version_id
+                    and standing.predicted_publication_id = scorings.publication_id
+            inner join lake.ops.publications as publications on scorings.publication_id = publications.publication_id
+            inner join lake.ops.publications as since on scorings.since_publication_id = since.publication_id
+            where standing.exposure = $exposure
         )
-        limit 1
+        select scorings.version_id, scorings.publication_id
+        from lake.ml.scorings as scorings
+        inner join lake.ops.publications as publications on scorings.publication_id = publications.publication_id
+        where scorings.exposure = $exposure {aged} and not exists (
+            from standing
+            where
+                standing.version_id = scorings.version_id
+                and publications.snapshot_id between standing.since_snapshot_id and standing.snapshot_id
+        )
         """,
-        {"exposure": exposure.name, "input_hash": input_hash, "version_id": version_id},
-    ).fetchone()
-    return str(row[0]) if row else None
+        {"exposure": exposure.name},
+    )
+    deleted = 0
+    for place in (table(exposure), f"lake.ml.{quoted(f'removed_{spec.predictions_table}')}", "lake.ml.scorings"):
+        counted = con.execute(
+            f"delete from {place} where exposure = $exposure and (version_id, publication_id) in (from pruned)",
+            {"exposure": exposure.name},
+        ).fetchone()
+        deleted = deleted or (int(counted[0]) if counted else 0)
+    con.execute("drop table pruned")
+    return deleted
 
 
 def of_version(
@@ -84,17 +135,16 @@ def of_version(
     Empty where it did not predict the rows. Rows that came back stand under the publication that they had first.
     """
     key = exposure.spec.key_columns
+    predicted_as = con.execute(
+        "select predicted_publication_id from lake.ops.consumptions where exposure = ? and publication_id = ?",
+        [exposure.name, publication_id],
+    ).fetchone()
     return con.execute(
         f"""
         select {_as_texts(key)}, prediction, lower, upper
-        from {table(exposure)} as predictions
-        where exposure = $exposure and version_id = $version and publication_id = (
-            select predicted_publication_id from lake.ops.consumptions
-            where exposure = $exposure and publication_id = $publication
-        )
+        from {of_scoring(exposure, predicted_as[0] if predicted_as else "", version_id)} as predictions
         order by {listed(key, of="predictions")}
-        """,
-        {"exposure": exposure.name, "version": version_id, "publication": publication_id},
+        """
     ).df()
 
 
@@ -111,7 +161,7 @@ def standing(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pu
         select
             {_as_texts(key)}, published.{target}, predictions.prediction, predictions.lower,
             predictions.upper
-        from {_STANDING.format(table=table(exposure))} as predictions
+        from (from {current(exposure)} where exposure = $exposure) as predictions
         inner join (from {publication.table}) as published using ({listed(key)})
         order by {listed(key, of="predictions")}
         limit {rows}
@@ -135,7 +185,7 @@ def count_standing(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[
             count(predictions.prediction)
         from lake.ml.standing_predictions as standing
         inner join lake.ops.publications as publications on standing.publication_id = publications.publication_id
-        left join {_STANDING.format(table=table(exposure))} as predictions on true
+        left join (from {current(exposure)} where exposure = $exposure) as predictions on true
         where standing.exposure = $exposure
         group by all
         """,
@@ -146,15 +196,3 @@ def count_standing(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[
 def _as_texts(key: Sequence[str]) -> str:
     """The columns of a key as texts under their own names."""
     return ", ".join(f"cast(predictions.{name} as varchar) as {name}" for name in map(quoted, key))
-
-
-# The champion's predictions of the newest judged rows, as a table expression.
-_STANDING = """(
-    select predictions.*
-    from {table} as predictions
-    inner join lake.ml.standing_predictions as standing
-        on predictions.exposure = standing.exposure
-        and predictions.publication_id = standing.predicted_publication_id
-        and predictions.version_id = standing.version_id
-    where predictions.exposure = $exposure
-)"""

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml.exposures import HELDOUT, PREDICTIONS, Exposure
+from ml.exposures import HELDOUT, PREDICTIONS, REMOVED, Exposure
 from ml.lake import sql
 from ml.lake.sql import quoted
+from ml.records import standing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,9 +42,13 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
     made = [statement.query for statement in duckdb.extract_statements(fixed)]
     for exposure in exposures:
         key = {name: f"{exposure.columns[name]} not null" for name in exposure.spec.key_columns}
-        for name, columns in ((exposure.spec.predictions, PREDICTIONS), (exposure.heldout, HELDOUT)):
+        table = exposure.spec.predictions_table
+        beside = ((table, PREDICTIONS), (exposure.heldout, HELDOUT), (f"removed_{table}", REMOVED))
+        for name, columns in beside:
             lines = [f"{quoted(column)} {ddl}" for column, ddl in (key | columns).items()]
             made.append(f"create table if not exists lake.ml.{quoted(name)} ({', '.join(lines)})")
+        current = standing.predictions_sql(table, key, [*key, *PREDICTIONS], standing.NEWEST)
+        made.append(f"create view if not exists lake.ml.{quoted(f'current_{table}')} as {current}")
     return list(dict.fromkeys(made))
 
 

@@ -82,6 +82,17 @@ create table if not exists lake.ml.promotions (
     promoted_at timestamptz not null
 );
 
+-- one row per exposure, version and publication that it predicted: all rows where both publications are one, else those
+-- that are new or changed since
+create table if not exists lake.ml.scorings (
+    exposure varchar not null,
+    version_id varchar not null,
+    publication_id varchar not null,
+    since_publication_id varchar not null,
+    row_count bigint not null,
+    scored_at timestamptz not null
+);
+
 -- one row per exposure, version, candidate, split, slice and metric
 create table if not exists lake.ml.model_metrics (
     exposure varchar not null,

@@ -18,7 +18,7 @@ from ml.lake.artifacts import Artifact
 from ml.lake.sql import listed, quoted
 from ml.records import tables
 from ml.records.publications import Publication, publication, table_at
-from ml.spec import CandidateSpec, key_columns
+from ml.spec import CandidateSpec, key_columns, predictions_table
 
 if TYPE_CHECKING:  # 4 s of imports that those who only ask who the champion is do not wait for
     import pandas as pd
@@ -261,7 +261,7 @@ def heldout(
     heldout: pd.DataFrame = con.execute(
         f"""
         select heldout.actual, heldout.predicted, heldout.lower, heldout.upper{beside}
-        from lake.ml.{quoted(f"heldout_{spec['predictions']}")} as heldout
+        from lake.ml.{quoted(f"heldout_{predictions_table(spec['predictions'])}")} as heldout
         inner join (from {learned_from}) as learned using ({listed(key)})
         where heldout.exposure = ? and heldout.version_id = ? and heldout.split = ?
         order by {listed(key, of="heldout")}

@@ -41,8 +41,8 @@ def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) 
                 predictions_key(exposure),
                 deps=[features, model_key(exposure)],
                 description=(
-                    f"One row per publication, version and {exposure.spec.key} in lake.ml.{exposure.spec.predictions}: "
-                    "prediction, lower, upper, by the champion."
+                    f"One row per publication, version and {', '.join(exposure.spec.key_columns)} in "
+                    f"lake.ml.{exposure.spec.predictions_table}: prediction, lower, upper, by the champion."
                 ),
                 owners=owners(exposure),
                 kinds={"duckdb", "table"},

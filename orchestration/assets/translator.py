@@ -57,7 +57,7 @@ class Translator(DagsterDbtTranslator):
         """schema/name for models; for the tables of `ml` and `ops` the predictions of who writes there."""
         if dbt_resource_props["resource_type"] == "source" and dbt_resource_props["source_name"] in ML_SOURCES:
             table = dbt_resource_props["identifier"]
-            writes = [exposure for exposure in self.exposures if table in (exposure.spec.predictions, exposure.heldout)]
+            writes = [asked for asked in self.exposures if table in (asked.spec.predictions_table, asked.heldout)]
             return predictions_key((writes or self.exposures)[0])
         if dbt_resource_props["resource_type"] == "model":
             return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["alias"]])

@@ -41,7 +41,7 @@ def writers(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
         if table == "publications":
             written[unique_id] = sorted({exposure.unique_id for exposure in exposures})
         else:  # some tables are of those exposures whose spec names them, the others of all
-            named = [exposure for exposure in exposures if table in (exposure.spec.predictions, exposure.heldout)]
+            named = [exposure for exposure in exposures if table in (exposure.spec.predictions_table, exposure.heldout)]
             written[unique_id] = [ids[exposure.name] for exposure in named or exposures]
     return written
 

@@ -242,7 +242,7 @@ def show(console: Console, exposure: Exposure, publication: str, outcome: str) -
         console.print(_metrics(con, exposure, champion))
         console.print(
             Text("Five predictions", "bold"),
-            f"of lake.ml.{exposure.spec.predictions}, beside {exposure.relation}:",
+            f"of lake.ml.{exposure.spec.predictions_table}, beside {exposure.relation}:",
             soft_wrap=True,
         )
         console.print(_predictions(con, exposure))

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ml.spec import BacktestSpec, CandidateSpec, FeaturesSpec, Range, SearchSpec, Spec
+from ml.spec import BacktestSpec, CandidateSpec, FeaturesSpec, PredictionsSpec, Range, SearchSpec, Spec
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 JINJA = {"type": "string", "pattern": r"\{\{"}  # dbt renders it before anything is checked
@@ -54,6 +54,10 @@ TABLES: dict[type[BaseModel], str] = {
     BacktestSpec: (
         "## `backtest`\n\nOf `split: time`: rows are cut by time into periods of about equal numbers of rows, one more "
         "than folds;\neach but the first is judged by a fit on [what came before it](learning.md#time)."
+    ),
+    PredictionsSpec: (
+        "## `predictions`\n\nThe name of a table, or a mapping. What stands is the view `current_<table>` "
+        "beside it;\nmaintenance deletes each night what is not kept."
     ),
     CandidateSpec: "## `candidates`\n\nA list; each is `ridge`, `gradient_boosting`, or:",
     SearchSpec: "## `search`\n\nOf a candidate: what the job `search_…` and `tract search` may choose anew.",
@@ -112,8 +116,8 @@ def _default(field: FieldInfo) -> str:
 
 def _allowed(said: Mapping[str, Any]) -> str:
     """What a field takes, in words."""
-    if "anyOf" in said:
-        return " or ".join(dict.fromkeys(_allowed(part) for part in said["anyOf"] if part.get("type") != "null"))
+    if ways := said.get("anyOf", said.get("oneOf")):
+        return " or ".join(dict.fromkeys(_allowed(part) for part in ways if part.get("type") != "null"))
     if "$ref" in said:
         return "see below"
     if "enum" in said:

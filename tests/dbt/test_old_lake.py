@@ -80,7 +80,7 @@ def built(old: OldLake, refused: str, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_who_only_reads_is_told_what_brings_it_up_to_date(refused: str) -> None:
     assert refused == (
-        "The lake is of an earlier release: 1 migrations are due. `dbt build` applies them, and so does the next "
+        f"The lake is of an earlier release: {migrations.LATEST} migrations are due. `dbt build` applies them, and so does the next "
         "consumption; nothing is lost."
     )
 
@@ -90,7 +90,7 @@ def test_its_ledgers_are_renamed_and_nothing_of_its_history_is_lost(old: OldLake
         now = {table: rows(con, table) for table in LEDGERS}
         columns = con.execute("describe lake.ops.consumptions").fetchall()
         migrated = con.execute("select migration from lake.ops.migrations").fetchall()
-    assert migrated == [(1,)]
+    assert migrated == [(number,) for number in range(1, migrations.LATEST + 1)]
     assert "input_hash" in [column[0] for column in columns]
     assert len(now["ops.publications"]) == len(old.ledgers["ops.publications"]) + 1  # the build's own
     for table in LEDGERS:
@@ -146,7 +146,8 @@ def test_a_consumption_passes_and_the_old_champion_s_recipe_defends(old: OldLake
 
 def test_a_lake_of_a_later_release_is_left_alone(old: OldLake, built: str) -> None:
     sentence = (
-        "The lake is of a later release: it has been through 99 migrations, and this code knows 1. Nothing was "
+        f"The lake is of a later release: it has been through 99 migrations, and this code knows {migrations.LATEST}. "
+        "Nothing was "
         "written. Install the release that the others use (lake.ops.migrations says since when)."
     )
     with lake_of(old.home) as con:

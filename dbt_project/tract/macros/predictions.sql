@@ -3,11 +3,12 @@
     dbt must know it before it knows the exposures. -#}
 {% macro predictions(exposure_name, table='predictions') -%}
     {%- set predictions = source('ml', table) -%}
-    {%- set standing_predictions = source('ml', 'standing_predictions') -%}
     {%- if execute -%}
         {%- set tables = {} -%}
         {%- for exposure in graph.exposures.values() if exposure.type == 'ml' -%}
-            {%- do tables.update({exposure.name: exposure.config.meta.ml.predictions or 'predictions'}) -%}
+            {%- set named = exposure.config.meta.ml.predictions or 'predictions' -%}
+            {%- set named = named if named is string else named.table or 'predictions' -%}
+            {%- do tables.update({exposure.name: named}) -%}
         {%- endfor -%}
         {%- if exposure_name not in tables -%}
             {{- exceptions.raise_compiler_error(
@@ -23,13 +24,8 @@
         {%- endif -%}
     {%- endif -%}
     (
-        select predicted.*
-        from {{ predictions }} as predicted
-        inner join {{ standing_predictions }} as standing
-            on
-                predicted.exposure = standing.exposure
-                and predicted.version_id = standing.version_id
-                and predicted.publication_id = standing.predicted_publication_id
-        where predicted.exposure = '{{ exposure_name }}'
+        select *
+        from {{ predictions.incorporate(path={'identifier': 'current_' ~ predictions.identifier}) }}
+        where exposure = '{{ exposure_name }}'
     )
 {%- endmacro %}

@@ -30,7 +30,7 @@ def test_the_column_that_moved_most_and_the_newest_live_error_are_shown(con: duc
     for psis, day in (((0.9, 0.8), 1), ((0.05, 0.3), 2)):
         for name, psi in zip("ab", psis, strict=True):
             con.execute(
-                "insert into lake.ml.drift values ('points', 'new', 'v', 'old', ?, ?, 0.1, 400, 400, ?)",
+                "insert into lake.ml.drift values ('points', 'new', 'v', 'old', ?, ?, 0.1, 400, 400, null, null, ?)",
                 [name, psi, f"2026-01-0{day} 00:00:00+00"],
             )
         con.execute(

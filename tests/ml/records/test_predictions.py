@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ml.exposures import Exposure
-from ml.records import champions, predictions
+from ml.records import champions, predictions, scorings
 from tests.ml.records.conftest import Consumed
 
 
@@ -32,9 +32,10 @@ def test_another_versions_predictions_are_beside_and_are_not_the_champions(
     other = replace(champion, version_id="0")
     rows = "(select 'k1' as id, 1.0 as prediction, 0.0 as lower, 2.0 as upper)"
     assert predictions.append(con, exposure, publication, other, rows) == 1
+    scorings.record(con, exposure, publication, other, 1, None)
     found = predictions.of_version(con, exposure, publication.publication_id, "0")
     assert found.to_numpy().tolist() == [["k1", 1.0, 0.0, 2.0]]
-    assert predictions.versions_of(con, exposure, publication.publication_id) == ["0", champion.version_id]
+    assert scorings.versions_of(con, exposure, publication.publication_id) == ["0", champion.version_id]
     assert predictions.count_standing(con, exposure) == (publication.publication_id, 400, 400, 400)
 
 
@@ -45,6 +46,6 @@ def test_predictions_of_the_same_rows_are_found_by_what_they_are_made_from(
     publication, version_id = consumed.publication, consumed.version_id
     assert version_id is not None
     input_hash = publication.input_hash(exposure)
-    assert predictions.predicted_as(con, exposure, input_hash, version_id) == publication.publication_id
-    assert predictions.predicted_as(con, exposure, input_hash, "nobody") is None
-    assert predictions.predicted_as(con, exposure, "other", version_id) is None
+    assert scorings.predicted_as(con, exposure, input_hash, version_id) == publication.publication_id
+    assert scorings.predicted_as(con, exposure, input_hash, "nobody") is None
+    assert scorings.predicted_as(con, exposure, "other", version_id) is None
