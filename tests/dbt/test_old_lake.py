@@ -80,8 +80,8 @@ def built(old: OldLake, refused: str, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_who_only_reads_is_told_what_brings_it_up_to_date(refused: str) -> None:
     assert refused == (
-        f"The lake is of an earlier release: {migrations.LATEST} migrations are due. `dbt build` applies them, and so does the next "
-        "consumption; nothing is lost."
+        f"The lake is of an earlier release: {migrations.LATEST} migrations are due. `dbt build` applies them, and so "
+        "does the next consumption; nothing is lost."
     )
 
 
