@@ -188,7 +188,7 @@ def _outcome(con: duckdb.DuckDBPyConnection, exposure: Exposure, waiting: Waitin
         reason += f"; nothing is predicted, as the champion {champion.version_id} {standing.outdated}"
     elif champion and not predicted_as:
         is_new = learned is not None and champion == learned.version
-        estimator = learned.estimator if learned and is_new else versions.load(con, champion)
+        estimator = learned.estimator if learned and is_new else versions.load(con, exposure.name, champion)
     watch.lap("decide", f"{name}: {reason}")
     return Outcome(name, reason, version_id, champion, learned, estimator, predicted_as, drift, tuple(live_errors))
 
@@ -275,7 +275,8 @@ def _drift(
 
     baseline, _ = versions.origin(con, exposure.name, champion.version_id)
     try:
-        moved = drift.measure(con, exposure, publication, baseline, champion, versions.load(con, champion))
+        estimator = versions.load(con, exposure.name, champion)
+        moved = drift.measure(con, exposure, publication, baseline, champion, estimator)
     except (ArtifactError, EstimatorError) as error:  # a champion that cannot be read or predict keeps no follower out
         watch.lap("drift", f"drift is not measured: {error}")
         return None

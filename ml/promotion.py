@@ -75,7 +75,7 @@ def _promote(
             )
         if champion == version:
             raise PromotionError(f"Version {version_id} of {exposure.name} is the champion already.")
-        estimator = versions.load(con, version)
+        estimator = versions.load(con, exposure.name, version)
         publication = champions.newest_predicted(con, exposure)
         if publication and (why := champions.outdated(con, exposure, version, publication)):
             raise PromotionError(f"Version {version_id} of {exposure.name} {why}. Promote one that can predict it.")

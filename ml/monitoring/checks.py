@@ -51,15 +51,15 @@ def better_than_mean(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tupl
 
 
 def artifact_unchanged(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[bool, str]:
-    """The champion's file on S3 has the recorded sha256."""
+    """The champion's row is signed, and its file on S3 has the recorded sha256."""
     champion = champions.champion(con, exposure.name)
     if champion is None:
         return False, "there is no champion: no version passed the gate yet"
     try:
-        artifacts.read(con, champion.artifact)
+        artifacts.read(con, versions.vouched(con, exposure.name, champion).artifact)
     except artifacts.ArtifactError as error:
         return False, str(error)
-    return True, f"{champion.artifact.uri} has the recorded sha256"
+    return True, f"{champion.artifact.uri} has the recorded sha256, and its row is signed"
 
 
 def no_likely_leak(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[bool, str]:

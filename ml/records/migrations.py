@@ -97,6 +97,10 @@ MIGRATIONS = (
         ],
     ),
     Migration("scorings has a row for each version and publication that it predicted", _scorings),
+    Migration(
+        "model_versions.signature, without which a version's file is not loaded",
+        lambda present: ["alter table lake.ml.model_versions add column if not exists signature varchar"],
+    ),
 )
 LATEST = len(MIGRATIONS)
 

@@ -69,7 +69,8 @@ create table if not exists lake.ml.model_versions (
     artifact_sha256 varchar not null,
     scaler_uri varchar not null,
     scaler_sha256 varchar not null,
-    trained_at timestamptz not null
+    trained_at timestamptz not null,
+    signature varchar
 );
 
 -- one row per change of an exposure's champion

@@ -13,8 +13,8 @@ from ml.code import git_commit
 from ml.columns import Kind
 from ml.exposures import Exposure
 from ml.identity import code_version
-from ml.lake import artifacts
-from ml.lake.artifacts import Artifact
+from ml.lake import artifacts, signing
+from ml.lake.artifacts import Artifact, ArtifactError
 from ml.lake.sql import listed, quoted
 from ml.records import tables
 from ml.records.publications import Publication, publication, table_at
@@ -22,6 +22,14 @@ from ml.spec import CandidateSpec, key_columns, predictions_table
 
 if TYPE_CHECKING:  # 4 s of imports that those who only ask who the champion is do not wait for
     import pandas as pd
+
+# What a version's signature is of: its row, but for when it was trained, which the lake's clock says. A migration that
+# changes one of these in rows that are there makes their signatures void, until somebody signs them anew.
+SIGNED = (
+    *("exposure", "version_id", "candidate", "publication_id", "relation", "snapshot_id", "fingerprint", "row_count"),
+    *("invocation_id", "spec", "code", "git_commit", "features", "parameters"),
+    *("artifact_uri", "artifact_sha256", "scaler_uri", "scaler_sha256"),
+)
 
 
 @dataclass(frozen=True)
@@ -153,13 +161,66 @@ def artifact_uris(con: duckdb.DuckDBPyConnection) -> set[str]:
     return {str(uri) for row in rows for uri in row}
 
 
-def load(con: duckdb.DuckDBPyConnection, version: Version) -> Any:
-    """The version's fitted estimator, its sha256 checked first.
+def load(con: duckdb.DuckDBPyConnection, exposure_name: str, version: Version) -> Any:
+    """The version's fitted estimator, its row's signature and the file's sha256 checked first.
 
     Raises:
-        ArtifactError: The file is missing or was changed.
+        ArtifactError: The row was not signed by this home's key, or the file is missing or was changed.
     """
-    return artifacts.load(con, version.artifact)
+    return artifacts.load(con, vouched(con, exposure_name, version).artifact)
+
+
+def load_scaler(con: duckdb.DuckDBPyConnection, exposure_name: str, version: Version) -> Any:
+    """The version's list [means by feature, StandardScaler], checked as `load` does.
+
+    Raises:
+        ArtifactError: As `load`.
+    """
+    return artifacts.load(con, vouched(con, exposure_name, version).scaler)
+
+
+def vouched(con: duckdb.DuckDBPyConnection, exposure_name: str, version: Version) -> Version:
+    """The version as its row has it, which a consumer signed with this home's key.
+
+    Raises:
+        ArtifactError: It is not signed, or not with this key, or its row was changed afterwards.
+    """
+    found = row(con, exposure_name, version.version_id)
+    who = f"Version {version.version_id} of {exposure_name}"
+    if not found["signature"]:
+        raise ArtifactError(
+            f"{who} is not signed, as those of earlier releases are not, and its file is not loaded. If it was "
+            "made by whom you trust, sign it with `tract sign`"
+        )
+    if not signing.matches(_said(found), found["signature"]):
+        raise ArtifactError(
+            f"{who} was not signed with the key in {signing.file()}, or its row was changed afterwards, and its file "
+            f"is not loaded. Where another home learns, set {signing.SETTING} to the key of that home and run `tract "
+            "connect`; if you trust the row as it is, sign it with `tract sign`"
+        )
+    return from_row(found)
+
+
+def _said(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in SIGNED}
+
+
+def sign(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> bool:
+    """Vouch for a version that is there, inside the caller's transaction; False where it is signed already.
+
+    Raises:
+        ArtifactError: A file of it is missing, or is not the one recorded.
+    """
+    found = row(con, exposure_name, version_id)
+    if found["signature"] and signing.matches(_said(found), found["signature"]):
+        return False
+    for artifact in (from_row(found).artifact, from_row(found).scaler):
+        artifacts.read(con, artifact)
+    con.execute(
+        "update lake.ml.model_versions set signature = ? where exposure = ? and version_id = ?",
+        [signing.sign(_said(found)), exposure_name, version_id],
+    )
+    return True
 
 
 def metric(
@@ -215,7 +276,7 @@ def record(
         metrics: candidate, split, slice, metric, value.
         heldout: The columns of `exposures.HELDOUT`, less exposure and version, and the key.
     """
-    row = {
+    row: dict[str, Any] = {
         "exposure": exposure.name,
         "version_id": version.version_id,
         "candidate": version.candidate,
@@ -235,6 +296,7 @@ def record(
         "scaler_uri": version.scaler.uri,
         "scaler_sha256": version.scaler.sha256,
     }
+    row["signature"] = signing.sign({**_said(row), **{name: json.loads(row[name]) for name in ("spec", "parameters")}})
     tables.insert(con, "ml.model_versions", row, moment="trained_at")
     same = {"exposure": exposure.name, "version_id": version.version_id}
     tables.append(con, "ml.model_metrics", metrics, same)

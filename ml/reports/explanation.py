@@ -58,7 +58,7 @@ def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version
     """
     asked = as_asked(con, exposure, version)
     publication, _ = versions.origin(con, exposure.name, version.version_id)
-    estimator = versions.load(con, version)
+    estimator = versions.load(con, exposure.name, version)
     sample, periods = training_set.read_sample(con, asked, publication, say)
     split = asked.spec.splits[-1]
     number = periods.folds[-1] if periods else HELD_OUT_FOLD

@@ -20,7 +20,7 @@ import duckdb
 from ml import lake
 from ml.columns import read_sql
 from ml.exposures import Exposure
-from ml.lake import artifacts, locks
+from ml.lake import locks
 from ml.progress import Say
 from ml.records import champions, versions
 from ml.records.publications import table_at
@@ -192,7 +192,7 @@ def _log_model(con: duckdb.DuckDBPyConnection, facts: Facts) -> tuple[str, str]:
     import mlflow.sklearn
     from mlflow.models import infer_signature
 
-    estimator = versions.load(con, facts.made)
+    estimator = versions.load(con, facts.exposure.name, facts.made)
     learned_from = table_at(facts.version["relation"], facts.version["snapshot_id"])
     rows = con.execute(f"select {read_sql(facts.made.kinds)} from {learned_from} limit {EXAMPLE_ROWS}").df()
     logged = mlflow.sklearn.log_model(
@@ -239,7 +239,7 @@ def _metrics(con: duckdb.DuckDBPyConnection, facts: Facts) -> dict[str, float]:
     for candidate, split, part, metric, value in facts.metrics.itertuples(index=False):
         between = [*([candidate] if candidate != facts.candidate else []), *([slices[part]] if part != "all" else [])]
         metrics["/".join((split, *between, metric))] = value
-    means, _ = artifacts.load(con, facts.made.scaler)
+    means, _ = versions.load_scaler(con, facts.exposure.name, facts.made)
     columns = _numbered(means)
     return metrics | {f"scaler_mean/{columns[name]}": value for name, value in means.items()}
 

@@ -49,7 +49,7 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
     features = _features(where, champion, rows)
     if rows.empty:
         return pd.DataFrame({"prediction": [], "lower": [], "upper": []}, index=rows.index, dtype=np.float64)
-    estimator = versions.load(con, champion)
+    estimator = versions.load(con, exposure_name, champion)
     try:
         predicted = candidates.predictions(estimator, features)
     except EstimatorError as error:

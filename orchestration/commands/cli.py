@@ -173,6 +173,20 @@ def rollback(exposure: str, reason: str) -> None:
 
 @tract.command()
 @click.argument("exposure", default="")
+@click.option("--yes", is_flag=True, help="Sign without asking.")
+def sign(exposure: str, yes: bool) -> None:
+    """Sign an EXPOSURE's versions that carry no signature of this home's key.
+
+    Those of an earlier release, or of a lake that was restored without its key. Their files are loaded from then on,
+    and loading one runs what it holds: sign what you trust.
+    """
+    from orchestration.commands import models
+
+    models.sign(exposure, yes)
+
+
+@tract.command()
+@click.argument("exposure", default="")
 def retry(exposure: str) -> None:
     """Try the newest publication once more for an EXPOSURE that was left as failed.
 

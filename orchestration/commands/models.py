@@ -63,6 +63,17 @@ def rollback(exposure_name: str, reason: str) -> None:
     rollback(named(exposure_name), by=this_process(), reason=reason, say=click.echo)
 
 
+def sign(exposure_name: str, yes: bool) -> None:
+    """Sign the versions that this home's key did not."""
+    from ml.vouching import sign
+
+    exposure = named(exposure_name)
+    if not yes:
+        click.confirm(f"Do you trust everyone who could write versions of {exposure.name} until now?", abort=True)
+    signed = sign(exposure, by=this_process(), say=click.echo)
+    click.echo(f"Signed {', '.join(signed)}." if signed else f"Every version of {exposure.name} was signed already.")
+
+
 def retry(exposure_name: str) -> None:
     """Try the newest publication once more where it was left as failed.
 

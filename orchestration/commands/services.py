@@ -4,7 +4,7 @@ import os
 
 import click
 
-from ml.lake import home
+from ml.lake import home, signing
 from orchestration import profile, project, stack
 from orchestration.stack import processes, remote
 
@@ -43,6 +43,8 @@ def connect(local: bool) -> None:
         click.echo("the local servers are used again; start them with up")
         return
     stack.connect(home(), *remote.settings(os.environ))
+    if given := os.environ.get(signing.SETTING):
+        signing.take(given)
     show()
 
 

@@ -10,8 +10,9 @@ import duckdb
 import pytest
 
 from dbt_project.housing import source as california_housing
-from ml import consumption, lake, serving
+from ml import consumption, lake, serving, vouching
 from ml.exposures import Exposure, read_exposures
+from ml.lake import artifacts
 from ml.records import champions, migrations
 from tests.conftest import run_dbt
 from tests.dbt.conftest import lake_of, publications_of
@@ -105,11 +106,27 @@ def test_its_ledgers_are_renamed_and_nothing_of_its_history_is_lost(old: OldLake
         assert (spec.pop("coverage"), spec.pop("limitations")) == (said.pop("level"), said.pop("limits"))
         assert spec.pop("map_columns") == said.pop("map")
         assert spec == said
-        assert today[version][:9] + today[version][10:] == then[version][:9] + then[version][10:]
+        assert today[version][:9] + today[version][10:] == (*then[version][:9], *then[version][10:], None)
+
+
+@pytest.fixture(scope="module")
+def signed(old: OldLake, built: str) -> list[str]:
+    """The versions that a person vouched for, after they were refused."""
+    with (
+        lake_of(old.home) as con,
+        pytest.raises(artifacts.ArtifactError, match=rf"^Version {CHAMPION} of housing_value is not signed, as "),
+    ):
+        serving.predict(con, "housing_value", con.execute("from lake.features.housing_features").df())
+    return vouching.sign(exposure(old.home), by="Ann", say=silent)
+
+
+def test_its_versions_are_loaded_once_a_person_has_signed_them(old: OldLake, signed: list[str]) -> None:
+    assert signed == [BEFORE, CHAMPION]
+    assert vouching.sign(exposure(old.home), by="Ann", say=silent) == []
 
 
 def test_its_champion_reads_a_file_whose_modules_have_moved_and_gives_the_numbers_that_stand(
-    old: OldLake, built: str
+    old: OldLake, signed: list[str]
 ) -> None:
     with lake_of(old.home) as con:
         champion = champions.champion(con, "housing_value")
@@ -131,7 +148,7 @@ def exposure(home: Path) -> Exposure:
     return only
 
 
-def test_a_consumption_passes_and_the_old_champion_s_recipe_defends(old: OldLake, built: str) -> None:
+def test_a_consumption_passes_and_the_old_champion_s_recipe_defends(old: OldLake, signed: list[str]) -> None:
     consumed = consumption.consume(exposure(old.home), say=silent)
     assert consumed is not None
     assert consumed.outcome in ("trained", "refreshed")

@@ -25,7 +25,7 @@ NUMBERS = ["prediction", "lower", "upper"]
 def saved(con: duckdb.DuckDBPyConnection) -> Any:
     champion = champions.champion(con, "mixed")
     assert champion is not None
-    return versions.load(con, champion)
+    return versions.load(con, "mixed", champion)
 
 
 def loaded_from(model: Any) -> set[str]:

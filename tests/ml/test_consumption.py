@@ -53,7 +53,7 @@ def test_a_first_publication_trains_promotes_and_predicts_every_row(
     champion = champions.champion(con, "points")
     assert champion is not None
     assert champion.version_id == made.version_id
-    coefficients = versions.load(con, champion)
+    coefficients = versions.load(con, "points", champion)
     slopes = coefficients["ridge"].coef_ / coefficients["standardscaler"].scale_
     assert slopes == pytest.approx([3, -2], rel=0.02)
     off = con.execute(

@@ -75,6 +75,6 @@ def test_an_artifact_goes_only_when_no_version_names_it(
         artifacts.load(con, orphan)
     champion = champions.champion(con, exposure.name)
     assert champion is not None
-    assert versions.load(con, champion)["ridge"].alpha > 0
+    assert versions.load(con, "points", champion)["ridge"].alpha > 0
     assert len(artifacts.load(con, champion.scaler)) == 2
     assert con.execute(f"select count(*) from glob('{lake.root(con)}/artifacts/*')").fetchall() == [(2,)]

@@ -10,7 +10,7 @@ import pytest
 
 from ml import consumption, lake
 from ml.exposures import Exposure
-from ml.lake import artifacts
+from ml.lake import artifacts, signing
 from ml.records import champions, publications, versions
 from ml.replay import replay
 from orchestration import backups
@@ -53,7 +53,7 @@ def test_a_lake_that_is_restored_elsewhere_is_the_same_and_goes_on(
     assert consumption.consume(exposure, say=silent) is not None
     publish(0.2)
     assert consumption.consume(exposure, say=silent) is not None
-    then, root, ledger = tables(con), lake.root(con), publications.ledger(con)
+    then, root, ledger, key = tables(con), lake.root(con), publications.ledger(con), signing.key()
     backup = backups.back_up(tmp_path / "backup", silent)
     assert backup.root == root
     assert {path.split("/")[0] for path in backup.objects} == {"artifacts", "lake"}
@@ -64,6 +64,7 @@ def test_a_lake_that_is_restored_elsewhere_is_the_same_and_goes_on(
             name, _, value = part.partition("=")
             if name in ("secret", "password"):
                 assert value not in (tmp_path / "backup" / "catalog.sql").read_text()
+    assert not [file for file in (tmp_path / "backup").rglob("*.*") if key.encode() in file.read_bytes()]
     restored(tmp_path / "backup")
     for name in {version for (version,) in con.execute("select artifact_uri from lake.ml.model_versions").fetchall()}:
         lake_file = name.removeprefix(f"{root}/")
@@ -75,7 +76,11 @@ def test_a_lake_that_is_restored_elsewhere_is_the_same_and_goes_on(
         champion = champions.champion(other, "points")
         assert champion is not None
         assert not champion.artifact.uri.startswith(f"{lake.root(other)}/")
-        assert versions.load(other, champion).n_features_in_ == 2  # read below the new root
+        with pytest.raises(artifacts.ArtifactError, match="was not signed with the key in"):
+            versions.load(other, "points", champion)  # a backup holds no key, and the new home has another
+        signing.file().unlink()
+        signing.take(key)
+        assert versions.load(other, "points", champion).n_features_in_ == 2  # read below the new root
     assert replay(exposure, first, say=silent).holds
     assert consumption.consume(exposure, say=silent) is None  # nothing waits
 

@@ -85,7 +85,7 @@ def test_what_decides_more_is_more_important_and_dependence_is_the_models_line(
     curve = con.sql("from lake.ml.partial_dependence where feature = 'a' order by grid_point").df()
     registered = versions.version(con, "points", version)
     assert registered is not None
-    pipeline = versions.load(con, registered)
+    pipeline = versions.load(con, "points", registered)
     slope = pipeline[-1].coef_[0] / pipeline[0].scale_[0]
     steps = curve["mean_prediction"].diff()[1:] / curve["feature_value"].diff()[1:]
     assert steps.to_numpy() == pytest.approx(slope, rel=1e-9)

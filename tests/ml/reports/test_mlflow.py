@@ -184,7 +184,7 @@ def test_the_champions_model_predicts_what_the_artifact_predicts(
     rows = con.sql("select a, b from lake.features.points order by id").df()
     version = versions.version(con, asked.name, version_id)
     assert version is not None
-    ours = versions.load(con, version).predict(rows)
+    ours = versions.load(con, asked.name, version).predict(rows)
     assert np.array_equal(mlflow.sklearn.load_model(champion).predict(rows), ours)
     loaded = mlflow.pyfunc.load_model(champion)
     assert np.array_equal(loaded.predict(rows), ours)
@@ -212,7 +212,7 @@ def test_a_model_of_raw_columns_predicts_raw_columns(
     version = versions.version(con, asked.name, version_id)
     assert version is not None
     raw = rows[list(mixed.FEATURES)]
-    ours = versions.load(con, version).predict(raw)
+    ours = versions.load(con, asked.name, version).predict(raw)
     champion = f"models:/{asked.name}@champion"
     assert np.array_equal(mlflow.sklearn.load_model(champion).predict(raw), ours)
     loaded = mlflow.pyfunc.load_model(champion)
