@@ -128,8 +128,10 @@ def consuming(exposure_name: str) -> str:
     return f"consume {exposure_name}"
 
 
-def holder(name: str) -> tuple[str, datetime] | None:
+def holder(name: str) -> tuple[str, datetime | None] | None:
     """Who holds the advisory lock `name`, and since when; None while it is free.
+
+    Since when is None where Postgres tells it only those of the holder's role.
 
     Raises:
         LakeUnavailableError: Postgres does not answer.
@@ -140,10 +142,13 @@ def holder(name: str) -> tuple[str, datetime] | None:
 
 def _held_by(con: Connection, number: int) -> str:
     held = _holder(con, number)
-    return f"{held[0]} has had it since {held[1].astimezone():%H:%M:%S}" if held else "it just changed hands"
+    if held is None:
+        return "it just changed hands"
+    who, since = held
+    return f"{who} has had it since {since.astimezone():%H:%M:%S}" if since else f"{who} has it"
 
 
-def _holder(con: Connection, number: int) -> tuple[str, datetime] | None:
+def _holder(con: Connection, number: int) -> tuple[str, datetime | None] | None:
     rows = _ask(
         con,
         """

@@ -108,6 +108,21 @@ def connect(local: bool) -> None:
 
 
 @tract.command()
+@click.option("--apply", is_flag=True, help="Make them on the local servers.")
+def roles(apply: bool) -> None:
+    """Print the SQL and the S3 policies of three roles: producer, consumer, reader.
+
+    With --apply each has a home on the local servers: TRACT_HOME=… is who you are.
+    """
+    from orchestration.commands import roles
+
+    if apply:
+        roles.apply()
+    else:
+        roles.show()
+
+
+@tract.command()
 def run() -> None:
     """Everything, from nothing to predictions: stack, producer, event, consumer."""
     from orchestration.commands import run

@@ -100,10 +100,10 @@ def _sensor() -> str:
         return ""
 
 
-def _waits(held: tuple[str, datetime] | None, dagster: bool, now: datetime) -> str:
+def _waits(held: tuple[str, datetime | None] | None, dagster: bool, now: datetime) -> str:
     """What a publication waits for, given who holds its exposure's lock and since when."""
     if held:
-        return f", {held[0]} is at work, began {_ago(now, held[1])}"
+        return f", {held[0]} is at work" + (f", began {_ago(now, held[1])}" if held[1] else "")
     return " for the sensor" if dagster else " for Dagster: `make ui`"
 
 

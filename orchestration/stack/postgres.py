@@ -88,6 +88,13 @@ def address(home: Path, database: str = "lake") -> Postgres:
     return Postgres(host="127.0.0.1", port=state["port"], user=ROLE, password=state["password"], database=database)
 
 
+def execute(home: Path, database: str, script: str) -> None:
+    """Run a script in one of the databases, as the superuser: what its owner may not, such as make roles."""
+    with closing(_enter(home, database)) as connection, connection.cursor() as cursor:
+        cursor.execute(script)
+        connection.commit()
+
+
 def _initialize(home: Path) -> None:
     """Make the data directory, whole or not at all: it gets its name when it is complete."""
     user = _user()
@@ -205,14 +212,14 @@ def _complete(home: Path) -> None:
                     cursor.execute(make.format(sql.Identifier(database), sql.Identifier(ROLE)))
 
 
-def _enter(home: Path) -> "psycopg2.extensions.connection":
+def _enter(home: Path, database: str = "postgres") -> "psycopg2.extensions.connection":
     state = _state(home)
     return psycopg2.connect(
         host="127.0.0.1",
         port=state["port"],
         user=SUPERUSER,
         password=state["superuser_password"],
-        dbname="postgres",
+        dbname=database,
         connect_timeout=30,
     )
 

@@ -1,7 +1,9 @@
 """The local S3: SeaweedFS in one process (`weed mini`), on loopback, closed where its defaults are open."""
 
+import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
 from shutil import which
@@ -71,6 +73,35 @@ def address(home: Path) -> S3:
     )
 
 
+def configure(home: Path, commands: Sequence[str]) -> None:
+    """Give identities their rights, by commands of `weed shell`; the owner stays one of them.
+
+    Raises:
+        StackError: The server took one of them not.
+    """
+    owner = address(home)
+    # with the first identity of its own the server forgets the one that it was started with
+    first = (
+        f"s3.configure -user={NAME}_owner -access_key={owner.key_id} -secret_key={owner.secret} -actions=Admin -apply"
+    )
+    state = _state(home)
+    ports_ = state["ports"]
+    master, filer = (
+        f"127.0.0.1:{ports_[f'{name}.port']}.{ports_[f'{name}.port.grpc']}" for name in ("master", "filer")
+    )
+    told = subprocess.run(
+        [_program(), "shell", f"-master={master}", f"-filer={filer}"],
+        input="\n".join([first, *commands, "exit\n"]),  # not as arguments, which all users of the machine see
+        capture_output=True,
+        text=True,
+        check=False,
+        env=processes.environment(without=("AWS_", "S3_", "WEED_")) | _keys(state),
+    )
+    # it shows what it has taken, and goes on after what it has not, such as an identity to delete that is not there
+    if told.stdout.count('"credentials"') < 1 + sum("-delete" not in command for command in commands):
+        raise layout.StackError(f"The local S3 did not take its identities: {' '.join(told.stderr.split())}")
+
+
 def ready(home: Path) -> bool:
     """Whether an object can be read that was written before: listings work seconds before reads do."""
     with _client(home) as client:
@@ -123,7 +154,6 @@ def _launch(home: Path) -> None:
     if "ports" not in state or not all(map(ports.keep, state["ports"].values())):
         state["ports"] = _choose()
     layout.write(_file(home), state)
-    signing, reading, filer_signing, filer_reading = state["jwt"]
     processes.start(
         home,
         NAME,
@@ -154,13 +184,15 @@ def _launch(home: Path) -> None:
             "AWS_ACCESS_KEY_ID": state["key_id"],
             "AWS_SECRET_ACCESS_KEY": state["secret"],
             "GOMEMLIMIT": "512MiB",  # it takes 1.4 GB without, under 500 MB with
-            # Without these four, the volume and filer ports take reads and writes from anybody.
-            "WEED_JWT_SIGNING_KEY": signing,
-            "WEED_JWT_SIGNING_READ_KEY": reading,
-            "WEED_JWT_FILER_SIGNING_KEY": filer_signing,
-            "WEED_JWT_FILER_SIGNING_READ_KEY": filer_reading,
-        },
+        }
+        | _keys(state),
     )
+
+
+def _keys(state: dict[str, Any]) -> dict[str, str]:
+    """What the server's parts know each other by; without, its volume and filer ports take anybody's writes."""
+    names = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
+    return {f"WEED_JWT_{name}": key for name, key in zip(names, state["jwt"], strict=True)}
 
 
 def _choose() -> dict[str, int]:

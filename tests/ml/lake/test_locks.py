@@ -60,6 +60,7 @@ def test_who_holds_a_lock_and_since_when_is_told_to_who_asks(holder: None) -> No
         assert locks.holder("consume points") is None
     assert held is not None
     assert held[0] == "the holder"
+    assert held[1] is not None
     assert 0 <= (datetime.now(UTC) - held[1]).total_seconds() < 60
 
 
