@@ -1,7 +1,10 @@
-"""What a publication starts: learn, judge, promote, score, all of it in one commit, once."""
+"""What a publication starts: learn, judge, promote, score, all of it in one commit, once.
+
+What decides nothing about the predictions follows after that commit: `ml.completion`.
+"""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -9,12 +12,8 @@ import duckdb
 from ml import lake, memory
 from ml.exposures import Exposure
 from ml.lake import locks
-from ml.lake.artifacts import ArtifactError
-from ml.monitoring import live_error
-from ml.monitoring.live_error import LiveError
-from ml.numbers import figure
 from ml.progress import Say, Stopwatch
-from ml.records import champions, consumptions, findings, migrations, publications, scorings, versions
+from ml.records import champions, consumptions, migrations, publications, scorings, versions
 from ml.records.champions import Standing
 from ml.records.consumptions import Judged
 from ml.records.publications import Publication
@@ -22,8 +21,6 @@ from ml.records.versions import Version
 from ml.spec import MEAN
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ml.learning.competition import Learned
 
 
@@ -81,7 +78,6 @@ class Outcome:
         learned: What was learned from new rows; None where they are unchanged.
         estimator: What predicts the rows; None where that is done already, or the champion cannot.
         predicted_as: The publication under which the champion's predictions of these rows stand already.
-        drift: Of each column from what the champion learned from; None where it is not measured.
     """
 
     name: str
@@ -91,8 +87,6 @@ class Outcome:
     learned: "Learned | None"
     estimator: Any
     predicted_as: str | None
-    drift: "pd.DataFrame | None"
-    live_errors: tuple[LiveError, ...]
 
 
 def consume(
@@ -165,7 +159,7 @@ def _waiting(con: duckdb.DuckDBPyConnection, exposure: Exposure, retry: bool, sa
 def _outcome(con: duckdb.DuckDBPyConnection, exposure: Exposure, waiting: Waiting, watch: Stopwatch) -> Outcome:
     """What comes out: nothing new where the rows were judged before, otherwise a version and the gate's verdict."""
     publication, standing = waiting.publication, waiting.standing
-    learned, drift = None, None
+    learned = None
     if waiting.judged:
         name, version_id, champion = "unchanged", waiting.judged.version_id, standing.champion
         reason = f"the same rows, spec and code as {waiting.judged.publication_id}"
@@ -178,9 +172,6 @@ def _outcome(con: duckdb.DuckDBPyConnection, exposure: Exposure, waiting: Waitin
         champion = learned.version if learned.verdict.promoted else standing.champion
         reason = learned.verdict.reason if learned.verdict.promoted else f"not promoted, {learned.verdict.reason}"
         reason += "".join(f"; {why.removesuffix('.')}" for why in learned.failed.values())
-        drift = _drift(con, exposure, publication, standing, watch)
-    live_errors = live_error.measure(con, exposure, publication)
-    watch.lap("live error", "; ".join(_turned_out(error) for error in live_errors))
     predicted_as, estimator = None, None
     if champion:
         predicted_as = scorings.predicted_as(con, exposure, waiting.input_hash, champion.version_id)
@@ -190,7 +181,7 @@ def _outcome(con: duckdb.DuckDBPyConnection, exposure: Exposure, waiting: Waitin
         is_new = learned is not None and champion == learned.version
         estimator = learned.estimator if learned and is_new else versions.load(con, exposure.name, champion)
     watch.lap("decide", f"{name}: {reason}")
-    return Outcome(name, reason, version_id, champion, learned, estimator, predicted_as, drift, tuple(live_errors))
+    return Outcome(name, reason, version_id, champion, learned, estimator, predicted_as)
 
 
 def _commit(
@@ -206,14 +197,11 @@ def _commit(
     publication, learned, predicted_as = waiting.publication, outcome.learned, outcome.predicted_as
     rows = 0
     with lake.transaction(con, "ml", f"{exposure.name} {publication.publication_id} {outcome.name}", confirm):
-        findings.record_live_errors(con, exposure, publication, [asdict(error) for error in outcome.live_errors])
         if learned:
             metrics, heldout = learned.metrics, learned.judgement.heldout
             versions.record(con, exposure, publication, learned.version, learned.rows, metrics, heldout)
             if learned.verdict.promoted:
                 champions.promote(con, exposure, learned.version, "gate", learned.verdict.reason)
-        if outcome.drift is not None:
-            findings.record_drift(con, exposure, publication, outcome.drift)
         if outcome.champion and outcome.estimator is not None:
             from ml.serving import scoring
 
@@ -261,39 +249,3 @@ def _say_why_anew(con: duckdb.DuckDBPyConnection, exposure: Exposure, publicatio
             f"Fingerprints before were made by DuckDB {last}, this one by {publication.duckdb_version}, whose hashes "
             "may differ: the rows are judged anew once, whether they changed or not."
         )
-
-
-def _drift(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, standing: Standing, watch: Stopwatch
-) -> "pd.DataFrame | None":
-    """How far the rows have moved from those that the champion learned from; None where it cannot be asked."""
-    champion = standing.champion
-    if champion is None or standing.outdated:
-        return None
-    from ml.learning.candidates import EstimatorError
-    from ml.monitoring import drift
-
-    baseline, _ = versions.origin(con, exposure.name, champion.version_id)
-    try:
-        estimator = versions.load(con, exposure.name, champion)
-        moved = drift.measure(con, exposure, publication, baseline, champion, estimator)
-    except (ArtifactError, EstimatorError) as error:  # a champion that cannot be read or predict keeps no follower out
-        watch.lap("drift", f"drift is not measured: {error}")
-        return None
-    watch.lap("drift", _most_moved(moved))
-    return moved
-
-
-def _turned_out(error: LiveError) -> str:
-    return (
-        f"{error.row_count:,} true values that {error.version_id} had not seen: RMSE {figure(error.rmse)}, "
-        f"{error.coverage:.1%} in its intervals"
-    )
-
-
-def _most_moved(moved: "pd.DataFrame") -> str:
-    most = moved.sort_values("psi").iloc[-1]
-    return (
-        f"{most['column_name']} has moved most since {most['baseline_publication_id']}: PSI {most['psi']:.3f}, "
-        f"Kolmogorov-Smirnov {most['ks']:.3f}"
-    )

@@ -43,6 +43,7 @@ definitions = dg.Definitions(
             )
             for exposure in exposures
         ),
+        *(learning.monitoring_asset(exposure) for exposure in exposures),
         *(learning.card_asset(exposure) for exposure in exposures),
         *(tracking.asset(exposure) for exposure in exposures if tracking.is_on()),
     ],

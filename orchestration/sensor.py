@@ -8,11 +8,10 @@ import dagster as dg
 import duckdb
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from ml import lake
-from ml.consumption import give_up
+from ml import completion, consumption, lake
 from ml.exposures import Exposure
 from ml.lake.locks import LockTimeoutError
-from ml.records import followed, migrations, publications
+from ml.records import completions, followed, migrations, publications
 from ml.records.publications import Publication
 from orchestration.assets.dbt import built_by
 from orchestration.assets.model import selection
@@ -87,20 +86,23 @@ def _tick(
         waiting = publications.pending(con, exposure)
         news = [p for p in waiting if _is_news(context, features[p.relation], p, ledger)]
         events |= {p.publication_id: _event(features[p.relation], p, ledger) for p in news}
-        if not waiting:
+        unmeasured = [] if waiting else [one.publication for one in completions.pending(con, exposure)]
+        if not waiting and not unmeasured:
             said.append(f"{exposure.name}: every publication of {exposure.relation} is consumed.")
             continue
         settled = False
-        newest = waiting[-1]
-        decision = decide(newest.publication_id, _runs(context, exposure, waiting, ledger), time.time())
+        # a run that was killed between its commit and what is measured after it is followed by another
+        newest = (waiting or unmeasured)[-1]
+        decision = decide(newest.publication_id, _runs(context, exposure, waiting or unmeasured, ledger), time.time())
         if isinstance(decision, Start):
             said.append(
                 f"{exposure.name}: {newest.publication_id}, {newest.row_count:,} rows by {newest.built_by}, "
-                f"is not consumed yet: starts try {decision.number}."
+                f"is not {'consumed' if waiting else 'measured'} yet: starts try {decision.number}."
             )
             requests.append(_request(exposure, newest, decision.number, ledger, made(exposure)))
         elif isinstance(decision, GiveUp):
             try:
+                give_up = consumption.give_up if waiting else completion.give_up
                 give_up(exposure, newest.publication_id, decision.reason)
                 said.append(f"{exposure.name}: gives up {newest.publication_id}: {decision.reason}.")
             except LockTimeoutError as error:  # a tick that waited for a search would hold up every exposure

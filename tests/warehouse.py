@@ -191,19 +191,24 @@ class Warehouse:
         return webserver.ask(self.address, query, variables)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the exposure's lock: a run that is started meanwhile waits for it, before it has read anything."""
-        with locks.lock(LOCK):
+    def held(self, lock: str = LOCK) -> Iterator[None]:
+        """Hold the exposure's lock: a run that is started meanwhile waits for it, before it has read anything.
+
+        Or the one of what is measured after a run's commit.
+        """
+        with locks.lock(lock):
             yield
 
-    def waits(self, publication: str) -> dg.RunRecord | None:
+    def waits(self, publication: str, lock: str = LOCK) -> dg.RunRecord | None:
         """The publication's newest run, if it waits for the lock."""
         runs = self.runs(publication)
-        return runs[-1] if runs and pid_of(self.instance, runs[-1]) in self.lock_pids(granted=False) else None
+        return (
+            runs[-1] if runs and pid_of(self.instance, runs[-1]) in self.lock_pids(granted=False, lock=lock) else None
+        )
 
-    def lock_pids(self, *, granted: bool) -> list[int]:
+    def lock_pids(self, *, granted: bool, lock: str = LOCK) -> list[int]:
         """The pids that hold or wait for the exposure's lock; they say so themselves, to whoever waits."""
-        number = locks.lock_number(LOCK)
+        number = locks.lock_number(lock)
         with closing(locks.connect("a test")) as con:
             names = locks._ask(
                 con,

@@ -128,6 +128,11 @@ def consuming(exposure_name: str) -> str:
     return f"consume {exposure_name}"
 
 
+def completing(exposure_name: str) -> str:
+    """The name of the lock under which is measured what a consumption leaves for after its commit."""
+    return f"complete {exposure_name}"
+
+
 def holder(name: str) -> tuple[str, datetime | None] | None:
     """Who holds the advisory lock `name`, and since when; None while it is free.
 

@@ -1,6 +1,6 @@
 """From a published snapshot to a version and the gate's verdict on it: read, judge, choose, fit, save."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,12 @@ class Learned:
     @property
     def metrics(self) -> pd.DataFrame:
         """Of all that competed, and once of the mean predictor, which is the same beside each."""
-        first, *others = [judgement.metrics for judgement in self.judgements.values()]
-        return pd.concat([first, *(other[other["candidate"] != MEAN] for other in others)], ignore_index=True)
+        return _together(self.judgements)
+
+
+def _together(judgements: Mapping[str, Judgement]) -> pd.DataFrame:
+    first, *others = [judgement.metrics for judgement in judgements.values()]
+    return pd.concat([first, *(other[other["candidate"] != MEAN] for other in others)], ignore_index=True)
 
 
 def learn(
@@ -64,8 +68,9 @@ def learn(
 ) -> Learned:
     """Judge every candidate on the same folds, let the gate choose, fit the chosen recipe on everything, and save it.
 
-    A candidate whose search found the champion competes with the champion's parameters. One that cannot be built or
-    fitted, or does not predict, keeps no other from competing.
+    They are judged by the spec's split, by which the gate decides; by the others, later (`judge_later`). A candidate
+    whose search found the champion competes with the champion's parameters. One that cannot be built or fitted, or does
+    not predict, keeps no other from competing.
 
     Raises:
         RowsError: The published rows cannot be learned from.
@@ -73,10 +78,47 @@ def learn(
         ParityError: The predictions as SQL are not those of the estimator.
     """
     training = read(con, exposure, publication, watch)
-    recipes = [
+    return compete(con, training, _recipes(exposure, champion), input_hash, champion, watch, [exposure.spec.split])
+
+
+def judge_later(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    champion: Champion | None,
+    version: Version,
+    names: Collection[str],
+    splits: Sequence[str],
+    watch: Stopwatch,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Judge what competed for a version by further splits: the metrics of all, and the version's held-out predictions.
+
+    Args:
+        champion: As in `learn`, when the version was learned.
+        names: Of the candidates that were judged then.
+
+    Raises:
+        RowsError: As `learn`.
+    """
+    training = read(con, exposure, publication, watch)
+    asked, _ = _asked(_recipes(exposure, champion), champion)
+    judgements: dict[str, Judgement] = {}
+    for name in (name for name in asked if name in names):
+        try:
+            judgements[name] = judging.judge(candidates.build(asked[name], con, training, watch.say), training, splits)
+        except EstimatorError as error:
+            watch.say(f"A candidate is not judged by {' and '.join(splits)} folds: {error}")
+    watch.lap("judge", f"judged {', '.join(judgements)} on {exposure.spec.judged_folds} {' and '.join(splits)} folds")
+    if not judgements:
+        return pd.DataFrame(), pd.DataFrame()
+    ours = judgements.get(version.candidate)
+    return _together(judgements), pd.DataFrame() if ours is None else ours.heldout
+
+
+def _recipes(exposure: Exposure, champion: Champion | None) -> list[CandidateSpec]:
+    return [
         champion.recipe if champion and recipe.covers(champion.recipe) else recipe for recipe in exposure.spec.recipes
     ]
-    return compete(con, training, recipes, input_hash, champion, watch)
 
 
 def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, watch: Stopwatch) -> TrainingSet:
@@ -101,32 +143,31 @@ def compete(
     input_hash: str,
     champion: Champion | None,
     watch: Stopwatch,
+    splits: Sequence[str] = (),
 ) -> Learned:
     """Judge recipes and the champion's beside them, choose, fit and save.
+
+    Args:
+        splits: As in `judging.judge`; the spec's own among them.
 
     Raises:
         EstimatorError, ParityError: As `learn`.
     """
     exposure = training.exposure
-    spec = exposure.spec
-    asked = {recipe.name: recipe for recipe in recipes}
-    defender = _defender(asked, champion)
-    if defender and champion:
-        asked.setdefault(
-            defender, champion.recipe.model_copy(update={"name": defender, "estimator": champion.recipe.path})
-        )
+    spec, judged = exposure.spec, splits or exposure.spec.splits
+    asked, defender = _asked(recipes, champion)
     competing: dict[str, Candidate] = {}
     judgements: dict[str, Judgement] = {}
     failed: dict[str, str] = {}
     for name, recipe in asked.items():
         try:
-            competing[name] = candidates.build(recipe, con, training, watch.say)
-            judgements[name] = judging.judge(competing[name], training)
+            competing[name] = candidates.build(recipe, con, training, watch.say, defender in (None, name))
+            judgements[name] = judging.judge(competing[name], training, judged)
         except EstimatorError as error:
             failed[name] = _told(error, name == defender, watch)
     if defender not in competing:
         defender = None  # what cannot be imported cannot serve either: whoever is better than the mean may
-    watch.lap("judge", f"judged {', '.join(judgements)} on {spec.judged_folds} {' and '.join(spec.splits)} folds")
+    watch.lap("judge", f"judged {', '.join(judgements)} on {spec.judged_folds} {' and '.join(judged)} folds")
     fitted = None
     while judgements and fitted is None:
         chosen, verdict = _choose(judgements, defender, champion, training)
@@ -153,6 +194,17 @@ def _told(error: EstimatorError, defends: bool, watch: Stopwatch) -> str:
     who = "The champion's recipe" if defends else "A candidate"
     watch.say(f"{who} competes no more: {error}")
     return str(error)
+
+
+def _asked(recipes: Sequence[CandidateSpec], champion: Champion | None) -> tuple[dict[str, CandidateSpec], str | None]:
+    """What competes, by name: the recipes, and the champion's beside them; and the name of the champion's."""
+    asked = {recipe.name: recipe for recipe in recipes}
+    defender = _defender(asked, champion)
+    if defender and champion:
+        asked.setdefault(
+            defender, champion.recipe.model_copy(update={"name": defender, "estimator": champion.recipe.path})
+        )
+    return asked, defender
 
 
 def _defender(asked: Mapping[str, CandidateSpec], champion: Champion | None) -> str | None:
@@ -195,6 +247,7 @@ def _saved(
     failed: Mapping[str, str],
     input_hash: str,
 ) -> Version:
+    assert judgement.spread is not None, "the gate's split was judged"
     scaler = ridge.fit_moments(training.served, 1.0, training.terms)[-2]
     names = [term.name for term in training.terms]
     return Version(

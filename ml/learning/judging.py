@@ -30,13 +30,14 @@ class Judgement:
         heldout: A row per split and key: candidate, split, fold, the key, actual, predicted, lower, upper; these two
             NaN where nothing was known yet of how far errors reach.
         metrics: A row per candidate (itself and `mean`), split, slice and metric, with its value.
-        spread: Learned from all held-out rows of the spec's split; it makes the intervals.
+        spread: Learned from all held-out rows of the spec's split; it makes the intervals. None where
+            another was judged.
     """
 
     candidate: str
     heldout: pd.DataFrame
     metrics: pd.DataFrame
-    spread: Spread
+    spread: Spread | None
 
     def values(self, split: str, candidate: str | None = None, of: str = ALL) -> dict[str, float]:
         """The metrics over all rows, or over a slice, by name; of the candidate itself, or of `mean`."""
@@ -70,15 +71,18 @@ def measure(actual: Vector, predicted: Vector) -> dict[str, float]:
     }
 
 
-def judge(candidate: Candidate, training: TrainingSet) -> Judgement:
+def judge(candidate: Candidate, training: TrainingSet, splits: Sequence[str] = ()) -> Judgement:
     """Hold out every sampled row once for each split, by fits that have not seen the row's fold.
 
     Both splits are judged where the spec names a group; the gate decides by the spec's own. By time, those of the
     first period are not held out.
+
+    Args:
+        splits: Those to judge by; all where none is named.
     """
     spec = training.exposure.spec
-    heldout, metrics = [], []
-    for split in training.moments:
+    heldout, metrics, spread = [], [], None
+    for split in splits or training.moments:
         judged = training.judged(split)
         actual: Vector = np.asarray(training.target, np.float64)[judged]
         slices = {name: rows[judged] for name, rows in training.slices().items() if rows[judged].any()}

@@ -97,8 +97,29 @@ def with_champions(con: duckdb.DuckDBPyConnection) -> list[str]:
     return [found[0] for found in con.execute("select exposure from lake.ml.champions order by 1").fetchall()]
 
 
-def newest_predicted(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Publication | None:
-    """The publication under which the newest judged rows are predicted, or would be; None before the first."""
+def newest_predicted(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, before: datetime | None = None
+) -> Publication | None:
+    """The publication under which the newest judged rows are predicted, or would be, now or just before some moment.
+
+    None before the first.
+    """
+    if before is not None:
+        found = con.execute(
+            """
+            select max_by(
+                coalesce(consumptions.predicted_publication_id, consumptions.publication_id), publications.snapshot_id
+            )
+            from lake.ops.consumptions as consumptions
+            inner join lake.ops.publications as publications using (publication_id)
+            where
+                consumptions.exposure = ?
+                and consumptions.input_hash is not null
+                and consumptions.consumed_at < ?
+            """,
+            [exposure.name, before],
+        ).fetchone()
+        return publications.publication(con, found[0]) if found and found[0] else None
     found = con.execute(
         "select predicted_publication_id from lake.ml.standing_predictions where exposure = ?", [exposure.name]
     ).fetchone()

@@ -82,6 +82,26 @@ def _scorings(present: Collection[str]) -> list[str]:
     ]
 
 
+def _complete(present: Collection[str]) -> list[str]:
+    return [
+        """
+        create table if not exists lake.ops.completions (
+            exposure varchar not null,
+            publication_id varchar not null,
+            reason varchar not null,
+            run_id varchar,
+            completed_at timestamptz not null
+        )
+        """,
+        """
+        insert into lake.ops.completions by name
+        select exposure, publication_id, 'measured in the same commit' as reason, run_id, consumed_at as completed_at
+        from lake.ops.consumptions
+        where input_hash is not null
+        """,
+    ]
+
+
 MIGRATIONS = (
     Migration(
         "consumptions.judged_as is input_hash, model_cards.told is source_hash; of specs, level is coverage, limits is "
@@ -101,6 +121,7 @@ MIGRATIONS = (
         "model_versions.signature, without which a version's file is not loaded",
         lambda present: ["alter table lake.ml.model_versions add column if not exists signature varchar"],
     ),
+    Migration("completions: what was judged before was measured in the same commit", _complete),
 )
 LATEST = len(MIGRATIONS)
 

@@ -11,7 +11,11 @@ from ml.spec import MEAN
 
 @dataclass(frozen=True)
 class Followed:
-    """A publication, and what came of it in one exposure that reads its table; None where none has read it yet."""
+    """A publication, and what came of it in one exposure that reads its table; None where none has read it yet.
+
+    Attributes:
+        pending: Whether it is consumed, and what is measured after that commit is not there yet.
+    """
 
     publication_id: str
     row_count: int
@@ -21,6 +25,7 @@ class Followed:
     outcome: str | None
     reason: str | None
     consumed_at: datetime | None
+    pending: bool
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,16 @@ def followed(con: duckdb.DuckDBPyConnection, last: int) -> list[Followed]:
         )
         select
             publications.publication_id, publications.row_count, publications.published_at, publications.built_by,
-            exposures.exposure, consumptions.outcome, consumptions.reason, consumptions.consumed_at
+            exposures.exposure, consumptions.outcome, consumptions.reason, consumptions.consumed_at,
+            consumptions.input_hash is not null and completions.completed_at is null as pending
         from publications
         left join exposures on publications.relation = exposures.relation
         left join consumptions
             on publications.publication_id = consumptions.publication_id
             and exposures.exposure = consumptions.exposure
+        left join lake.ops.completions as completions
+            on consumptions.publication_id = completions.publication_id
+            and consumptions.exposure = completions.exposure
         order by publications.published_at desc, publications.snapshot_id desc, exposures.exposure
         """,
         {"last": last},

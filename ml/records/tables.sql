@@ -49,6 +49,15 @@ create table if not exists lake.ops.consumptions (
     consumed_at timestamptz not null
 );
 
+-- one row per exposure and publication whose rows were judged: what was measured once its predictions were committed
+create table if not exists lake.ops.completions (
+    exposure varchar not null,
+    publication_id varchar not null,
+    reason varchar not null,
+    run_id varchar,
+    completed_at timestamptz not null
+);
+
 -- one row per exposure and version
 create table if not exists lake.ml.model_versions (
     exposure varchar not null,

@@ -298,7 +298,18 @@ def record(
     }
     row["signature"] = signing.sign({**_said(row), **{name: json.loads(row[name]) for name in ("spec", "parameters")}})
     tables.insert(con, "ml.model_versions", row, moment="trained_at")
-    same = {"exposure": exposure.name, "version_id": version.version_id}
+    record_judgement(con, exposure, version.version_id, metrics, heldout)
+
+
+def record_judgement(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    version_id: str,
+    metrics: "pd.DataFrame",
+    heldout: "pd.DataFrame",
+) -> None:
+    """Write what was measured of a version by some splits; else as `record`."""
+    same = {"exposure": exposure.name, "version_id": version_id}
     tables.append(con, "ml.model_metrics", metrics, same)
     tables.append(con, f"ml.{exposure.heldout}", heldout, same)
 

@@ -10,9 +10,10 @@ from ml.exposures import Exposure
 from ml.spec import MEAN
 from orchestration.assets import mlflow
 from orchestration.assets.dbt import built_by
-from orchestration.assets.translator import card_key, mlflow_key, predictions_key
+from orchestration.assets.translator import card_key, mlflow_key, monitoring_key, predictions_key
 
 if TYPE_CHECKING:  # seconds of imports that the definitions need not wait for
+    from ml.completion import Completion
     from ml.consumption import Consumption
     from ml.reports.card import Card
     from ml.reports.facts import Facts
@@ -57,8 +58,18 @@ def model(consumption: "Consumption", exposure: Exposure, features: dg.AssetKey)
         **consumption.metrics,
         **{f"{name} of the mean": value for name, value in consumption.baseline.items()},
         **{f"seconds to {stage}": value for stage, value in consumption.seconds.items()},
+        "errors by other folds, drift, live errors": dg.MetadataValue.asset(monitoring_key(exposure)),
         "pictures and model card": dg.MetadataValue.asset(card_key(exposure)),
         **_mlflow(exposure),
+    }
+
+
+def completion(made: "Completion") -> Metadata:
+    """Of what was measured after the commit."""
+    return {
+        "publication": made.publication_id,
+        "measured": made.reason,
+        **{f"seconds to {stage}": value for stage, value in made.seconds.items()},
     }
 
 

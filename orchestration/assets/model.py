@@ -1,7 +1,7 @@
 """An exposure as assets: its model and its predictions, made by one consumption; the checks on them; the job."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -10,9 +10,12 @@ from ml import lake
 from ml.exposures import Exposure
 from ml.monitoring import checks
 from orchestration.assets import metadata
-from orchestration.assets.translator import card_key, model_key, owners, predictions_key
+from orchestration.assets.translator import card_key, model_key, monitoring_key, owners, predictions_key
 from orchestration.attempts import PUBLICATION
 from orchestration.errors import told
+
+if TYPE_CHECKING:
+    from ml.completion import Completion
 
 JOB = "learn"
 
@@ -60,6 +63,7 @@ def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) 
         with told():
             consumption = consume(exposure, retry=by_hand, run_id=context.run_id, say=context.log.info)
         if consumption is None:
+            _complete(exposure, context)  # of a run that was killed between its commit and the next step
             return
         said = {model_key(exposure): metadata.model, predictions_key(exposure): metadata.predictions}
         for key, facts in said.items():
@@ -70,6 +74,37 @@ def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) 
             )
 
     return learn
+
+
+def monitoring_asset(exposure: Exposure) -> dg.AssetsDefinition:
+    """What is measured after the consumption's commit, and decided nothing: predictions did not wait for it."""
+
+    @dg.asset(
+        key=monitoring_key(exposure),
+        deps=[model_key(exposure), predictions_key(exposure)],
+        group_name="consumer",
+        description=(
+            f"What is measured of a publication once the predictions of {exposure.name} are committed: held-out errors "
+            "by the splits that the gate does not judge by, drift, live errors; a row of lake.ops.completions. Until "
+            "then they are pending."
+        ),
+        owners=owners(exposure),
+        kinds={"python", "table"},
+        output_required=False,
+        op_tags={"dagster/priority": "1"},  # before the marts, whose tests judge it: one process takes a step at a time
+    )
+    def monitoring(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        if made := _complete(exposure, context):  # several where runs before this one were killed
+            yield dg.MaterializeResult(metadata=metadata.completion(made[-1]))
+
+    return monitoring
+
+
+def _complete(exposure: Exposure, context: dg.AssetExecutionContext) -> "list[Completion]":
+    from ml.completion import complete
+
+    with told():
+        return complete(exposure, run_id=context.run_id, say=context.log.info)
 
 
 def card_asset(exposure: Exposure) -> dg.AssetsDefinition:

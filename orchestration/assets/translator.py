@@ -22,6 +22,11 @@ def predictions_key(exposure: Exposure) -> dg.AssetKey:
     return dg.AssetKey([exposure.name, "predictions"])
 
 
+def monitoring_key(exposure: Exposure) -> dg.AssetKey:
+    """The asset that stands for what is measured once an exposure's predictions are committed."""
+    return dg.AssetKey([exposure.name, "monitoring"])
+
+
 def card_key(exposure: Exposure) -> dg.AssetKey:
     """The asset that stands for the cards of an exposure's versions."""
     return dg.AssetKey([exposure.name, "model_card"])

@@ -80,6 +80,7 @@ def retry(exposure_name: str) -> None:
     Raises:
         NothingFailedError: It was not.
     """
+    from ml.completion import complete
     from ml.consumption import consume
 
     exposure = named(exposure_name)
@@ -88,6 +89,7 @@ def retry(exposure_name: str) -> None:
             f"Exposure {exposure.name} has nothing to try again: the newest publication of {exposure.relation} did not "
             "fail. `tract status` says what came of it."
         )
+    complete(exposure, say=click.echo)
 
 
 def replay(exposure_name: str, publication_id: str) -> None:

@@ -79,6 +79,8 @@ def publications(console: Console, con: duckdb.DuckDBPyConnection, dagster: bool
         if row.outcome and row.consumed_at:
             colour = "red" if row.outcome == "failed" else "green"
             what = Text.assemble((row.outcome, colour), f" {_ago(now, row.consumed_at)}")
+            if row.pending:
+                what.append("; errors by other folds, drift and live errors are pending", "yellow")
         else:
             what = Text.assemble(("waits", "yellow"), _waits(held.get(row.exposure or ""), dagster, now))
         result = Text.assemble(f"{row.exposure}: ", what) if row.exposure else what

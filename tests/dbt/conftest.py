@@ -24,6 +24,7 @@ from ml.exposures import read_exposures
 from ml.records import followed
 from orchestration.stack import postgres, s3, secrets
 from tests.conftest import ROOT, cloned_lake, new_lake, run_dbt
+from tests.ml.completed import consume_and_complete
 
 Told = subprocess.CompletedProcess[str]
 Home = Callable[[str], Path]
@@ -172,7 +173,7 @@ def worked(servers: Path, after_a_build: Path, tmp_path_factory: pytest.TempPath
     (exposure,) = read_exposures(json.loads((home / "target" / "manifest.json").read_text()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_HOME", str(home))
-        consumed = consumption.consume(exposure, say=lambda sentence: None)
+        consumed = consume_and_complete(exposure, say=lambda sentence: None)
         with lake.connect() as con:
             followed.follow(con, [exposure])  # as Dagster's sensor does
     assert consumed is not None

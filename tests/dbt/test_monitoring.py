@@ -11,6 +11,7 @@ from ml import consumption
 from ml.exposures import read_exposures
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Home, Told, build, lake_of, said
+from tests.ml.completed import consume_and_complete
 
 MONITORED = ("build", "--select", "model_monitoring", "model_performance", "model_live_errors")
 
@@ -22,7 +23,7 @@ def publish_and_consume(home: Path, rows: pd.DataFrame, source: Path) -> consump
     (exposure,) = read_exposures(json.loads((home / "target" / "manifest.json").read_text()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACT_HOME", str(home))
-        made = consumption.consume(exposure, say=lambda sentence: None)
+        made = consume_and_complete(exposure, say=lambda sentence: None)
     assert made is not None
     return made
 

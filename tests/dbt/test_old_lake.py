@@ -13,7 +13,7 @@ from dbt_project.housing import source as california_housing
 from ml import consumption, lake, serving, vouching
 from ml.exposures import Exposure, read_exposures
 from ml.lake import artifacts
-from ml.records import champions, migrations
+from ml.records import champions, completions, migrations
 from tests.conftest import run_dbt
 from tests.dbt.conftest import lake_of, publications_of
 from tests.ml.rows import silent
@@ -149,6 +149,8 @@ def exposure(home: Path) -> Exposure:
 
 
 def test_a_consumption_passes_and_the_old_champion_s_recipe_defends(old: OldLake, signed: list[str]) -> None:
+    with lake_of(old.home) as con:
+        assert completions.pending(con, exposure(old.home)) == []  # what it consumed was whole
     consumed = consumption.consume(exposure(old.home), say=silent)
     assert consumed is not None
     assert consumed.outcome in ("trained", "refreshed")
@@ -164,8 +166,7 @@ def test_a_consumption_passes_and_the_old_champion_s_recipe_defends(old: OldLake
 def test_a_lake_of_a_later_release_is_left_alone(old: OldLake, built: str) -> None:
     sentence = (
         f"The lake is of a later release: it has been through 99 migrations, and this code knows {migrations.LATEST}. "
-        "Nothing was "
-        "written. Install the release that the others use (lake.ops.migrations says since when)."
+        "Nothing was written. Install the release that the others use (lake.ops.migrations says since when)."
     )
     with lake_of(old.home) as con:
         con.execute("insert into lake.ops.migrations values (99, 'of tomorrow', 'someone', now())")

@@ -10,10 +10,11 @@ import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
+from ml.lake import locks
 from orchestration.attempts import TRY
 from orchestration.stack import dagster
 from orchestration.stack import graphql as webserver
-from tests.warehouse import Warehouse, pid_of, until
+from tests.warehouse import NAME, Warehouse, pid_of, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 
@@ -41,6 +42,26 @@ def test_a_run_killed_in_the_middle_is_tried_again(warehouse: Warehouse) -> None
     whole(warehouse, publication)
     runs = warehouse.settled(publication)
     assert [record.dagster_run.status for record in runs] == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
+    assert [record.dagster_run.tags[TRY] for record in runs] == ["1", "2"]
+
+
+def test_a_run_killed_after_its_commit_is_followed_by_one_that_measures_the_rest(warehouse: Warehouse) -> None:
+    lock = locks.completing(NAME)
+    with warehouse.held(lock):
+        publication = warehouse.publish(seed=20)
+        whole(warehouse, publication)
+        run = until(lambda: warehouse.waits(publication, lock), "no run waits to measure")
+        assert warehouse.count("ops.completions", "publication_id = ?", publication) == 0
+        pid = pid_of(warehouse.instance, run)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: warehouse.count("ops.completions", "publication_id = ?", publication), "nobody measures the rest")
+    whole(warehouse, publication)
+    version = warehouse.consumption(publication)["version"]
+    measured = f"select split, count(*) from lake.ml.heldout_predictions where version_id = '{version}' group by 1"
+    assert sorted(warehouse.rows(measured)) == [("group", 300), ("random", 300)]
+    assert warehouse.count("ml.drift", "publication_id = ?", publication) > 0
+    runs = warehouse.settled(publication)
     assert [record.dagster_run.tags[TRY] for record in runs] == ["1", "2"]
 
 

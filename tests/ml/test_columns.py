@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml import consumption, serving
+from ml import serving
 from ml.records import champions, versions
 from ml.serving import ServingError
 from ml.spec import CandidateSpec, FeaturesSpec
 from tests.ml import mixed
+from tests.ml.completed import consume_and_complete
 from tests.ml.mixed import AREA, CODE, FEATURES, OPEN, SINCE, SIZE, WHERE, publish
 from tests.ml.rows import silent
 
@@ -45,7 +46,7 @@ def loaded_from(model: Any) -> set[str]:
 def test_columns_are_learned_from_as_they_are(candidate: str | CandidateSpec, con: duckdb.DuckDBPyConnection) -> None:
     exposure, rows = mixed.exposure(candidate), mixed.frame()
     publish(con, rows, "first")
-    made = consumption.consume(exposure, say=silent)
+    made = consume_and_complete(exposure, say=silent)
     assert made is not None
     assert made.predicted_rows == len(rows)
     assert made.metrics["rmse"] < 0.9 * made.baseline["rmse"]
@@ -70,7 +71,7 @@ def test_columns_are_learned_from_as_they_are(candidate: str | CandidateSpec, co
     others = mixed.frame(300, seed=1).assign(**changes)
     publish(con, others, "second")
     said: list[str] = []
-    second = consumption.consume(exposure, say=said.append)
+    second = consume_and_complete(exposure, say=said.append)
     assert second is not None
     assert second.predicted_rows == 300
     drift = con.execute("select column_name, psi, ks from lake.ml.drift").df().set_index("column_name")
@@ -84,7 +85,7 @@ def test_columns_are_learned_from_as_they_are(candidate: str | CandidateSpec, co
 
 def test_the_same_rows_are_predicted_whatever_pandas_holds_them_in(con: duckdb.DuckDBPyConnection) -> None:
     publish(con, mixed.frame(), "first")
-    consumption.consume(mixed.exposure("gradient_boosting"), say=silent)
+    consume_and_complete(mixed.exposure("gradient_boosting"), say=silent)
     rows = mixed.frame(50, seed=2)
     expected = serving.predict(con, "mixed", rows)
     held = pd.DataFrame(
@@ -103,7 +104,7 @@ def test_the_same_rows_are_predicted_whatever_pandas_holds_them_in(con: duckdb.D
 
 def test_rows_of_another_kind_are_refused_with_a_sentence(con: duckdb.DuckDBPyConnection) -> None:
     publish(con, mixed.frame(), "first")
-    consumption.consume(mixed.exposure(), say=silent)
+    consume_and_complete(mixed.exposure(), say=silent)
     rows = mixed.frame(4, missing=0.0)
     for wrong, sentence in (
         ({SIZE: "much"}, rf"of mixed needs numbers in {SIZE}: could not convert string to float: 'much'\.$"),
@@ -123,10 +124,10 @@ def test_a_champion_of_numbers_alone_does_not_predict_what_has_null_and_its_reci
     asked = replace(asked, spec=numbers)
     rows = mixed.frame().assign(y=lambda rows: 100 + 9 * rows[AREA])
     publish(con, rows, "first")
-    consumption.consume(asked, say=silent)
+    consume_and_complete(asked, say=silent)
     second = publish(con, rows.assign(**{AREA: rows[AREA].where(rows.index % 9 > 0)}), "second")
     said: list[str] = []
-    made = consumption.consume(asked, say=said.append)
+    made = consume_and_complete(asked, say=said.append)
     assert made is not None
     why = f"learned from rows that have all values, and {second} has NULL in AREA: it competes no more."
     assert any(sentence.endswith(why) for sentence in said)

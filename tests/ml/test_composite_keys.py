@@ -11,6 +11,7 @@ from ml.exposures import Exposure, SpecError, read_exposures
 from ml.records import champions, predictions, publications, tables
 from ml.replay import replay
 from ml.spec import CandidateSpec, Spec
+from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import POINTS
 from tests.ml.rows import silent
 from tests.ml.test_exposures import manifest
@@ -62,7 +63,7 @@ def publish(con: duckdb.DuckDBPyConnection, exposure: Exposure, shift: int = 0) 
 def test_all_columns_of_a_key_stand_in_every_table(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> None:
     exposure = visits(**settings)
     publication = publish(con, exposure)
-    made = consumption.consume(exposure, say=silent)
+    made = consume_and_complete(exposure)
     assert made is not None and (made.outcome, made.predicted_rows) == ("trained", STORES * DAYS)
     held = STORES * DAYS * len(exposure.spec.splits)
     if exposure.spec.split == "time":
@@ -89,9 +90,9 @@ def test_all_columns_of_a_key_stand_in_every_table(con: duckdb.DuckDBPyConnectio
 def test_live_errors_are_of_the_rows_with_the_same_key(con: duckdb.DuckDBPyConnection) -> None:
     exposure = visits()
     publish(con, exposure)
-    consumption.consume(exposure, say=silent)
+    consume_and_complete(exposure)
     publish(con, exposure, shift=100)
-    made = consumption.consume(exposure, say=silent)
+    made = consume_and_complete(exposure)
     assert made is not None
     ((rows, mae),) = con.execute("select row_count, mae from lake.ml.live_errors").fetchall()
     assert rows == STORES * DAYS

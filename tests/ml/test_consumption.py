@@ -20,6 +20,7 @@ from ml.records import champions, versions
 from ml.reports import facts
 from ml.reports.card import explain, to_html
 from ml.spec import CandidateSpec
+from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -80,8 +81,8 @@ def test_everything_of_a_consumption_is_one_snapshot_that_says_who_and_what(
     ).fetchall()
     assert commits == [("ml", f"points {publication} trained")]
     assert [count(con, t) for t in ("ml.model_versions", "ml.promotions", "ops.consumptions")] == [1, 1, 1]
-    assert count(con, "ml.heldout_predictions") == 800  # two splits
-    assert count(con, "ml.model_metrics") == 28  # two splits, eight metrics of ridge and six of the mean
+    assert count(con, "ml.heldout_predictions") == 400  # the split that the gate judges by
+    assert count(con, "ml.model_metrics") == 14  # eight of ridge and six of the mean
 
 
 def test_equal_rows_are_recorded_as_unchanged_and_add_nothing(
@@ -219,7 +220,7 @@ def test_a_champion_that_fails_on_new_rows_is_followed_by_who_does_not(
         "'1', 400, 'i', 'me', null, now() from lake.snapshots()"
     )
     said: list[str] = []
-    second = consumption.consume(asking(moody, CandidateSpec(name="ridge")), say=said.append)
+    second = consume_and_complete(asking(moody, CandidateSpec(name="ridge")), say=said.append)
     assert second is not None
     assert (second.outcome, second.champion_id) == ("trained", second.version_id)
     assert second.reason.startswith("the champion's recipe failed, and another follows: held-out RMSE ")
@@ -236,7 +237,8 @@ def test_as_many_rows_as_folds_are_learned_judged_predicted_and_explained(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
 ) -> None:
     publish(rows=5, noise=0.0)
-    made = consume(exposure)
+    made = consume_and_complete(exposure)
+    assert made is not None
     assert (made.outcome, made.predicted_rows, made.champion_id) == ("trained", 5, made.version_id)
     folds = con.execute("select split, list(fold order by fold) from lake.ml.heldout_predictions group by 1 order by 1")
     assert folds.fetchall() == [("group", [0, 1, 2, 3, 4]), ("random", [0, 1, 2, 3, 4])]

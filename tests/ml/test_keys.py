@@ -6,12 +6,13 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from ml import consumption, lake
+from ml import lake
 from ml.exposures import Exposure, SpecError, read_exposures
 from ml.lake.sql import is_key
 from ml.records import champions, migrations, predictions, publications, tables
 from ml.replay import replay
 from ml.spec import CandidateSpec
+from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import POINTS
 from tests.ml.rows import silent
 from tests.ml.test_exposures import manifest
@@ -95,7 +96,7 @@ def test_a_key_joins_back_from_every_table(con: duckdb.DuckDBPyConnection) -> No
             spec=POINTS.spec.model_copy(update={"predictions": f"predictions_{number}", "candidates": (tree,)}),
         )
         publication = publish(con, exposure, KEYS[kind])
-        made = consumption.consume(exposure, say=silent)
+        made = consume_and_complete(exposure)
         assert made is not None and (made.outcome, made.predicted_rows) == ("trained", ROWS), kind
         for table, times in ((exposure.spec.predictions, 1), (exposure.heldout, 2)):
             joined = con.execute(

@@ -7,7 +7,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from ml import consumption, publishing
+from ml import publishing
 from ml.exposures import Exposure, SpecError, read_exposures
 from ml.records import publications, versions
 from ml.replay import replay
@@ -15,6 +15,7 @@ from ml.reports import card, explanation, pictures
 from ml.reports import facts as version_facts
 from ml.search import search
 from ml.spec import CandidateSpec, SearchSpec
+from tests.ml.completed import consume_and_complete
 from tests.ml.rows import silent
 from tests.ml.test_exposures import manifest, refused
 from tests.ml.timed import exposure, frame
@@ -161,7 +162,7 @@ def test_a_publication_is_judged_by_time_predicted_explained_repeated_and_search
     rows = frame(600)
     waiting = rows.tail(40).assign(id=lambda rows: "n" + rows["id"], y=None)
     first = publish(con, pd.concat([rows, waiting], ignore_index=True), "one")
-    made = consumption.consume(sales, say=silent)
+    made = consume_and_complete(sales, say=silent)
     assert made is not None
     assert (made.outcome, made.champion_id) == ("trained", made.version_id)
     assert "(time folds)" in made.reason
@@ -201,7 +202,7 @@ def test_a_publication_is_judged_by_time_predicted_explained_repeated_and_search
     assert pictures.coverage(facts.metrics, version.candidate, "time", 0.9)
 
     publish(con, frame(700, seed=1, days=230), "two")
-    refreshed = consumption.consume(sales, say=silent)
+    refreshed = consume_and_complete(sales, say=silent)
     assert refreshed is not None
     assert refreshed.outcome == "refreshed"
     tried = search(sales, say=silent).trials["boosting"]
@@ -212,10 +213,10 @@ def test_a_publication_is_judged_by_time_predicted_explained_repeated_and_search
 def test_another_way_to_split_begins_anew(con: duckdb.DuckDBPyConnection) -> None:
     publish(con, frame(300), "one")
     by_chance = exposure(split="random")
-    before = consumption.consume(by_chance, say=silent)
+    before = consume_and_complete(by_chance, say=silent)
     assert before is not None
     publish(con, frame(300, seed=1), "two")
-    after = consumption.consume(exposure(), say=silent)
+    after = consume_and_complete(exposure(), say=silent)
     assert after is not None
     assert after.reason.startswith("first model, better than the mean predictor: held-out RMSE ")
     assert "(time folds)" in after.reason

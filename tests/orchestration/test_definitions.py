@@ -55,6 +55,12 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
         {"duckdb", "table"},
         ["every_row_predicted"],
     ),
+    "housing_value/monitoring": (
+        ["housing_value/model", "housing_value/predictions"],
+        "consumer",
+        {"python", "table"},
+        [],
+    ),
     "housing_value/model_card": (["housing_value/model"], "consumer", {"python", "html", "s3"}, []),
     "marts/housing_valuations": (["features/housing_features", "housing_value/predictions"], "consumer", DBT, []),
     "marts/model_monitoring": (["housing_value/predictions"], "consumer", DBT, []),
@@ -78,6 +84,7 @@ JOBS = {
         "exports/housing_valuations",
         "housing_value/model",
         "housing_value/model_card",
+        "housing_value/monitoring",
         "housing_value/predictions",
         "marts/housing_valuations",
         "marts/model_live_errors",
@@ -252,7 +259,7 @@ def test_with_two_exposures_a_run_makes_what_is_its_own_and_a_search_each_is_sch
     ]
     marts = {name for name in JOBS["learn"] if not name.startswith("housing_value/")}
     assert made == [
-        {*marts, *(f"{exposure.name}/{thing}" for thing in ("model", "predictions", "model_card"))}
+        {*marts, *(f"{exposure.name}/{thing}" for thing in ("model", "predictions", "monitoring", "model_card"))}
         for exposure in exposures
     ]
     assert {key.to_user_string() for key in repository.get_job("learn").asset_layer.executable_asset_keys} == (

@@ -10,7 +10,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from ml import lake
+from ml import completion, lake
 from ml.exposures import Exposure
 from ml.lake.locks import LockLostError
 from ml.learning.training_set import RowsError
@@ -89,6 +89,36 @@ def test_an_exposure_that_comes_or_changes_is_looked_for_without_a_commit(server
         assert why(looked) == "points: every publication of features.points is consumed."
         followed = con.execute("select exposure, revision from lake.ops.followed order by followed_at").fetchall()
     assert followed == [(one.name, one.revision()) for one in (POINTS, OTHER, changed)]
+
+
+def test_what_is_consumed_and_not_measured_gets_a_run_too(servers: Path, tmp_path: Path) -> None:
+    with a_lake(servers, tmp_path / "home") as con, dg.DagsterInstance.ephemeral() as instance:
+        con.execute(
+            "insert into lake.ops.consumptions by name select 'points' as exposure, ? as publication_id, 'trained' as "
+            "outcome, 'first' as reason, 'hash' as input_hash, 'one' as version_id, now() as consumed_at",
+            [PUBLISHED],
+        )
+        killed = tick(con, instance, [POINTS], None)
+        assert [(tags[PUBLICATION], tags[TRY]) for tags in requested(killed)] == [(PUBLISHED, "1")]
+        assert killed.cursor is None  # it is pending, and looked for again
+        (tags,) = requested(killed)
+        instance.create_run_for_job(a_job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+        under_way = tick(con, instance, [POINTS], None)
+        assert "is under way for features.points@7" in (why(under_way) or "") and not requested(under_way)
+        completion.give_up(POINTS, PUBLISHED, "three tries failed")
+        done = tick(con, instance, [POINTS], None)
+        assert why(done) == "points: every publication of features.points is consumed." and done.cursor
+
+
+@dg.op
+def nothing() -> None:
+    """Do nothing."""
+
+
+@dg.job
+def a_job() -> None:
+    """Of no step that matters."""
+    nothing()
 
 
 def test_a_cursor_of_an_earlier_release_is_looked_at_anew(servers: Path, tmp_path: Path) -> None:

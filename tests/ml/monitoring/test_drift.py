@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from ml import consumption
 from ml.exposures import Exposure
 from ml.monitoring import drift
 from tests.ml import mixed
+from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -75,7 +75,7 @@ def test_each_publication_is_held_against_what_the_champion_learned_from(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
 ) -> None:
     first = publish(0.1, rows=2000)
-    consumption.consume(exposure, say=silent)
+    consume_and_complete(exposure, say=silent)
     assert con.execute("select count(*) from lake.ml.drift").fetchall() == [(0,)]  # there was none to hold it against
     publish(0.2, rows=2000)
     con.execute("update lake.features.points set a = a + 5")
@@ -84,7 +84,7 @@ def test_each_publication_is_held_against_what_the_champion_learned_from(
         "(select max(snapshot_id) from lake.snapshots()), 'f', '1', 2000, 'i', 'me', null, now()"
     )
     said: list[str] = []
-    consumption.consume(exposure, say=said.append)
+    consume_and_complete(exposure, say=said.append)
     found = con.execute(
         "select column_name, publication_id, baseline_publication_id, baseline_rows, current_rows, psi, ks "
         "from lake.ml.drift order by column_name"
@@ -102,13 +102,13 @@ def test_each_publication_is_held_against_what_the_champion_learned_from(
 def test_levels_that_no_learned_row_had_are_counted_over_all_rows(con: duckdb.DuckDBPyConnection) -> None:
     exposure = replace(mixed.exposure(), spec=mixed.exposure().spec.model_copy(update={"max_rows": 1000}))
     mixed.publish(con, mixed.frame(1500))
-    consumption.consume(exposure, say=silent)
+    consume_and_complete(exposure)
     rows = mixed.frame(1500, seed=1)
     rows.loc[rows.index % 300 == 0, mixed.WHERE] = "Übersee"
     rows.loc[rows.index % 500 == 0, mixed.WHERE] = "NULL"  # as a text
     rows.loc[rows.index == 1499, mixed.CODE] = 99
     mixed.publish(con, rows, "second")
-    consumption.consume(exposure, say=silent)
+    consume_and_complete(exposure)
     found = con.execute(
         "select column_name, new_levels, new_level_rows from lake.ml.drift where new_levels is not null order by all"
     ).fetchall()

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml import consumption, promotion
+from ml import promotion
 from ml.consumption import Consumption
 from ml.exposures import Exposure
 from ml.learning import folds
 from ml.monitoring import live_error
 from ml.records import champions, publications
+from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -41,7 +42,7 @@ def change(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Change:
 
 
 def consume(exposure: Exposure) -> Consumption:
-    made = consumption.consume(exposure, say=silent)
+    made = consume_and_complete(exposure, say=silent)
     assert made is not None
     return made
 
@@ -71,7 +72,7 @@ def test_thirty_new_true_values_are_held_against_the_predictions_that_stood(
     predicted = con.execute("select id, prediction, lower, upper from lake.ml.predictions").df()
     second = change(f"update lake.features.points set y = y + 0.04 * (cast(substr(id, 2) as int) - 99) where {THIRTY}")
     said: list[str] = []
-    consumption.consume(exposure, say=said.append)
+    consume_and_complete(exposure, say=said.append)
     assert found(con) == [(second, trained.version_id, first, 30)]
     actual = con.execute(f"select id, y from lake.features.points where {THIRTY}").df()
     assert len(actual) == 30
@@ -81,7 +82,7 @@ def test_thirty_new_true_values_are_held_against_the_predictions_that_stood(
     assert 0 < expected[2] < 1  # values both inside and outside
     assert any(sentence.startswith(f"30 true values that {trained.version_id} had not seen: RMSE") for sentence in said)
     commits = con.execute("select author, commit_message from lake.snapshots() order by snapshot_id desc limit 1")
-    assert commits.fetchall() == [("ml", f"points {second} refreshed")]
+    assert commits.fetchall() == [("ml", f"points {second} completed")]
 
 
 def test_values_that_the_version_knew_do_not_count(
@@ -198,7 +199,7 @@ def test_rows_without_an_answer_are_predicted_and_judged_when_their_answers_come
     answers = con.execute(f"select id, y from lake.features.points where {THIRTY} order by id").df()
     first = change(f"update lake.features.points set y = null where {THIRTY}")
     said: list[str] = []
-    made = consumption.consume(exposure, say=said.append)
+    made = consume_and_complete(exposure, say=said.append)
     assert made is not None
     assert made.predicted_rows == 400
     assert made.metrics["rows"] == 370

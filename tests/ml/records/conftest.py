@@ -7,10 +7,11 @@ from typing import NamedTuple
 import duckdb
 import pytest
 
-from ml import consumption, lake
+from ml import lake
 from ml.consumption import Consumption
 from ml.exposures import Exposure
 from tests.conftest import cloned_lake
+from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import POINTS, Publish, publish_points
 from tests.ml.rows import silent
 
@@ -26,7 +27,7 @@ class Consumed(NamedTuple):
 def consumed(con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish) -> Consumption:
     """In a lake of the test's own."""
     publish()
-    made = consumption.consume(exposure, say=silent)
+    made = consume_and_complete(exposure, say=silent)
     assert made is not None and made.outcome == "trained"
     return made
 
@@ -39,7 +40,7 @@ def kept(servers: Path, laid_out: Path, tmp_path_factory: pytest.TempPathFactory
         patch.setenv("TRACT_HOME", str(home))
         con = lake.connect()
         publish_points(con, POINTS)
-        made = consumption.consume(POINTS, say=silent)
+        made = consume_and_complete(POINTS, say=silent)
     assert made is not None and made.outcome == "trained"
     with con:
         yield Consumed(con, made)

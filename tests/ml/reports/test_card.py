@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from ml import consumption, promotion
+from ml import promotion
 from ml.exposures import Exposure
 from ml.lake.artifacts import ArtifactError
 from ml.records import versions
@@ -19,12 +19,13 @@ from ml.reports import facts as version_facts
 from ml.reports.card import CardError
 from ml.spec import CandidateSpec, FeaturesSpec
 from tests.ml import mixed
+from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
 
 def consume(exposure: Exposure) -> str:
-    made = consumption.consume(exposure, say=silent)
+    made = consume_and_complete(exposure, say=silent)
     assert made is not None
     assert made.version_id is not None
     return made.version_id

@@ -5,15 +5,16 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from ml import consumption, promotion
+from ml import promotion
 from ml.exposures import Exposure
 from ml.reports import facts as version_facts
+from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
 
 def consume(exposure: Exposure) -> str:
-    made = consumption.consume(exposure, say=silent)
+    made = consume_and_complete(exposure, say=silent)
     assert made is not None
     assert made.version_id is not None
     return made.version_id

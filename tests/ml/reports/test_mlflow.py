@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from ml import consumption, promotion
+from ml import promotion
 from ml.exposures import Exposure
 from ml.records import versions
 from ml.reports import card
@@ -23,6 +23,7 @@ from ml.spec import CandidateSpec
 from orchestration.stack import mlflow
 from tests.conftest import new_database
 from tests.ml import mixed
+from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -67,7 +68,7 @@ def client(server: str, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
 
 
 def consume(exposure: Exposure) -> str:
-    made = consumption.consume(exposure, say=silent)
+    made = consume_and_complete(exposure, say=silent)
     assert made is not None
     assert made.version_id is not None
     return made.version_id

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from ml import consumption
 from ml.exposures import Exposure
 from ml.numbers import figure
 from ml.records import overview
 from ml.reports import report
+from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import Publish
 from tests.ml.reports.test_card import text
 from tests.ml.rows import silent
@@ -19,7 +19,7 @@ NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 
 def consume(exposure: Exposure) -> str:
-    made = consumption.consume(exposure, say=silent)
+    made = consume_and_complete(exposure, say=silent)
     assert made is not None
     assert made.version_id is not None
     return made.version_id
