@@ -245,8 +245,13 @@ class KrigedTarget(Located):
             yield np.column_stack([mean, variance])
 
     def _covariance(self, alike: Matrix, near: Matrix) -> Matrix:
-        covariance: Matrix = (1 - self.near_share) * np.exp(-alike) + self.near_share * np.exp(-near)
-        return covariance
+        # the distances are written over: fresh arrays of 8 MB take longer than what is computed in them
+        parts = ((alike, 1 - self.near_share), (near, self.near_share))
+        for part, share in parts:
+            np.exp(np.negative(part, out=part), out=part)
+            part *= share
+        alike += near
+        return alike
 
 
 def distances(offsets: Matrix) -> tuple[Matrix, Matrix]:
@@ -256,8 +261,10 @@ def distances(offsets: Matrix) -> tuple[Matrix, Matrix]:
         offsets: The points less the origin, shape (rows, k, dimensions).
     """
     squared = np.einsum("rkd,rkd->rk", offsets, offsets)
-    among = squared[:, :, None] + squared[:, None] - 2 * offsets @ offsets.transpose(0, 2, 1)
-    return np.sqrt(np.maximum(among, 0.0)), np.sqrt(squared)
+    among = 2 * offsets @ offsets.transpose(0, 2, 1)
+    np.subtract(squared[:, :, None] + squared[:, None], among, out=among)
+    np.maximum(among, 0.0, out=among)
+    return np.sqrt(among, out=among), np.sqrt(squared)
 
 
 class Column(RegressorMixin, BaseEstimator):  # type: ignore[misc]
