@@ -1,14 +1,19 @@
 """Runs are forked from a process that has imported the libraries: their imports are most of what a run's start takes.
 
 Dagster's code server starts each run as a new Python ("spawn"). Only libraries are imported ahead: a run reads Tract's
-own modules, the dbt project and a project's estimators as they are when it starts, as before.
+own modules, the dbt project and a project's estimators as they are when it starts, as before. The processes that fit
+for a run are forked likewise, from one that the run leaves behind before it starts a thread or opens anything.
 """
 
 import multiprocessing
+import os
+import socket
 import sys
 from importlib.metadata import version
-from multiprocessing import forkserver
-from multiprocessing.context import BaseContext
+from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Any
 
 from ml.identity import LIBRARIES
 
@@ -18,6 +23,8 @@ AHEAD = (
     "dagster._grpc.impl",
     "dagster_dbt",
     "dagster_postgres",
+    "dbt.graph.cli",
+    "dbt.graph.selector_spec",
     "duckdb",
     "matplotlib.figure",
     "pandas",
@@ -46,10 +53,54 @@ def prepare() -> None:
     began_with = _installed()
 
     def context(_: object) -> BaseContext:
-        return multiprocessing.get_context("forkserver" if _installed() == began_with else "spawn")
+        return Runs() if _installed() == began_with else multiprocessing.get_context("spawn")
 
     # Dagster has no setting for it (1.13); the server sets it once, to spawn, before it loads the definitions.
     server.DagsterApiServer._mp_ctx = property(context, lambda server, given: None)
+
+
+class Run(ForkServerProcess):
+    """A run's process."""
+
+    def run(self) -> None:
+        """Leave a process behind that the run's workers are forked from, then run."""
+        serve_forks()
+        super().run()
+
+
+class Runs(ForkServerContext):
+    """Starts runs."""
+
+    Process = Run
+
+
+def serve_forks() -> None:
+    """Fork the server of `multiprocessing`'s start method "forkserver" from this process, and have joblib use it.
+
+    The server that Python would start imports everything anew, and so does each worker of joblib's own: 2.2 s of a core
+    for each, in every consumption. This one has what this process has imported, and none of its threads, sockets and
+    locks, if it is called before there are any. It ends with this process, whose pipe it reads.
+    """
+    from joblib.externals.loky.backend import context  # pandas has imported joblib ahead
+
+    resource_tracker.ensure_running()
+    address: str = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        Path(address).chmod(0o600)
+        listener.listen()
+        ends, alive = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(alive)
+            try:
+                forkserver.main(listener.fileno(), ends, [])
+            finally:
+                os._exit(0)
+        os.close(ends)
+    server: Any = forkserver._forkserver
+    server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, alive, pid
+    context.set_start_method("forkserver")
 
 
 def _installed() -> list[str]:
