@@ -55,12 +55,7 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
         {"duckdb", "table"},
         ["every_row_predicted"],
     ),
-    "housing_value/monitoring": (
-        ["housing_value/model", "housing_value/predictions"],
-        "consumer",
-        {"python", "table"},
-        [],
-    ),
+    "housing_value/monitoring": (["housing_value/model"], "consumer", {"python", "table"}, []),
     "housing_value/model_card": (["housing_value/model"], "consumer", {"python", "html", "s3"}, []),
     "marts/housing_valuations": (["features/housing_features", "housing_value/predictions"], "consumer", DBT, []),
     "marts/model_monitoring": (["housing_value/predictions"], "consumer", DBT, []),
