@@ -1,7 +1,7 @@
 """From a published snapshot to a version and the gate's verdict on it: read, judge, choose, fit, save."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -12,7 +12,7 @@ from ml.lake import artifacts
 from ml.learning import candidates, gate, judging, notes, training_set
 from ml.learning.candidates import Candidate, EstimatorError, Fitted
 from ml.learning.gate import Verdict
-from ml.learning.judging import Judgement
+from ml.learning.judgement import ClassJudgement, Judged
 from ml.learning.training_set import TrainingSet
 from ml.linear import predict_sql as linear_sql
 from ml.linear import ridge
@@ -36,14 +36,14 @@ class Learned:
 
     version: Version
     estimator: Any
-    judgements: Mapping[str, Judgement]
+    judgements: Mapping[str, Judged]
     failed: Mapping[str, str]
     verdict: Verdict
     rows: int
     refreshed: bool
 
     @property
-    def judgement(self) -> Judgement:
+    def judgement(self) -> Judged:
         """Of the version's own recipe."""
         return self.judgements[self.version.candidate]
 
@@ -113,10 +113,11 @@ def compete(
     defender = _defender(asked, champion)
     if defender and champion:
         asked.setdefault(
-            defender, champion.recipe.model_copy(update={"name": defender, "estimator": champion.recipe.path})
+            defender,
+            champion.recipe.model_copy(update={"name": defender, "estimator": champion.recipe.path(exposure.task)}),
         )
     competing: dict[str, Candidate] = {}
-    judgements: dict[str, Judgement] = {}
+    judgements: dict[str, Judged] = {}
     failed: dict[str, str] = {}
     for name, recipe in asked.items():
         try:
@@ -143,7 +144,12 @@ def compete(
     watch.lap("fit", f"fitted {chosen}: {', '.join(f'{name} {value}' for name, value in fitted.parameters.items())}")
     for note in fitted.notes:
         watch.say(note)
-    version = _saved(con, training, asked[chosen], fitted, judgements[chosen], failed, input_hash)
+    judgement = judgements[chosen]
+    if isinstance(judgement, ClassJudgement):
+        rows = training.served_sample[list(exposure.features)]
+        calibrated = judgement.classification.calibration.around(fitted.estimator, rows)
+        fitted = replace(fitted, estimator=calibrated)
+    version = _saved(con, training, asked[chosen], fitted, judgement, failed, input_hash)
     watch.lap("save", f"saved version {version.version_id}")
     return Learned(version, fitted.estimator, judgements, failed, verdict, training.served.n, chosen == defender)
 
@@ -165,15 +171,15 @@ def _defender(asked: Mapping[str, CandidateSpec], champion: Champion | None) -> 
 
 
 def _choose(
-    judgements: Mapping[str, Judgement], defender: str | None, champion: Champion | None, training: TrainingSet
+    judgements: Mapping[str, Judged], defender: str | None, champion: Champion | None, training: TrainingSet
 ) -> tuple[str, Verdict]:
     """The recipe that becomes a version, and the verdict on it."""
     exposure = training.exposure
-    best = min(judgements, key=lambda name: judgements[name].value(exposure.spec.split, "rmse"))
+    best = min(judgements, key=lambda name: judgements[name].loss(exposure.spec.split, exposure.metric))
     if defender is None or champion is None:
         return best, gate.first(judgements[best], exposure)
     if defender not in judgements:
-        return best, gate.succession(judgements[best], champion.rmse, exposure)
+        return best, gate.succession(judgements[best], champion.loss, exposure)
     lost = ""
     if best != defender:
         verdict = gate.challenge(
@@ -182,7 +188,7 @@ def _choose(
         if verdict.promoted:
             return best, verdict
         lost = f"; {verdict.reason}"
-    verdict = gate.refresh(judgements[defender], champion.rmse, exposure)
+    verdict = gate.refresh(judgements[defender], champion.loss, exposure)
     return defender, Verdict(verdict.promoted, verdict.reason + lost)
 
 
@@ -191,7 +197,7 @@ def _saved(
     training: TrainingSet,
     recipe: CandidateSpec,
     fitted: Fitted,
-    judgement: Judgement,
+    judgement: Judged,
     failed: Mapping[str, str],
     input_hash: str,
 ) -> Version:
@@ -204,7 +210,7 @@ def _saved(
         parameters={
             **fitted.parameters,
             **({} if training.plain else {"columns": training.exposure.kinds}),
-            "spread": judgement.spread.to_json(),
+            **judgement.parameters,
             "recipe": recipe.model_dump(),
             "notes": [*notes.of_rows(training), *fitted.notes],
             "failed": dict(failed),

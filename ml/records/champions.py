@@ -8,6 +8,7 @@ import duckdb
 from ml.columns import kind_of
 from ml.exposures import Exposure
 from ml.lake.sql import quoted
+from ml.metrics import loss
 from ml.records import publications, tables
 from ml.records.publications import Publication
 from ml.records.versions import Version, metric, row, version
@@ -20,11 +21,11 @@ class Champion:
 
     Attributes:
         recipe: As it was asked for when the version was trained.
-        rmse: Held-out, by the spec's split, when it was trained.
+        loss: Held-out, by the spec's split and metric, when it was trained.
     """
 
     recipe: CandidateSpec
-    rmse: float
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ def standing(
         return Standing(None, None, None)
     if why := outdated(con, exposure, serving, publication):
         return Standing(serving, why, None)
-    rmse = metric(con, exposure.name, serving, exposure.spec.split, "rmse")
+    value = metric(con, exposure.name, serving, exposure.spec.split, exposure.metric)
     # without one the spec's split is another, by which it was not judged
-    return Standing(serving, None, None if rmse is None else Champion(serving.recipe, rmse))
+    return Standing(serving, None, None if value is None else Champion(serving.recipe, loss(exposure.metric, value)))
 
 
 def champion(con: duckdb.DuckDBPyConnection, exposure_name: str, before: datetime | None = None) -> Version | None:

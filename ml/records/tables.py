@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml.exposures import HELDOUT, PREDICTIONS, Exposure
+from ml.exposures import Exposure
 from ml.lake import sql
 from ml.lake.sql import quoted
 
@@ -41,7 +41,10 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
     made = [statement.query for statement in duckdb.extract_statements(fixed)]
     for exposure in exposures:
         key = {exposure.spec.key: f"{exposure.columns[exposure.spec.key]} not null"}
-        for name, columns in ((exposure.spec.predictions, PREDICTIONS), (exposure.heldout, HELDOUT)):
+        for name, columns in (
+            (exposure.spec.predictions, exposure.predicted_columns),
+            (exposure.heldout, exposure.heldout_columns),
+        ):
             lines = [f"{quoted(column)} {ddl}" for column, ddl in (key | columns).items()]
             made.append(f"create table if not exists lake.ml.{quoted(name)} ({', '.join(lines)})")
     return list(dict.fromkeys(made))
