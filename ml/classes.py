@@ -51,6 +51,11 @@ def by_nature(kind: str) -> bool:
     return is_boolean(kind) or kind_of(kind) == "text"
 
 
+def fits(value: Class, kind: str) -> bool:
+    """Whether a class may be of a column of a type that holds classes."""
+    return type(value) is (bool if is_boolean(kind) else str if kind_of(kind) == "text" else int)
+
+
 def stored_as(kind: str) -> str:
     """The type in which the lake keeps predicted classes of a column's type: an enum as text."""
     return "VARCHAR" if kind_of(kind) == "text" else "BOOLEAN" if is_boolean(kind) else kind

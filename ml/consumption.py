@@ -14,7 +14,7 @@ from ml.monitoring import live_error
 from ml.monitoring.live_error import LiveError
 from ml.numbers import figure
 from ml.progress import Say, Stopwatch
-from ml.records import champions, consumptions, findings, migrations, predictions, publications, versions
+from ml.records import champions, consumptions, findings, migrations, predictions, publications, tables, versions
 from ml.records.champions import Standing
 from ml.records.consumptions import Judged
 from ml.records.publications import Publication
@@ -110,6 +110,7 @@ def consume(
         LakeUnavailableError: The lake is not up.
         LakeVersionError: The lake is of a later release; nothing was written.
         LockLostError: Postgres ended the lock's connection before the commit; nothing was written.
+        TableError: Its table of predictions was made for something else; nothing was written.
         RowsError, EstimatorError, ParityError, ArtifactError, MemoryRanOutError: The publication cannot be consumed;
             nothing was written.
     """
@@ -119,6 +120,7 @@ def consume(
         memory.enough(con, exposure),
     ):
         migrations.migrate(con, [exposure], say)
+        tables.check(con, exposure)
         watch = Stopwatch(say)
         waiting = _waiting(con, exposure, retry, say)
         if waiting is None:
@@ -284,9 +286,14 @@ def _drift(
 
 
 def _turned_out(error: LiveError) -> str:
+    if error.rmse is None:
+        assert error.log_loss is not None
+        found, promised = f"log loss {figure(error.log_loss)}, accuracy {error.accuracy:.1%}", "sets"
+    else:
+        found, promised = f"RMSE {figure(error.rmse)}", "intervals"
     return (
-        f"{error.row_count:,} true values that {error.version_id} had not seen: RMSE {figure(error.rmse)}, "
-        f"{error.coverage:.1%} in its intervals"
+        f"{error.row_count:,} true values that {error.version_id} had not seen: {found}, "
+        f"{error.coverage:.1%} in its {promised}"
     )
 
 

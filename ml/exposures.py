@@ -433,10 +433,10 @@ def _unfit_for_classes(exposure: Exposure, kind: str) -> Iterator[str]:
     for field in ("minimum", "unit", "alpha_by"):
         if field in spec.model_fields_set:
             yield f"meta.ml.{field} is for numbers, and the task is classification: leave it out."
-    needed = "true or false" if is_boolean(kind) else "a text" if kind_of(kind) == "text" else "a whole number"
-    allowed = bool if is_boolean(kind) else str if kind_of(kind) == "text" else int
-    if spec.positive is not None and classes.are_classes(kind) and type(spec.positive) is not allowed:
-        quotes = " YAML reads yes, no, on, off, true and false as booleans: put it in quotes." if allowed is str else ""
+    is_text = kind_of(kind) == "text"
+    needed = "true or false" if is_boolean(kind) else "a text" if is_text else "a whole number"
+    if spec.positive is not None and classes.are_classes(kind) and not classes.fits(spec.positive, kind):
+        quotes = " YAML reads yes, no, on, off, true and false as booleans: put it in quotes." if is_text else ""
         yield (
             f"meta.ml.positive is {spec.positive!r}, and the target {spec.target} is {kind}: it must be {needed}."
             f"{quotes}"

@@ -17,6 +17,9 @@ GAINS = ("accuracy", "roc_auc", "average_precision")
 # Of these no row has a value of its own: they compare rows with each other.
 OF_RANKS = ("roc_auc", "average_precision")
 
+# Of a probability of nothing there is no log: scikit-learn takes this instead, a double's precision.
+LEAST = 2.0**-52
+
 _NAMES = {
     "rmse": "RMSE",
     "mae": "MAE",

@@ -31,7 +31,7 @@ class Replay:
     """What came of it.
 
     Attributes:
-        predictions: key, as text, prediction, lower, upper of the version, in the order of the key.
+        predictions: Of the version, as `predictions.comparable_sql` has them, in the order of the key.
         largest_difference: Relative, between these predictions and the committed ones; None when the version never
             predicted this publication.
     """
@@ -95,7 +95,7 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
         with scoring.predicted(con, exposure, publication, learned.version, learned.estimator, say) as rows:
             key = quoted(exposure.spec.key)
             predicted = con.execute(
-                f"select * replace (cast({key} as varchar) as {key}) from {rows} as predicted order by predicted.{key}"
+                f"select {predictions.comparable_sql(exposure)} from {rows} as predictions order by predictions.{key}"
             ).df()
         committed = predictions.of_version(con, exposure, publication_id, recorded)
     difference = None if committed.empty else _largest_difference(predicted, committed, exposure)
@@ -114,7 +114,16 @@ def _why_other(con: duckdb.DuckDBPyConnection, exposure: Exposure, recorded: str
 def _largest_difference(ours: pd.DataFrame, committed: pd.DataFrame, exposure: Exposure) -> float:
     if not ours[exposure.spec.key].equals(committed[exposure.spec.key]):
         return float("inf")
-    names = ["prediction", "lower", "upper"]
-    found, expected = ours[names].to_numpy(), committed[names].to_numpy()
+    if exposure.task == "classification":
+        names = ["prediction", "prediction_set"]
+        if not ours[names].equals(committed[names]):
+            return float("inf")
+        found, expected = (
+            np.column_stack([rows["probability"], np.array(rows["probabilities"].to_list())])
+            for rows in (ours, committed)
+        )
+    else:
+        names = ["prediction", "lower", "upper"]
+        found, expected = ours[names].to_numpy(), committed[names].to_numpy()
     scale = np.maximum(np.abs(expected), 1e-300)
     return float(np.max(np.abs(found - expected) / scale))

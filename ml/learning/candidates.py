@@ -183,21 +183,24 @@ def fit(estimator: Any, features: pd.DataFrame, target: "pd.Series[Any]") -> Any
     # One thread a fit, a fit a core: OpenMP's threads wait for each other in every split of every tree, and on a
     # busy machine 500 rows took 100 s that take 0.2 s alone. The numbers repeat to the bit, too.
     with threadpool_limits(limits=1), scratch():
-        made = clone(estimator)
-        if is_classifier(made):
-            counts = target.value_counts()
-            if len(counts) == 1:
-                made = DummyClassifier(strategy="prior")
-            elif counts.min() < 2:
-                _without_early_stopping(made)
-        return made.fit(features, target)
+        return suited(clone(estimator), target).fit(features, target)
 
 
-def _without_early_stopping(classifier: Any) -> None:
-    """Of boosting that would stop early by rows of its own, of each of which it needs two of each class."""
-    last = classifier[-1] if isinstance(classifier, Pipeline) else classifier
-    if isinstance(last, HistGradientBoostingClassifier) and last.early_stopping == "auto":
+def suited(estimator: Any, target: Any) -> Any:
+    """An unfitted estimator as it can be fitted on a target of shape (rows,).
+
+    Of rows of one class there is nothing to learn but their class. Boosting that stops early holds out rows of its own,
+    for which it needs two of each class.
+    """
+    if not is_classifier(estimator):
+        return estimator
+    counts = pd.Series(target).value_counts()
+    if len(counts) == 1:
+        return DummyClassifier(strategy="prior")
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    if counts.min() < 2 and isinstance(last, HistGradientBoostingClassifier) and last.early_stopping == "auto":
         last.set_params(early_stopping=False)
+    return estimator
 
 
 def hold_out(

@@ -140,15 +140,15 @@ def compete(
         raise EstimatorError(
             f"Exposure {exposure.name} has no candidate that can be learned: {' '.join(failed.values())}"
         )
-    linear_sql.check_parity(con, training.sample, fitted.estimator, exposure.features)
-    watch.lap("fit", f"fitted {chosen}: {', '.join(f'{name} {value}' for name, value in fitted.parameters.items())}")
-    for note in fitted.notes:
-        watch.say(note)
     judgement = judgements[chosen]
     if isinstance(judgement, ClassJudgement):
         rows = training.served_sample[list(exposure.features)]
         calibrated = judgement.classification.calibration.around(fitted.estimator, rows)
         fitted = replace(fitted, estimator=calibrated)
+    linear_sql.check_parity(con, training.sample, fitted.estimator, exposure.features)
+    watch.lap("fit", f"fitted {chosen}: {', '.join(f'{name} {value}' for name, value in fitted.parameters.items())}")
+    for note in fitted.notes:
+        watch.say(note)
     version = _saved(con, training, asked[chosen], fitted, judgement, failed, input_hash)
     watch.lap("save", f"saved version {version.version_id}")
     return Learned(version, fitted.estimator, judgements, failed, verdict, training.served.n, chosen == defender)

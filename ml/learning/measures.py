@@ -11,9 +11,8 @@ from sklearn.metrics import (
 )
 
 from ml.arrays import Integers, Mask, Matrix, Vector
+from ml.metrics import LEAST
 
-# Of a probability of nothing there is no log: scikit-learn takes this instead.
-LEAST = float(np.finfo(np.float64).eps)
 # Bins of equal numbers of rows, by the probability of the predicted class.
 BINS = 15
 

@@ -8,9 +8,8 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.frozen import FrozenEstimator
+from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -44,14 +43,14 @@ def is_linear(estimator: Any) -> bool:
 
 
 def _parts(estimator: Any) -> tuple[Any, Any]:
-    """What is inside a calibrated classifier, and its sigmoid, which has `a_` and `b_`; any other itself, and None."""
-    if not isinstance(estimator, CalibratedClassifierCV):
+    """What is inside a calibrated classifier, and what shifts and stretches the logarithm of its odds, a
+    LogisticRegression (as `ml.learning.calibration` makes it); any other itself, and None.
+    """
+    if not isinstance(estimator, StackingClassifier):
         return estimator, None
-    (calibrated, *others) = estimator.calibrated_classifiers_
-    if others or len(calibrated.calibrators) != 1 or not hasattr(calibrated.calibrators[0], "a_"):
-        return None, None
-    inside = calibrated.estimator
-    return inside.estimator if isinstance(inside, FrozenEstimator) else inside, calibrated.calibrators[0]
+    (inside, *others), last = estimator.estimators_, estimator.final_estimator_
+    known = isinstance(last, Pipeline) and isinstance(last[-1], LogisticRegression) and len(last[-1].classes_) == 2
+    return (None, None) if others or not known else (inside, last[-1])
 
 
 def predict_sql(estimator: Any, features: Sequence[str]) -> str:
@@ -59,7 +58,7 @@ def predict_sql(estimator: Any, features: Sequence[str]) -> str:
 
     Args:
         estimator: `is_linear`: a fitted pipeline of a StandardScaler and Ridge, whose `predict` it is, or a binary
-            LogisticRegression, calibrated by a sigmoid or not, whose `predict_proba` of the greater class it is; before
+            LogisticRegression, calibrated or not, whose `predict_proba` of the greater class it is; before
             them perhaps what `encoder.fitted` makes.
         features: The columns, as the pipeline was fitted with them, in that order.
 
@@ -71,12 +70,12 @@ def predict_sql(estimator: Any, features: Sequence[str]) -> str:
     Raises:
         ValueError: `features` are not the pipeline's.
     """
-    pipeline, sigmoid = _parts(estimator)
+    pipeline, calibration = _parts(estimator)
     linear = _linear_sql(pipeline, features)
     if isinstance(pipeline[-1], Ridge):
         return linear
-    if sigmoid is not None:
-        linear = f"({literal(-sigmoid.b_)} + {literal(-sigmoid.a_)} * {linear})"
+    if calibration is not None:
+        linear = f"({literal(calibration.intercept_[0])} + {literal(calibration.coef_[0, 0])} * {linear})"
     # exp of a large number is infinity, and its inverse 0
     return f"(1e0 / (1e0 + exp(-{linear})))"
 

@@ -5,10 +5,11 @@ from datetime import datetime
 
 import duckdb
 
+from ml import classes
 from ml.columns import kind_of
 from ml.exposures import Exposure
 from ml.lake.sql import quoted
-from ml.metrics import loss
+from ml.metrics import Task, loss
 from ml.records import publications, tables
 from ml.records.publications import Publication
 from ml.records.versions import Version, metric, row, version
@@ -114,6 +115,8 @@ def outdated(
     for field, now in (("key", exposure.spec.key), ("target", exposure.spec.target)):
         if made_for[field] != now:
             return f"was made for the {field} {made_for[field]}, and the spec asks for {now}"
+    if why := _other_task(exposure, version):
+        return why
     types = {column[0]: column[1] for column in con.execute(f"describe from {publication.table}").fetchall()}
     if gone := [name for name in version.features if name not in types]:
         return f"learned from {', '.join(gone)}, which {publication.publication_id} has no more"
@@ -123,6 +126,23 @@ def outdated(
         return f"learned from another kind of column than {publication.publication_id} has, where {now}"
     if version.plain and (missing := _missing(con, version, publication)):
         return f"learned from rows that have all values, and {publication.publication_id} has NULL in {missing}"
+    return None
+
+
+def _other_task(exposure: Exposure, version: Version) -> str | None:
+    """Why a version predicts something else than the spec asks for, numbers or classes; None where it does not."""
+    made = version.classification
+    task: Task = "classification" if made else "regression"
+    if task != exposure.task:
+        return f"was made for {task}, and the spec asks for {exposure.task}"
+    if not made:
+        return None
+    kind = exposure.columns[exposure.spec.target]
+    if any(not classes.fits(one, kind) for one in made["classes"]):
+        return f"learned classes of another type than {kind}, as {made['classes'][0]!r}"
+    asked = exposure.spec.positive
+    if asked is not None and made["positive"] != asked:
+        return f"gives the probability of {made['positive']!r}, and the spec asks for {asked!r}"
     return None
 
 

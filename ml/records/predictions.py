@@ -24,7 +24,7 @@ def append(
     """Add a version's predictions of a publication, inside the caller's transaction; how many.
 
     Args:
-        rows: A table expression of key, prediction, lower, upper.
+        rows: A table expression of the key and what is predicted of it, as `scoring.predicted` gives it.
     """
     inserted = con.execute(
         f"""
@@ -85,7 +85,7 @@ def of_version(
     key = quoted(exposure.spec.key)
     return con.execute(
         f"""
-        select cast(predictions.{key} as varchar) as {key}, prediction, lower, upper
+        select {comparable_sql(exposure)}
         from {table(exposure)} as predictions
         where exposure = $exposure and version_id = $version and publication_id = (
             select predicted_publication_id from lake.ops.consumptions
@@ -97,19 +97,36 @@ def of_version(
     ).df()
 
 
+def comparable_sql(exposure: Exposure) -> str:
+    """Of predictions that a query calls so: the key as text and what is predicted, as a frame can compare it.
+
+    Of classes these are the class and the set as text, and the probabilities as a list, in the order of the classes.
+    """
+    key = quoted(exposure.spec.key)
+    if exposure.task == "regression":
+        return f"cast(predictions.{key} as varchar) as {key}, prediction, lower, upper"
+    return (
+        f"cast(predictions.{key} as varchar) as {key}, cast(prediction as varchar) as prediction, probability, "
+        "map_values(probabilities) as probabilities, cast(prediction_set as varchar) as prediction_set"
+    )
+
+
 def standing(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, rows: int) -> "pd.DataFrame":
-    """Some of the champion's newest predictions beside the target as it was published: key, target, prediction, ends.
+    """Some of the champion's newest predictions beside the target as it was published: key, target, prediction, and the
+    ends, or of classes the probability and the set.
 
     Args:
         publication: Whose rows are predicted; their key is given as text.
         rows: How many, the first by key; none where nothing was predicted.
     """
     key, target = quoted(exposure.spec.key), quoted(exposure.spec.target)
+    shown = ("lower", "upper") if exposure.task == "regression" else ("probability", "prediction_set")
+    beside = ", ".join(f"predictions.{name}" for name in shown)
     return con.execute(
         f"""
         select
-            cast(predictions.{key} as varchar) as {key}, published.{target}, predictions.prediction, predictions.lower,
-            predictions.upper
+            cast(predictions.{key} as varchar) as {key}, published.{target}, predictions.prediction,
+            {beside}
         from {_STANDING.format(table=table(exposure))} as predictions
         inner join (from {publication.table}) as published using ({key})
         order by predictions.{key}
@@ -124,12 +141,13 @@ def count_standing(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[
 
     None before the first.
     """
+    number = "prediction" if exposure.task == "regression" else "probability"
     return con.execute(
         f"""
         select
             standing.publication_id,
             publications.row_count,
-            count(distinct predictions.{quoted(exposure.spec.key)}) filter (where isfinite(predictions.prediction)),
+            count(distinct predictions.{quoted(exposure.spec.key)}) filter (where isfinite(predictions.{number})),
             count(predictions.prediction)
         from lake.ml.standing_predictions as standing
         inner join lake.ops.publications as publications on standing.publication_id = publications.publication_id

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import sql
 from ml.lake.sql import quoted
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 # DuckLake's options, for every client. All rows are parquet: by default ten rows of an insert may stay in the catalog.
 # Doubles packed by parquet's second version, then zstd's quickest level: 10 million rows of features are 0.71 GB, and
@@ -50,6 +52,32 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
     return list(dict.fromkeys(made))
 
 
+class TableError(TractError):
+    """A table of predictions was made for other columns; the message names it, and what to do."""
+
+
+def check(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> None:
+    """See that the exposure's table of predictions can take what it predicts: it may be of a time when it asked for
+    something else.
+
+    Raises:
+        TableError: It was made for numbers and not for classes, or the other way, or for classes of another type.
+    """
+    table = f"lake.ml.{quoted(exposure.spec.predictions)}"
+    try:
+        there = {row[0]: row[1] for row in con.execute(f"describe from {table}").fetchall()}
+    except duckdb.CatalogException:
+        return  # the next build makes it
+    asked = exposure.predicted_columns
+    if set(there) >= set(asked) and there["prediction"] == asked["prediction"].removesuffix(" not null").upper():
+        return
+    raise TableError(
+        f"Exposure {exposure.name}: ml.{exposure.spec.predictions} has predictions of type {there.get('prediction')}, "
+        f"and what it asks for now is {exposure.task} of {exposure.columns[exposure.spec.target]}. Name another table "
+        "in meta.ml.predictions, and build once more."
+    )
+
+
 def rows(con: duckdb.DuckDBPyConnection, query: str, parameters: Any) -> list[dict[str, Any]]:
     """The rows of a query, each a mapping by the names of its columns."""
     relation = con.execute(query, parameters)
@@ -69,9 +97,13 @@ def insert(con: duckdb.DuckDBPyConnection, table: str, row: Mapping[str, Any], m
 
 
 def append(
-    con: duckdb.DuckDBPyConnection, table: str, rows: "pd.DataFrame", same: Mapping[str, Any], moment: str | None = None
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    rows: "pd.DataFrame | pa.Table",
+    same: Mapping[str, Any],
+    moment: str | None = None,
 ) -> None:
-    """Add a frame's rows, by the names of its columns, inside the caller's transaction.
+    """Add the rows of a frame, or of a table of Arrow, by the names of its columns, inside the caller's transaction.
 
     Args:
         table: As `ml.model_metrics`.
