@@ -26,6 +26,7 @@ from ml.spec import MEAN
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 CHANGED = "nothing was measured: the spec or the code is another than when it was consumed"
 
@@ -117,7 +118,7 @@ def _complete(
 
 def _judged(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, pending: Pending, standing: Standing, watch: Stopwatch
-) -> tuple["pd.DataFrame | None", "pd.DataFrame | None", str]:
+) -> tuple["pd.DataFrame | None", "pd.DataFrame | pa.Table | None", str]:
     """Metrics and held-out predictions by the splits that the gate did not judge by, and how good, in words."""
     version = versions.version(con, exposure.name, pending.version_id)
     assert version is not None, f"{pending.version_id} was consumed, and never made"
@@ -129,10 +130,10 @@ def _judged(
 
     watch.lap("import")
     names = set(there["candidate"]) - {MEAN}
-    metrics, heldout = judge_later(con, exposure, pending.publication, standing.defender, version, names, splits, watch)
-    if heldout.empty:
+    judged = judge_later(con, exposure, pending.publication, standing.defender, version, names, splits, watch)
+    if judged is None:
         return None, None, f"{version.candidate} is not judged by {' and '.join(splits)} folds, as it fails there"
-    return metrics, heldout, f"judged by {' and '.join(splits)} folds"
+    return *judged, f"judged by {' and '.join(splits)} folds"
 
 
 def _drift(
@@ -159,9 +160,14 @@ def _drift(
 
 
 def _turned_out(error: LiveError) -> str:
+    if error.rmse is None:
+        assert error.log_loss is not None
+        found, promised = f"log loss {figure(error.log_loss)}, accuracy {error.accuracy:.1%}", "sets"
+    else:
+        found, promised = f"RMSE {figure(error.rmse)}", "intervals"
     return (
-        f"{error.row_count:,} true values that {error.version_id} had not seen: RMSE {figure(error.rmse)}, "
-        f"{error.coverage:.1%} in its intervals"
+        f"{error.row_count:,} true values that {error.version_id} had not seen: {found}, "
+        f"{error.coverage:.1%} in its {promised}"
     )
 
 

@@ -13,7 +13,7 @@ from ml import lake, memory
 from ml.exposures import Exposure
 from ml.lake import locks
 from ml.progress import Say, Stopwatch
-from ml.records import champions, consumptions, migrations, publications, scorings, versions
+from ml.records import champions, consumptions, migrations, publications, scorings, tables, versions
 from ml.records.champions import Standing
 from ml.records.consumptions import Judged
 from ml.records.publications import Publication
@@ -104,6 +104,7 @@ def consume(
         LakeUnavailableError: The lake is not up.
         LakeVersionError: The lake is of a later release; nothing was written.
         LockLostError: Postgres ended the lock's connection before the commit; nothing was written.
+        TableError: Its table of predictions was made for something else; nothing was written.
         RowsError, EstimatorError, ParityError, ArtifactError, MemoryRanOutError: The publication cannot be consumed;
             nothing was written.
     """
@@ -113,6 +114,7 @@ def consume(
         memory.enough(con, exposure),
     ):
         migrations.migrate(con, [exposure], say)
+        tables.check(con, exposure)
         watch = Stopwatch(say)
         waiting = _waiting(con, exposure, retry, say)
         if waiting is None:

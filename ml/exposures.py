@@ -10,12 +10,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ml import estimators
+from ml import classes, estimators
 from ml.columns import LEVELS, Kind, is_boolean, kind_of
 from ml.errors import TractError
 from ml.lake.sql import is_key, is_numeric
+from ml.metrics import METRICS, Metric, Task
 from ml.spec import (
     NOT_LEARNING,
+    OWN,
     RENAMED,
     TAGS,
     BacktestSpec,
@@ -58,9 +60,32 @@ REMOVED = {
     "version_id": "varchar not null",
     "removed_at": "timestamptz not null",
 }
+# The same of classes. `prediction` is of the target's own type: `Exposure.predicted_columns` says it.
+CLASSES = {
+    "exposure": "varchar not null",
+    "publication_id": "varchar not null",
+    "prediction": "varchar not null",
+    "probability": "double not null",
+    "probabilities": "map(varchar, double) not null",
+    "prediction_set": "varchar[] not null",
+    "version_id": "varchar not null",
+    "predicted_at": "timestamptz not null",
+}
+HELDOUT_CLASSES = {
+    "exposure": "varchar not null",
+    "version_id": "varchar not null",
+    "candidate": "varchar not null",
+    "split": "varchar not null",
+    "fold": "integer not null",
+    "actual": "varchar not null",
+    "predicted": "varchar not null",
+    "probabilities": "map(varchar, double) not null",
+    "prediction_set": "varchar[]",
+}
 # The slice of a split by time that the spec need not name.
 PERIOD = "period"
 TAKEN_BESIDE_KEY = tuple(dict.fromkeys((*PREDICTIONS, *HELDOUT)))
+TAKEN_BY_CLASSES = tuple(dict.fromkeys((*CLASSES, *HELDOUT_CLASSES)))
 # What stands in the schema ml beside them, so that no exposure may take the name; a test holds it to tables.sql.
 OWN_TABLES = frozenset(
     (
@@ -129,14 +154,37 @@ class Exposure:
         return kind_of(self.columns[name], name in self.spec.features.categorical)
 
     @property
+    def task(self) -> Task:
+        """What is predicted: numbers, or classes, which booleans, texts and enums are where the spec says nothing."""
+        by_nature = classes.by_nature(self.columns.get(self.spec.target, ""))
+        return self.spec.task or ("classification" if by_nature else "regression")
+
+    @property
+    def metric(self) -> Metric:
+        """What the gate judges by."""
+        return self.spec.metric or METRICS[self.task][0]
+
+    @property
+    def predicted_columns(self) -> dict[str, str]:
+        """The columns of its table of predictions beside the key, as DDL."""
+        if self.task == "regression":
+            return PREDICTIONS
+        return {**CLASSES, "prediction": f"{classes.stored_as(self.columns[self.spec.target])} not null"}
+
+    @property
+    def heldout_columns(self) -> dict[str, str]:
+        """The same of its table of held-out predictions."""
+        return HELDOUT if self.task == "regression" else HELDOUT_CLASSES
+
+    @property
     def heldout(self) -> str:
         """The table of held-out predictions that goes with the table of predictions."""
         return f"heldout_{self.spec.predictions_table}"
 
     @property
     def estimators(self) -> tuple[str, ...]:
-        """The dotted paths of the estimators that may compete, less ridge, which is the warehouse's own."""
-        return tuple(path for recipe in self.spec.recipes if (path := recipe.path))
+        """The dotted paths of the estimators that may compete, less those that are Tract's own."""
+        return tuple(path for recipe in self.spec.recipes if (path := recipe.path(self.task)))
 
     def revision(self) -> str:
         """12 digits that are others when anything is another that is asked for, also what changes no result."""
@@ -151,7 +199,7 @@ class Exposure:
 
     def digest(self) -> str:
         """sha256 of everything that decides what is learned: the spec, the table and its contract."""
-        said = {
+        said: dict[str, Any] = {
             "relation": self.relation,
             "columns": dict(self.columns),
             "features": self.features,
@@ -163,6 +211,10 @@ class Exposure:
             said["time"] = self.spec.time
         if self.spec.split == "time":
             said["backtest"] = self.spec.backtest.model_dump()
+        if self.task == "classification":
+            said["classification"] = self.spec.positive
+        if self.metric != METRICS[self.task][0]:
+            said["metric"] = self.metric
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -198,11 +250,11 @@ def read_exposures(manifest: Mapping[str, Any]) -> tuple[Exposure, ...]:
 def doubts(exposures: Iterable[Exposure]) -> list[str]:
     """A sentence for each candidate whose estimator is not to be found: it will not compete, which keeps no other."""
     return [
-        f"Exposure {exposure.name}: candidate {recipe.name} cannot compete, as {recipe.path} is not to be found: "
+        f"Exposure {exposure.name}: candidate {recipe.name} cannot compete, as {path} is not to be found: "
         f"{why}. Write its estimator as package.module.Name, install its package, or say `enabled: false`."
         for exposure in exposures
         for recipe in exposure.spec.recipes
-        if recipe.path and (why := estimators.missing(recipe.path))
+        if (path := recipe.path(exposure.task)) and (why := estimators.missing(path))
     ]
 
 
@@ -286,6 +338,8 @@ def _contradictions(exposure: Exposure) -> Iterator[str]:
     roles = list(_unfit_roles(exposure))
     yield from roles
     yield from _unfit_settings(exposure)
+    if exposure.spec.target in exposure.columns:  # else nothing is known of the task
+        yield from _unfit_task(exposure)
     if not roles:  # else a column may be no feature at all
         yield from _unfit_columns(exposure)
 
@@ -362,14 +416,67 @@ def _unfit_settings(exposure: Exposure) -> Iterator[str]:
         )
 
 
+def _unfit_task(exposure: Exposure) -> Iterator[str]:
+    """What does not fit between the task, the type of the target, and the settings that are of one task alone."""
+    spec, task = exposure.spec, exposure.task
+    kind = exposure.columns[spec.target]
+    target = f"the target {spec.target} of {exposure.relation} is {kind}"
+    number = is_numeric(kind)
+    if task == "regression" and classes.by_nature(kind):
+        yield (
+            f"meta.ml.task is 'regression', and {target}: it has classes. Leave meta.ml.task out, or cast the column "
+            "to a number where the table is built."
+        )
+    elif task == "regression" and not number:
+        yield (
+            f"{target}, neither a number nor a class. Cast it where the table is built: numbers are predicted as such, "
+            "booleans, texts and enums as classes."
+        )
+    elif task == "classification" and not classes.are_classes(kind):
+        what = "no integer that fits into 64 bits" if number else "no class"
+        yield (
+            f"meta.ml.task is 'classification', and {target}, {what}. Classes are booleans, texts, enums or integers: "
+            "cast it where the table is built."
+        )
+    if spec.metric and spec.metric not in METRICS[task]:
+        yield f"meta.ml.metric is '{spec.metric}', and the task is {task}: allowed are {', '.join(METRICS[task])}."
+    for recipe in spec.candidates:
+        if OWN.get(recipe.name, task) != task:
+            yield (
+                f"meta.ml.candidates names '{recipe.name}', which is for {OWN[recipe.name]}, and the task is {task}: "
+                f"take {' or '.join(name for name, its in OWN.items() if its == task)}, gradient_boosting, or an "
+                "estimator by its path."
+            )
+    if task == "regression" and spec.positive is not None:
+        yield f"meta.ml.positive is {spec.positive!r}, which is for classes, and the task is {task}: leave it out."
+    if task == "classification":
+        yield from _unfit_for_classes(exposure, kind)
+
+
+def _unfit_for_classes(exposure: Exposure, kind: str) -> Iterator[str]:
+    spec = exposure.spec
+    for field in ("minimum", "unit", "alpha_by"):
+        if field in spec.model_fields_set:
+            yield f"meta.ml.{field} is for numbers, and the task is classification: leave it out."
+    is_text = kind_of(kind) == "text"
+    needed = "true or false" if is_boolean(kind) else "a text" if is_text else "a whole number"
+    if spec.positive is not None and classes.are_classes(kind) and not classes.fits(spec.positive, kind):
+        quotes = " YAML reads yes, no, on, off, true and false as booleans: put it in quotes." if is_text else ""
+        yield (
+            f"meta.ml.positive is {spec.positive!r}, and the target {spec.target} is {kind}: it must be {needed}."
+            f"{quotes}"
+        )
+
+
 def _unfit_columns(exposure: Exposure) -> Iterator[str]:
     """Names and types of the contract's columns that do not fit their roles, which are columns of it."""
     spec, columns, relation = exposure.spec, exposure.columns, exposure.relation
     taken = [name for name in columns if name.lower() in TAKEN]
-    if taken := taken or [name for name in spec.key_columns if name.lower() in TAKEN_BESIDE_KEY]:
+    beside_key = TAKEN_BESIDE_KEY if exposure.task == "regression" else TAKEN_BY_CLASSES
+    if taken := taken or [name for name in spec.key_columns if name.lower() in beside_key]:
         yield (
             f"column {taken[0]} of {relation} has a name that ml gives to a column of its own. "
-            f"Rename it; taken are {', '.join(TAKEN)}, and for the key {', '.join(TAKEN_BESIDE_KEY)}."
+            f"Rename it; taken are {', '.join(TAKEN)}, and for the key {', '.join(beside_key)}."
         )
     for name in spec.key_columns:
         if not is_key(columns[name]):
@@ -378,14 +485,6 @@ def _unfit_columns(exposure: Exposure) -> Iterator[str]:
                 "varchar where the table is built; keys are integers of up to 64 bits, decimals, floats, texts, UUIDs, "
                 "dates, times, timestamps or blobs."
             )
-    target = columns[spec.target]
-    if is_boolean(target):
-        yield (
-            f"the target {spec.target} of {relation} is {target}: two classes. What is learned is a number: cast it to "
-            "integer where the table is built, and predictions lie between 0 and 1."
-        )
-    elif not is_numeric(target):
-        yield f"the target {spec.target} of {relation} is {target}, not a number. Cast it where the table is built."
     for name in exposure.features:
         if name not in exposure.kinds:
             yield (
@@ -399,7 +498,7 @@ def _unfit_columns(exposure: Exposure) -> Iterator[str]:
 
 
 def _shared_tables(found: list[Exposure]) -> list[str]:
-    """A table of predictions has its key's name and type: exposures that share one must share the key."""
+    """A table of predictions has its key's name and type, and its classes': who share one must share both."""
     first: dict[str, Exposure] = {}
     wrong = []
     for exposure in found:
@@ -412,4 +511,16 @@ def _shared_tables(found: list[Exposure]) -> list[str]:
                 f"Exposure {exposure.name}: its key is {ours}, but ml.{exposure.spec.predictions_table} "
                 f"has the key {theirs} of exposure {other.name}. Name another table in meta.ml.predictions."
             )
+        elif exposure.predicted_columns != other.predicted_columns:
+            ours, theirs = (_predicted(e) for e in (exposure, other))
+            wrong.append(
+                f"Exposure {exposure.name}: it predicts {ours}, but ml.{exposure.spec.predictions_table} has {theirs} "
+                f"of exposure {other.name}. Name another table in meta.ml.predictions."
+            )
     return wrong
+
+
+def _predicted(exposure: Exposure) -> str:
+    if exposure.task == "regression":
+        return "numbers"
+    return f"classes of type {classes.stored_as(exposure.columns[exposure.spec.target])}"

@@ -16,7 +16,16 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # The rooms and modules of ml that learn, judge and predict; those of recipes count for the candidates that name them.
-LEARNING = ("answers.py", "columns.py", "learning", "linear", "lake/sql.py", "serving/scoring.py")
+LEARNING = (
+    "answers.py",
+    "classes.py",
+    "columns.py",
+    "metrics.py",
+    "learning",
+    "linear",
+    "lake/sql.py",
+    "serving/scoring.py",
+)
 LIBRARIES = ("duckdb", "joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "threadpoolctl")
 
 

@@ -11,7 +11,7 @@ from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
 from ml.progress import Say
-from ml.records import champions, migrations, scorings, versions
+from ml.records import champions, migrations, scorings, tables, versions
 from ml.records.publications import Publication
 from ml.records.versions import Version
 
@@ -45,6 +45,7 @@ def promote(exposure: Exposure, version_id: str, *, by: str, reason: str, say: S
     Raises:
         PromotionError: No reason is given, there is no such version, it serves already, or it was made for another
             question.
+        TableError: The exposure's table of predictions was made for something else.
         ArtifactError: Its file is missing or was changed.
         LakeUnavailableError: The lake is not up.
     """
@@ -66,6 +67,7 @@ def _promote(
         memory.enough(con, exposure),
     ):
         migrations.migrate(con, [exposure], say)
+        tables.check(con, exposure)
         champion = champions.champion(con, exposure.name)
         version_id = choose(con)
         version = versions.version(con, exposure.name, version_id)

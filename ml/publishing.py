@@ -227,7 +227,9 @@ def learnable_sql(exposure: Exposure, table: str) -> str:
         groups = f"count(distinct {time}) {known}"
     else:
         groups = f"count(distinct {quoted(spec.group)}) {known}" if spec.group else "null"
-    counted = [f"count(*), count({quoted(spec.target)}), {groups}, {classes.count_sql(spec.target)}"]
+    of_classes = exposure.task == "classification"
+    distinct = f"count(distinct {quoted(spec.target)})" if of_classes else classes.count_sql(spec.target)
+    counted = [f"count(*), count({quoted(spec.target)}), {groups}, {distinct}"]
     return f"select {', '.join([*counted, *missing, *unusable])} from {table}"
 
 
@@ -241,14 +243,14 @@ def _unusable_sql(name: str, kind: Kind) -> str:
 
 
 def _numbers(exposure: Exposure) -> dict[str, Kind]:
-    kinds = {name: kind for name, kind in exposure.kinds.items() if kind != "text"}
-    return {exposure.spec.target: "number", **kinds}
+    kinds: dict[str, Kind] = {name: kind for name, kind in exposure.kinds.items() if kind != "text"}
+    return kinds if exposure.task == "classification" else {exposure.spec.target: "number", **kinds}
 
 
 def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
     """Why an exposure cannot learn from rows, of the counts of `learnable_sql`; empty where it can."""
     spec, numbers = exposure.spec, _numbers(exposure)
-    rows, known, groups, _, *others = counts
+    rows, known, groups, distinct, *others = counts
     assert rows is not None
     assert known is not None
     time = spec.time if spec.split == "time" else None
@@ -270,6 +272,8 @@ def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
         return f"{'; '.join([*dict.fromkeys(missing), *unusable])} of {rows:,} rows: fill them in, or leave them out"
     if rows and not known:
         return f"{named[spec.target]} is missing in all of {rows:,} rows: nothing is there to learn from"
+    if exposure.task == "classification" and (why := _unfit_classes(exposure, distinct or 0, known)):
+        return why
     if known < spec.judged_folds:
         which = f" whose target {spec.target} is known" if known < rows else ""
         setting = f"meta.ml.{spec.folds_setting}"
@@ -288,10 +292,16 @@ def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
     return ""
 
 
+def _unfit_classes(exposure: Exposure, distinct: int, known: int) -> str:
+    spec = exposure.spec
+    return classes.unfit(spec.target, distinct, known) or classes.unfit_number(spec.positive, distinct)
+
+
 def noted(exposure: Exposure, counts: Sequence[int | None]) -> str:
     """What an exposure that can learn from rows should know, of the counts of `learnable_sql`; empty if nothing."""
     rows, known, _, distinct, *_ = counts
     assert rows is not None
     assert known is not None
     target = exposure.spec.target
-    return "; ".join(filter(None, [answers.told(target, rows - known, rows), classes.told(target, distinct, known)]))
+    likely = classes.told(target, distinct, known) if exposure.task == "regression" else ""
+    return "; ".join(filter(None, [answers.told(target, rows - known, rows), likely]))

@@ -11,7 +11,7 @@ from ml import memory
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.identity import code_version
-from ml.lake.sql import listed, quoted
+from ml.lake.sql import listed
 from ml.learning.competition import learn
 from ml.progress import Say, Stopwatch
 from ml.records import champions, consumptions, migrations, predictions, publications, versions
@@ -31,7 +31,7 @@ class Replay:
     """What came of it.
 
     Attributes:
-        predictions: key, as text, prediction, lower, upper of the version, in the order of the key.
+        predictions: Of the version, as `predictions.comparable_sql` has them, in the order of the key.
         largest_difference: Relative, between these predictions and the committed ones; None when the version never
             predicted this publication.
     """
@@ -93,10 +93,9 @@ def replay(exposure: Exposure, publication_id: str, *, say: Say = print) -> Repl
         if learned.version.version_id != recorded:
             raise ReplayError(_why_other(con, exposure, recorded))
         with scoring.predicted(con, exposure, publication, learned.version, learned.estimator, say) as rows:
-            key = exposure.spec.key_columns
-            as_text = ", ".join(f"cast({name} as varchar) as {name}" for name in map(quoted, key))
             predicted = con.execute(
-                f"select * replace ({as_text}) from {rows} as predicted order by {listed(key, of='predicted')}"
+                f"select {predictions.comparable_sql(exposure)} from {rows} as predictions "
+                f"order by {listed(exposure.spec.key_columns, of='predictions')}"
             ).df()
         committed = predictions.of_version(con, exposure, publication_id, recorded)
     difference = None if committed.empty else _largest_difference(predicted, committed, exposure)
@@ -116,7 +115,16 @@ def _largest_difference(ours: pd.DataFrame, committed: pd.DataFrame, exposure: E
     key = list(exposure.spec.key_columns)
     if not ours[key].equals(committed[key]):
         return float("inf")
-    names = ["prediction", "lower", "upper"]
-    found, expected = ours[names].to_numpy(), committed[names].to_numpy()
+    if exposure.task == "classification":
+        names = ["prediction", "prediction_set"]
+        if not ours[names].equals(committed[names]):
+            return float("inf")
+        found, expected = (
+            np.column_stack([rows["probability"], np.array(rows["probabilities"].to_list())])
+            for rows in (ours, committed)
+        )
+    else:
+        names = ["prediction", "lower", "upper"]
+        found, expected = ours[names].to_numpy(), committed[names].to_numpy()
     scale = np.maximum(np.abs(expected), 1e-300)
     return float(np.max(np.abs(found - expected) / scale))

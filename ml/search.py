@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from ml import lake, memory
@@ -16,7 +15,7 @@ from ml.learning.candidates import EstimatorError
 from ml.learning.trials import Fold, Trial
 from ml.progress import Say, Stopwatch
 from ml.promotion import serve
-from ml.records import champions, findings, migrations, versions
+from ml.records import champions, findings, migrations, tables, versions
 from ml.records.publications import Publication
 from ml.spec import CandidateSpec
 
@@ -55,6 +54,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
     Raises:
         SearchError: No candidate has a search space, none can be fitted, or no publication was consumed yet.
         RowsError, EstimatorError, ParityError: As `learning.learn`; nothing was written.
+        TableError: Its table of predictions was made for something else; nothing was written.
         MemoryRanOutError: Memory ran out; nothing was written.
         LakeUnavailableError: The lake is not up.
     """
@@ -70,6 +70,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
         memory.enough(con, exposure),
     ):
         migrations.migrate(con, [exposure], say)
+        tables.check(con, exposure)
         publication = champions.newest_predicted(con, exposure)
         standing = champions.standing(con, exposure, publication) if publication else None
         if publication is None or standing is None or standing.champion is None:
@@ -80,7 +81,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
         watch, spec = Stopwatch(say), exposure.spec
         training = competition.read(con, exposure, publication, watch)
         groups = training.blocks if spec.split == "group" else None
-        target = np.asarray(training.target, np.float64)
+        question = trials.Question.of(training)
         dealt: list[Fold] = []
         if spec.split == "time" and spec.time:
             backtest = spec.backtest.model_copy(update={"folds": min(trials.FOLDS, spec.backtest.folds)})
@@ -90,7 +91,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
         for recipe in searched:
             try:
                 tried[recipe.name] = trials.search(
-                    recipe, training.features, target, groups, spec.seed + SEED_STEP, say, training.encoding, dealt
+                    recipe, training.features, question, groups, spec.seed + SEED_STEP, say, training.encoding, dealt
                 )
             except EstimatorError as error:  # keeps no other from being searched
                 failed.append(str(error))
@@ -103,7 +104,7 @@ def search(exposure: Exposure, *, by: str = "search", say: Say = print) -> Searc
         learned = competition.compete(con, training, found, input_hash, standing.defender, watch)
         wins = learned.verdict.promoted and not learned.refreshed
         with lake.transaction(con, by, f"{exposure.name} {publication.publication_id} searched", confirm):
-            findings.record_trials(con, exposure, publication, _rows(tried))
+            findings.record_trials(con, exposure, publication, _rows(tried, exposure.metric))
             if wins:
                 # after a rollback the same may be found again, and is there already
                 if versions.version(con, exposure.name, learned.version.version_id) is None:
@@ -122,7 +123,7 @@ def _input_hash(publication: Publication, exposure: Exposure, found: tuple[Candi
     return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
 
 
-def _rows(tried: dict[str, list[Trial]]) -> pd.DataFrame:
+def _rows(tried: dict[str, list[Trial]], metric: str) -> pd.DataFrame:
     """As rows of ml.trials."""
     return pd.DataFrame(
         [
@@ -130,7 +131,8 @@ def _rows(tried: dict[str, list[Trial]]) -> pd.DataFrame:
                 "candidate": candidate,
                 "trial": trial.number,
                 "parameters": json.dumps(trial.parameters),
-                "rmse": trial.rmse,
+                "metric": metric,
+                "loss": trial.loss,
                 "folds": trial.folds,
                 "seconds": trial.seconds,
             }

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from ml.code import MOVED
+from ml.metrics import Metric, Task
 
 # What may change in a spec without anything being learned anew, in pydantic's words.
 NOT_LEARNING: dict[str, Any] = {
@@ -13,16 +14,27 @@ NOT_LEARNING: dict[str, Any] = {
     "fresh_within_hours": True,
     "map_columns": True,
     "unit": True,
-    "time": True,  # these two stand beside the spec, too
+    "time": True,  # these stand beside the spec, too
     "backtest": True,
+    "task": True,
+    "positive": True,
+    "metric": True,
     "limitations": True,
     "predictions": True,  # its table stands beside the spec
     "candidates": {"__all__": {"search"}},
 }
 MEAN = "mean"  # the candidate that predicts the mean of its training rows, judged beside the others
-RIDGE = "ridge"  # from the warehouse's sums
-# Candidates that are known by name, beside ridge.
-ESTIMATORS = {"gradient_boosting": "sklearn.ensemble.HistGradientBoostingRegressor"}
+RIDGE = "ridge"  # of numbers, from the warehouse's sums
+LOGISTIC = "logistic"  # of classes
+# Candidates of Tract's own, and what they are for.
+OWN: dict[str, Task] = {RIDGE: "regression", LOGISTIC: "classification"}
+# Candidates that are known by name, beside these.
+ESTIMATORS: dict[str, dict[Task, str]] = {
+    "gradient_boosting": {
+        "regression": "sklearn.ensemble.HistGradientBoostingRegressor",
+        "classification": "sklearn.ensemble.HistGradientBoostingClassifier",
+    }
+}
 
 
 # What a table of the schema ml may be called.
@@ -58,12 +70,12 @@ class SearchSpec(BaseModel):
 
 
 class CandidateSpec(BaseModel):
-    """A recipe that may compete: a known name, or any scikit-learn regressor by its dotted path."""
+    """A recipe that may compete: a known name, or any regressor or classifier by its dotted path."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$", description="what it is called in metrics and versions")
-    estimator: str | None = Field(None, description="package.module.Name of a regressor's class or function")
+    estimator: str | None = Field(None, description="package.module.Name of its class or function")
     parameters: dict[str, Any] = Field({}, description="what the estimator is called with")
     found: dict[str, Any] = Field({}, description="parameters that a search found to be better")
     search: SearchSpec | None = Field(None, description="what a search may choose anew")
@@ -84,17 +96,16 @@ class CandidateSpec(BaseModel):
     def _known(self) -> "CandidateSpec":
         if self.name == MEAN:
             raise ValueError(f"'{MEAN}' is the mean predictor's name: choose another")
-        if self.estimator is None and self.name != RIDGE and self.name not in ESTIMATORS:
-            known = ", ".join([RIDGE, *ESTIMATORS])
+        if self.estimator is None and self.name not in OWN and self.name not in ESTIMATORS:
+            known = ", ".join([*OWN, *ESTIMATORS])
             raise ValueError(f"It is not known ({known} are): give its `estimator` as package.module.Name")
-        if self.name == RIDGE and (self.estimator or self.parameters or self.search):
-            raise ValueError(f"'{RIDGE}' is fitted from the warehouse's sums and takes nothing: choose another name")
+        if self.name in OWN and (self.estimator or self.parameters or self.search):
+            raise ValueError(f"'{self.name}' is Tract's own and takes nothing: choose another name")
         return self
 
-    @property
-    def path(self) -> str | None:
-        """The estimator's dotted path; None for ridge, which is fitted from the warehouse's sums."""
-        return self.estimator or ESTIMATORS.get(self.name)
+    def path(self, task: Task) -> str | None:
+        """The estimator's dotted path; None for Tract's own candidates."""
+        return self.estimator or ESTIMATORS.get(self.name, {}).get(task)
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -179,6 +190,15 @@ class Spec(BaseModel):
         description="column that identifies a row, or a list of columns that do together"
     )
     target: str = Field(description="column to be predicted")
+    task: Task | None = Field(
+        None, description="what is predicted: a number, or a class of few; by default what the target's type says"
+    )
+    positive: bool | int | str | None = Field(
+        None, description="of two classes, the one whose `probability` is given; by default true, or the greater one"
+    )
+    metric: Metric | None = Field(
+        None, description="what the gate judges by; by default `rmse` of numbers, `log_loss` of classes"
+    )
     group: str | None = Field(None, description="column whose rows must not be split between train and test")
     time: str | None = Field(None, description="column with the date or timestamp of a row; it is no feature")
     features: FeaturesSpec = Field(FeaturesSpec(), description="which columns are learned from")
@@ -194,7 +214,9 @@ class Spec(BaseModel):
     max_rows: int = Field(200_000, ge=1_000, description="rows that are judged, and that learners other than ridge see")
     folds: int = Field(5, ge=2, le=100, description="parts into which rows are divided, each held out once")
     seed: int = Field(0, ge=0, description="seed of that division")
-    coverage: float = Field(0.9, gt=0, lt=1, description="share of rows whose value the intervals hold")
+    coverage: float = Field(
+        0.9, gt=0, lt=1, description="share of rows whose value the intervals, or sets of classes, hold"
+    )
     minimum: float | None = Field(None, description="what the target cannot be below; intervals end there")
     refresh_margin: float = Field(0.05, ge=0, description="share by which the champion's recipe may be worse")
     significance: float = Field(0.05, gt=0, lt=1, description="chance of no gain below which another recipe wins")
@@ -238,6 +260,13 @@ class Spec(BaseModel):
     def key_columns(self) -> tuple[str, ...]:
         """The columns that identify a row together."""
         return key_columns(self.key)
+
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _a_class(cls, said: object) -> object:
+        if not isinstance(said, bool | int | str | None):
+            raise ValueError("A class is true or false, a whole number, or a text")
+        return said
 
     @model_validator(mode="after")
     def _some_compete(self) -> "Spec":

@@ -12,6 +12,9 @@ _KEYS = re.compile(
     r"|TIMESTAMP(_S|_MS|_US|_NS|TZ| WITH TIME ZONE)?|DATETIME|BLOB|BYTEA|BINARY|VARBINARY"
 )
 
+# What 64 bits with a sign hold.
+_WHOLE = re.compile(r"U?(TINYINT|SMALLINT|INTEGER)|BIGINT|INT[1248]?|INT(8|16|32|64)|UINT(8|16|32)|LONG|SHORT|SIGNED")
+
 # From here on a double cannot be squared and summed.
 LARGEST = 1e150
 
@@ -19,6 +22,11 @@ LARGEST = 1e150
 def is_numeric(kind: str) -> bool:
     """Whether a type, as DuckDB or a contract writes it, is an integer, a decimal or a float; booleans are not."""
     return _NUMERIC.fullmatch(kind.upper()) is not None
+
+
+def is_integer(kind: str) -> bool:
+    """Whether a type, as DuckDB or a contract writes it, is an integer that 64 bits with a sign hold."""
+    return _WHOLE.fullmatch(kind.upper()) is not None
 
 
 def is_key(kind: str) -> bool:

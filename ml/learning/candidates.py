@@ -11,11 +11,17 @@ import duckdb
 import numpy as np
 import pandas as pd
 from joblib import delayed
-from sklearn.base import clone, is_regressor
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ml import memory
-from ml.arrays import Mask, Vector
+from ml.arrays import Mask, Matrix, Vector
+from ml.classes import Class
 from ml.errors import TractError
 from ml.lake import first_line
 from ml.lake.sql import LARGEST
@@ -24,12 +30,17 @@ from ml.learning.scratch import scratch
 from ml.learning.training_set import TrainingSet
 from ml.learning.workers import workers
 from ml.linear import ridge
+from ml.metrics import Task
 from ml.progress import Progress, Say, following
-from ml.spec import ESTIMATORS, RIDGE, CandidateSpec
+from ml.spec import LOGISTIC, RIDGE, CandidateSpec
 
 ALPHAS = np.logspace(-3, 1, 30)
+# Steps that scikit-learn's solver may take; on standardized columns it needs few.
+LOGISTIC_STEPS = 1_000
 # What libraries call an estimator's seed, and its number of threads.
 SEEDS = ("random_state", "random_seed", "seed")
+# By how much probabilities may miss 1 in all: some libraries compute in single precision.
+MOST_OFF = 1e-4
 THREADS = ("n_jobs", "thread_count", "num_threads", "nthread")
 
 
@@ -51,8 +62,9 @@ class Candidate(Protocol):
 
     name: str
 
-    def held_out(self, split: str) -> Vector:
-        """Predictions of the sampled rows, shape (rows,), each by a fit that has not seen the row's fold.
+    def held_out(self, split: str) -> Matrix:
+        """Predictions of the sampled rows, each by a fit that has not seen the row's fold: of numbers, shape (rows,);
+        of classes their probabilities, shape (rows, classes), which are not calibrated yet.
 
         Where the split is by time, nor what came after; NaN of the first period, before which there is nothing.
 
@@ -112,7 +124,7 @@ class Ridge:
 
 
 class FromRows:
-    """Any scikit-learn regressor, fitted on the sampled rows.
+    """Any scikit-learn regressor or classifier, fitted on the sampled rows.
 
     Args:
         expected: Whether it will serve, as far as one can tell: then the fit that serves is made beside those that
@@ -132,10 +144,10 @@ class FromRows:
         self.expected = expected
         self.made: list[Any] = []
 
-    def held_out(self, split: str) -> Vector:
+    def held_out(self, split: str) -> Matrix:
         """See `Candidate`."""
         training, fold = self.training, self.training.fold(split)
-        predicted = np.full(len(fold), np.nan)
+        predicted = np.full((len(fold), len(training.classes)) if training.classes else len(fold), np.nan)
         numbers = np.intersect1d(fold, training.folds(split))
         progress = Progress(self.say, f"judging {self.name} on {split} folds", len(numbers), "folds")
         beside = self.expected and split == training.exposure.spec.split and not self.made
@@ -145,7 +157,10 @@ class FromRows:
                 yield delayed(fit)(self.estimator, *self._served())
             for number in numbers:
                 learned = training.learned(split, int(number))
-                yield delayed(hold_out)(self.estimator, training.features, training.target, learned, fold == number)
+                held = fold == number
+                yield delayed(hold_out)(
+                    self.estimator, training.features, training.answers, learned, held, training.classes
+                )
 
         with _named(self):
             results = workers(len(fold))(tasks())
@@ -165,7 +180,7 @@ class FromRows:
 
     def _served(self) -> tuple[pd.DataFrame, "pd.Series[float]"]:
         served, exposure = self.training.served_sample, self.training.exposure
-        return served[list(exposure.features)], served[exposure.spec.target]
+        return served[list(exposure.features)], self.training.answers.loc[served.index]
 
 
 @contextmanager
@@ -180,23 +195,83 @@ def _named(candidate: Ridge | FromRows, expected: tuple[type[Exception], ...] = 
         raise EstimatorError(f"candidate {candidate.name}: {why}") from error
 
 
-def fit(estimator: Any, features: pd.DataFrame, target: "pd.Series[float]") -> Any:
-    """The estimator fitted on features of shape (rows, features) and a target of shape (rows,)."""
+def fit(estimator: Any, features: pd.DataFrame, target: "pd.Series[Any]") -> Any:
+    """The estimator fitted on features of shape (rows, features) and a target of shape (rows,).
+
+    Rows of one class teach a classifier nothing but that class.
+    """
     # One thread a fit, a fit a core: OpenMP's threads wait for each other in every split of every tree, and on a
     # busy machine 500 rows took 100 s that take 0.2 s alone. The numbers repeat to the bit, too.
     with threadpool_limits(limits=1), scratch():
-        return clone(estimator).fit(features, target)
+        return suited(clone(estimator), target).fit(features, target)
 
 
-def hold_out(estimator: Any, features: pd.DataFrame, target: "pd.Series[float]", learned: Mask, held: Mask) -> Vector:
-    """Predictions of the held rows by a fit on those that are learned from, shape (held rows,).
+def suited(estimator: Any, target: Any) -> Any:
+    """An unfitted estimator as it can be fitted on a target of shape (rows,).
+
+    Of rows of one class there is nothing to learn but their class. Boosting that stops early holds out rows of its own,
+    for which it needs two of each class.
+    """
+    if not is_classifier(estimator):
+        return estimator
+    counts = pd.Series(target).value_counts()
+    if len(counts) == 1:
+        return DummyClassifier(strategy="prior")
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    if counts.min() < 2 and isinstance(last, HistGradientBoostingClassifier) and last.early_stopping == "auto":
+        last.set_params(early_stopping=False)
+    return estimator
+
+
+def hold_out(
+    estimator: Any,
+    features: pd.DataFrame,
+    target: "pd.Series[Any]",
+    learned: Mask,
+    held: Mask,
+    classes: Sequence[Class] = (),
+) -> Matrix:
+    """Predictions of the held rows by a fit on those that are learned from: of numbers, shape (held rows,); of classes
+    their probabilities, shape (held rows, classes).
 
     Raises:
         EstimatorError: As `predictions`.
     """
     fitted = fit(estimator, features[learned], target[learned])
     with threadpool_limits(limits=1):
-        return predictions(fitted, features[held])
+        return probabilities(fitted, features[held], classes) if classes else predictions(fitted, features[held])
+
+
+def probabilities(fitted: Any, features: pd.DataFrame, classes: Sequence[Class]) -> Matrix:
+    """What a fitted classifier says of features of shape (rows, features): a probability a row and class, shape
+    (rows, classes); of classes that it has never seen, 0.
+
+    Raises:
+        EstimatorError: It says something else, or fails.
+    """
+    try:
+        values: Matrix = np.asarray(fitted.predict_proba(features), np.float64)
+        known = np.asarray(fitted.classes_).tolist()
+    except MemoryError:
+        raise
+    except Exception as error:  # anybody's code
+        raise EstimatorError(f"it cannot predict: {said(error)}") from error
+    if values.shape != (len(features), len(known)):
+        raise EstimatorError(
+            f"its predict_proba has the shape {values.shape} for {len(features):,} rows and {len(known)} classes"
+        )
+    places = {value: place for place, value in enumerate(classes)}
+    if strange := [value for value in known if value not in places]:
+        raise EstimatorError(f"its classes_ have {strange[0]!r}, which is none of those that it learned from")
+    with np.errstate(invalid="ignore"):
+        off = ~((values >= 0) & (values <= 1)).all(axis=1) | ~(np.abs(values.sum(axis=1) - 1) <= MOST_OFF)
+    if off.any():
+        raise EstimatorError(
+            f"its probabilities are none, or do not add up to 1, in {off.sum():,} of {len(off):,} rows"
+        )
+    found = np.zeros((len(features), len(classes)))
+    found[:, [places[value] for value in known]] = values
+    return found
 
 
 def predictions(fitted: Any, features: pd.DataFrame) -> Vector:
@@ -227,16 +302,22 @@ def build(
         expected: As of `FromRows`.
 
     Raises:
-        EstimatorError: Its estimator cannot be imported, does not take its parameters, or is no regressor.
+        EstimatorError: Its estimator cannot be imported, does not take its parameters, or cannot do the task.
     """
     if spec.name == RIDGE:
         return Ridge(spec.name, con, training, say)
-    made = estimator(spec, training.exposure.spec.seed, training.encoding)
+    exposure = training.exposure
+    if spec.name == LOGISTIC:
+        logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=LOGISTIC_STEPS))
+        made = training.encoding.before(spec.name, logistic) if training.encoding else logistic
+    else:
+        made = estimator(spec, exposure.spec.seed, training.encoding, exposure.task)
     return FromRows(spec.name, con, made, training, say, expected)
 
 
-def estimator(spec: CandidateSpec, seed: int, encoding: Encoding | None = None) -> Any:
-    """The unfitted regressor of a candidate, and all that it is made of, with the spec's seed and on one thread.
+def estimator(spec: CandidateSpec, seed: int, encoding: Encoding | None = None, task: Task = "regression") -> Any:
+    """The unfitted regressor or classifier of a candidate, and all that it is made of, with the spec's seed, on one
+    thread.
 
     Where columns are encoded, it is a pipeline with the encoders before it.
 
@@ -245,7 +326,8 @@ def estimator(spec: CandidateSpec, seed: int, encoding: Encoding | None = None) 
     Raises:
         EstimatorError: As `build`.
     """
-    path = spec.estimator or ESTIMATORS[spec.name]
+    path = spec.path(task)
+    assert path is not None, f"{spec.name} has no estimator"
     where = f"candidate {spec.name}: estimator {path}"
     make = _imported(path, where)
     accepted = _parameters(make)
@@ -253,16 +335,26 @@ def estimator(spec: CandidateSpec, seed: int, encoding: Encoding | None = None) 
     given = {_first(accepted, names): value for names, value in ours}
     try:
         made = make(**{name: value for name, value in given.items() if name}, **spec.chosen)
-        if hasattr(made, "__sklearn_tags__") and is_regressor(made):
+        if hasattr(made, "__sklearn_tags__") and (is_regressor if task == "regression" else _is_able)(made):
             filled = _filled(made, ours)
             return encoding.before(spec.name, filled) if encoding else filled
     except Exception as error:  # anybody's code
         allowed = f" Allowed parameters: {', '.join(accepted)}." if accepted else ""
         raise EstimatorError(f"{where}: {said(error)}.{allowed}") from error
+    needed = "regressor" if task == "regression" else "classifier"
+    lacks = f"is no {needed}" if task == "regression" or not _is_classifier(made) else "gives no probabilities"
     raise EstimatorError(
-        f"{where} makes a {type(made).__name__}, which is no regressor. Name a class or function that gives "
-        "an unfitted scikit-learn regressor."
+        f"{where} makes a {type(made).__name__}, which {lacks}. Name a class or function that gives an unfitted "
+        f"scikit-learn {needed}{'' if task == 'regression' else ' with predict_proba'}."
     )
+
+
+def _is_classifier(made: Any) -> bool:
+    return hasattr(made, "__sklearn_tags__") and bool(is_classifier(made))
+
+
+def _is_able(made: Any) -> bool:
+    return _is_classifier(made) and hasattr(made, "predict_proba")
 
 
 def _filled(made: Any, ours: Sequence[tuple[Sequence[str], int]]) -> Any:

@@ -1,18 +1,19 @@
 """From a published snapshot to a version and the gate's verdict on it: read, judge, choose, fit, save."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 
 from ml.exposures import Exposure
 from ml.lake import artifacts
 from ml.learning import candidates, gate, judging, notes, training_set
 from ml.learning.candidates import Candidate, EstimatorError, Fitted
 from ml.learning.gate import Verdict
-from ml.learning.judging import Judgement
+from ml.learning.judgement import ClassJudgement, Judged
 from ml.learning.training_set import TrainingSet
 from ml.linear import predict_sql as linear_sql
 from ml.linear import ridge
@@ -36,14 +37,14 @@ class Learned:
 
     version: Version
     estimator: Any
-    judgements: Mapping[str, Judgement]
+    judgements: Mapping[str, Judged]
     failed: Mapping[str, str]
     verdict: Verdict
     rows: int
     refreshed: bool
 
     @property
-    def judgement(self) -> Judgement:
+    def judgement(self) -> Judged:
         """Of the version's own recipe."""
         return self.judgements[self.version.candidate]
 
@@ -53,7 +54,7 @@ class Learned:
         return _together(self.judgements)
 
 
-def _together(judgements: Mapping[str, Judgement]) -> pd.DataFrame:
+def _together(judgements: Mapping[str, Judged]) -> pd.DataFrame:
     first, *others = [judgement.metrics for judgement in judgements.values()]
     return pd.concat([first, *(other[other["candidate"] != MEAN] for other in others)], ignore_index=True)
 
@@ -90,8 +91,10 @@ def judge_later(
     names: Collection[str],
     splits: Sequence[str],
     watch: Stopwatch,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> "tuple[pd.DataFrame, pd.DataFrame | pa.Table] | None":
     """Judge what competed for a version by further splits: the metrics of all, and the version's held-out predictions.
+
+    None where the version's own recipe fails there.
 
     Args:
         champion: As in `learn`, when the version was learned.
@@ -101,18 +104,16 @@ def judge_later(
         RowsError: As `learn`.
     """
     training = read(con, exposure, publication, watch)
-    asked, _ = _asked(_recipes(exposure, champion), champion)
-    judgements: dict[str, Judgement] = {}
+    asked, _ = _asked(exposure, _recipes(exposure, champion), champion)
+    judgements: dict[str, Judged] = {}
     for name in (name for name in asked if name in names):
         try:
             judgements[name] = judging.judge(candidates.build(asked[name], con, training, watch.say), training, splits)
         except EstimatorError as error:
             watch.say(f"A candidate is not judged by {' and '.join(splits)} folds: {error}")
     watch.lap("judge", f"judged {', '.join(judgements)} on {exposure.spec.judged_folds} {' and '.join(splits)} folds")
-    if not judgements:
-        return pd.DataFrame(), pd.DataFrame()
     ours = judgements.get(version.candidate)
-    return _together(judgements), pd.DataFrame() if ours is None else ours.heldout
+    return (_together(judgements), ours.heldout) if ours else None
 
 
 def _recipes(exposure: Exposure, champion: Champion | None) -> list[CandidateSpec]:
@@ -155,9 +156,9 @@ def compete(
     """
     exposure = training.exposure
     spec, judged = exposure.spec, splits or exposure.spec.splits
-    asked, defender = _asked(recipes, champion)
+    asked, defender = _asked(exposure, recipes, champion)
     competing: dict[str, Candidate] = {}
-    judgements: dict[str, Judgement] = {}
+    judgements: dict[str, Judged] = {}
     failed: dict[str, str] = {}
     for name, recipe in asked.items():
         try:
@@ -180,11 +181,17 @@ def compete(
         raise EstimatorError(
             f"Exposure {exposure.name} has no candidate that can be learned: {' '.join(failed.values())}"
         )
+    judgement = judgements[chosen]
+    if isinstance(judgement, ClassJudgement):
+        rows = training.served_sample[list(exposure.features)]
+        assert judgement.classification is not None, "the gate's split was judged"
+        calibrated = judgement.classification.calibration.around(fitted.estimator, rows)
+        fitted = replace(fitted, estimator=calibrated)
     linear_sql.check_parity(con, training.sample, fitted.estimator, exposure.features)
     watch.lap("fit", f"fitted {chosen}: {', '.join(f'{name} {value}' for name, value in fitted.parameters.items())}")
     for note in fitted.notes:
         watch.say(note)
-    version = _saved(con, training, asked[chosen], fitted, judgements[chosen], failed, input_hash)
+    version = _saved(con, training, asked[chosen], fitted, judgement, failed, input_hash)
     watch.lap("save", f"saved version {version.version_id}")
     return Learned(version, fitted.estimator, judgements, failed, verdict, training.served.n, chosen == defender)
 
@@ -196,14 +203,15 @@ def _told(error: EstimatorError, defends: bool, watch: Stopwatch) -> str:
     return str(error)
 
 
-def _asked(recipes: Sequence[CandidateSpec], champion: Champion | None) -> tuple[dict[str, CandidateSpec], str | None]:
+def _asked(
+    exposure: Exposure, recipes: Sequence[CandidateSpec], champion: Champion | None
+) -> tuple[dict[str, CandidateSpec], str | None]:
     """What competes, by name: the recipes, and the champion's beside them; and the name of the champion's."""
     asked = {recipe.name: recipe for recipe in recipes}
     defender = _defender(asked, champion)
     if defender and champion:
-        asked.setdefault(
-            defender, champion.recipe.model_copy(update={"name": defender, "estimator": champion.recipe.path})
-        )
+        path = champion.recipe.path(exposure.task)
+        asked.setdefault(defender, champion.recipe.model_copy(update={"name": defender, "estimator": path}))
     return asked, defender
 
 
@@ -217,15 +225,15 @@ def _defender(asked: Mapping[str, CandidateSpec], champion: Champion | None) -> 
 
 
 def _choose(
-    judgements: Mapping[str, Judgement], defender: str | None, champion: Champion | None, training: TrainingSet
+    judgements: Mapping[str, Judged], defender: str | None, champion: Champion | None, training: TrainingSet
 ) -> tuple[str, Verdict]:
     """The recipe that becomes a version, and the verdict on it."""
     exposure = training.exposure
-    best = min(judgements, key=lambda name: judgements[name].value(exposure.spec.split, "rmse"))
+    best = min(judgements, key=lambda name: judgements[name].loss(exposure.spec.split, exposure.metric))
     if defender is None or champion is None:
         return best, gate.first(judgements[best], exposure)
     if defender not in judgements:
-        return best, gate.succession(judgements[best], champion.rmse, exposure)
+        return best, gate.succession(judgements[best], champion.loss, exposure)
     lost = ""
     if best != defender:
         verdict = gate.challenge(
@@ -234,7 +242,7 @@ def _choose(
         if verdict.promoted:
             return best, verdict
         lost = f"; {verdict.reason}"
-    verdict = gate.refresh(judgements[defender], champion.rmse, exposure)
+    verdict = gate.refresh(judgements[defender], champion.loss, exposure)
     return defender, Verdict(verdict.promoted, verdict.reason + lost)
 
 
@@ -243,11 +251,10 @@ def _saved(
     training: TrainingSet,
     recipe: CandidateSpec,
     fitted: Fitted,
-    judgement: Judgement,
+    judgement: Judged,
     failed: Mapping[str, str],
     input_hash: str,
 ) -> Version:
-    assert judgement.spread is not None, "the gate's split was judged"
     scaler = ridge.fit_moments(training.served, 1.0, training.terms)[-2]
     names = [term.name for term in training.terms]
     return Version(
@@ -257,7 +264,7 @@ def _saved(
         parameters={
             **fitted.parameters,
             **({} if training.plain else {"columns": training.exposure.kinds}),
-            "spread": judgement.spread.to_json(),
+            **judgement.parameters,
             "recipe": recipe.model_dump(),
             "notes": [*notes.of_rows(training), *fitted.notes],
             "failed": dict(failed),

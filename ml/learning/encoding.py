@@ -5,12 +5,13 @@ All of it is learned within each fit, from the rows of that fit, and saved with 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -29,6 +30,7 @@ MEAN_FOLDS = 5
 # Of values in fewer blocks than these, unless those are all blocks, chance may hold out all at once.
 LEAST_BLOCKS = 20
 STEP = "raw_columns"
+Boosting: TypeAlias = HistGradientBoostingRegressor | HistGradientBoostingClassifier
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Encoding:
         Raises:
             ValueError: Boosting's parameters name columns by their positions, which encoders change.
         """
-        boosting = isinstance(estimator, HistGradientBoostingRegressor)
+        boosting = isinstance(estimator, Boosting)
         most = min(int(estimator.max_bins), 255) - 1 if boosting else MOST_COLUMNS
         few = [column for column, count in self.levels.items() if count <= most]
         takes_nan = bool(estimator.__sklearn_tags__().input_tags.allow_nan)
@@ -91,7 +93,10 @@ class Encoding:
                 if some := [column for column in columns if column not in as_nan]:
                     parts.append((f"{kind}, NULL filled", make_pipeline(*reading(kind), _filled()), some))
                 continue
-            for known, encoder in ((True, _numbered() if boosting else _columns()), (False, self._means())):
+            for known, encoder in (
+                (True, _numbered() if boosting else _columns()),
+                (False, self._means(is_classifier(estimator))),
+            ):
                 if some := [column for column in columns if (column in few) == known]:
                     what = kind if known else f"{kind}, of many levels"
                     parts.append((what, make_pipeline(*reading(kind), encoder), some))
@@ -101,12 +106,13 @@ class Encoding:
         steps = estimator.steps if isinstance(estimator, Pipeline) else [(name, estimator)]
         return Pipeline([(STEP, made), *steps])
 
-    def _means(self) -> TargetEncoder:
+    def _means(self, of_classes: bool) -> TargetEncoder:
+        """Of classes, the share of each; which there are, each fit sees for itself."""
         dealt = KFold(MEAN_FOLDS, shuffle=True, random_state=self.seed)
-        return TargetEncoder(target_type="continuous", cv=dealt)
+        return TargetEncoder(target_type="auto" if of_classes else "continuous", cv=dealt)
 
 
-def _told(boosting: HistGradientBoostingRegressor, levels: Sequence[str]) -> HistGradientBoostingRegressor:
+def _told(boosting: Boosting, levels: Sequence[str]) -> Boosting:
     """Boosting that takes columns of levels as categories, beside those that its parameters name."""
     asked = boosting.categorical_features
     named = asked if asked is not None and not isinstance(asked, str) else []

@@ -220,14 +220,18 @@ def conformal_quantile(scores: Sequence[float] | Vector, level: float) -> float:
     return float(ordered[min(math.ceil((len(ordered) + 1) * level), len(ordered)) - 1])
 
 
-def too_few(rows: int, level: float) -> str:
+_REACH = "intervals reach as far as the largest error"
+
+
+def too_few(rows: int, level: float, of_classes: bool = False) -> str:
     """What to say where so few rows cannot tell how far errors reach at a level; empty where they can."""
     needed = math.ceil(level / (1 - level) - 1e-9)
     if rows >= needed:
         return ""
+    reach = "sets of classes reach as far as the least probable true class" if of_classes else _REACH
     return (
-        f"intervals reach as far as the largest error of {rows:,} rows, which is less than {level:.4g} asks for "
-        f"(meta.ml.coverage): that takes {needed:,} rows"
+        f"{reach} of {rows:,} rows, which is less than {level:.4g} asks for (meta.ml.coverage): that takes {needed:,} "
+        "rows"
     )
 
 

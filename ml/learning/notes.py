@@ -13,19 +13,40 @@ NAMING = 0.5
 
 def of_rows(training: TrainingSet) -> tuple[str, ...]:
     """A sentence for each thing to know; of likely classes and intervals, by the sample."""
-    spec, values = training.exposure.spec, training.target.to_numpy(np.float64)
-    codes = bool(np.all((values == np.trunc(values)) & (np.abs(values) <= classes.LARGEST_CODE)))
-    distinct = len(np.unique(values)) if codes else None
+    spec = training.exposure.spec
     found = [
         answers.told(spec.target, training.unknown, training.whole.n + training.unknown),
-        classes.told(spec.target, distinct, len(values)),
+        _rare(training) if training.classes else _like_classes(training),
         _by_chance(training),
-        intervals.too_few(int(training.judged(spec.split).sum()), spec.coverage),
+        intervals.too_few(int(training.judged(spec.split).sum()), spec.coverage, bool(training.classes)),
         _constant(training),
         *_leaking(training),
         *_naming(training),
     ]
     return tuple(note for note in found if note)
+
+
+def _like_classes(training: TrainingSet) -> str:
+    """Of numbers that are perhaps classes."""
+    values = training.target.to_numpy(np.float64)
+    codes = bool(np.all((values == np.trunc(values)) & (np.abs(values) <= classes.LARGEST_CODE)))
+    return classes.told(training.exposure.spec.target, len(np.unique(values)) if codes else None, len(values))
+
+
+def _rare(training: TrainingSet) -> str:
+    """Of classes with fewer rows than folds, which some fits have hardly seen, or not at all."""
+    spec = training.exposure.spec
+    counts = np.bincount(training.codes, minlength=len(training.classes))
+    rare = [
+        f"{one!r} ({count:,})" for one, count in zip(training.classes, counts, strict=True) if count < spec.judged_folds
+    ]
+    if not rare:
+        return ""
+    return (
+        f"of {spec.target}, the target, some classes have fewer rows than there are folds "
+        f"(meta.ml.{spec.folds_setting}: {spec.judged_folds}): {', '.join(rare)}; a fit that has seen none of a class "
+        "cannot predict it"
+    )
 
 
 def _by_chance(training: TrainingSet) -> str:

@@ -3,18 +3,20 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
 
-from ml import answers
+from ml import answers, classes
 from ml.arrays import Integers, Mask, Vector
+from ml.classes import Class
 from ml.columns import LEVELS, number_sql, read_sql, value_sql
 from ml.errors import TractError
 from ml.exposures import PERIOD, Exposure
 from ml.lake import first_line
-from ml.lake.sql import LARGEST, doubles, listed, literal, quoted
+from ml.lake.sql import LARGEST, listed, literal, quoted
 from ml.learning import folds, likely_leaks, periods
 from ml.learning.encoding import LEAST_ROWS, Encoding
 from ml.learning.periods import Periods, TooFewTimesError
@@ -28,6 +30,8 @@ FOLD = {"random": "random fold", "group": "group fold", "time": "time fold"}
 CELL = "time cell"
 MOMENT = "moment in microseconds"
 BLOCK = "block"
+# The place of a row's class among the classes, from 0.
+CODE = "code of the class"
 # Levels of a column that a linear model tells apart, the most frequent.
 MOST_LEVELS = 50
 
@@ -46,12 +50,14 @@ class TrainingSet:
 
     Attributes:
         moments: By split and fold, the sums of `[terms..., target]` of all rows that have their answer.
-        sample: The key as SQL's text, the features as they are, numbers and the target as float64, the folds, the block
-            and the slices, in the order of the key: all such rows, or about `spec.max_rows` of them.
+        sample: The key as SQL's text, the features as they are, numbers and the target as float64, or the place of its
+            class, the folds, the block and the slices, in the order of the key: all such rows, or about
+            `spec.max_rows` of them.
         unknown: How many rows have no answer.
         terms: What a linear model makes of the features: each as it is where all are numbers without NULL.
         periods: How time cuts the rows; None where the spec does not split by time.
         before: Of these, by fold, the sums of all rows that its fit learns from.
+        classes: The target's, rising; none of numbers. In the sums, a row's target is the place of its class.
     """
 
     exposure: Exposure
@@ -62,6 +68,7 @@ class TrainingSet:
     terms: tuple[Term, ...]
     periods: Periods | None = None
     before: Mapping[int, Moments] = field(default_factory=dict)
+    classes: tuple[Class, ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -80,7 +87,10 @@ class TrainingSet:
     @cached_property
     def likely_leaks(self) -> dict[str, float]:
         """The features that alone nearly tell the target, and the share of it that each tells."""
-        target: Vector = np.asarray(self.target, np.float64)
+        if self.classes:
+            target: Vector = np.eye(len(self.classes))[self.codes]
+        else:
+            target = np.asarray(self.target, np.float64)
         return likely_leaks.found(self.features, self.exposure.kinds, target, self.blocks)
 
     @property
@@ -101,8 +111,8 @@ class TrainingSet:
 
     @property
     def table(self) -> str:
-        """The published rows that have their answer, as a table expression."""
-        return _answered(self.exposure, self.publication)
+        """The published rows that have their answer, as a table expression; of classes, with a column `CODE`."""
+        return _coded(self.exposure, self.publication, self.classes)
 
     @property
     def whole(self) -> Moments:
@@ -139,8 +149,21 @@ class TrainingSet:
 
     @property
     def target(self) -> "pd.Series[float]":
-        """The sampled target, shape (rows,)."""
+        """The sampled target, shape (rows,): numbers, or the places of classes."""
         return self.sample[self.exposure.spec.target]
+
+    @property
+    def codes(self) -> Integers:
+        """The place of each sampled row's class among the classes, shape (rows,)."""
+        codes: Integers = self.sample[self.exposure.spec.target].to_numpy(np.int64)
+        return codes
+
+    @cached_property
+    def answers(self) -> "pd.Series[Any]":
+        """The sampled target as estimators learn it, shape (rows,): numbers, or the classes themselves."""
+        if not self.classes:
+            return self.target
+        return pd.Series(classes.array(self.classes)[self.codes], index=self.sample.index, name=self.target.name)
 
     def fold(self, split: str) -> Integers:
         """The fold of each sampled row, shape (rows,)."""
@@ -208,7 +231,8 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
 
     Raises:
         RowsError: There are no such rows, or fewer than folds, or fewer groups or times; a value is missing or not
-            finite; the key is missing or repeats in the sample; a gap leaves nothing to learn from.
+            finite; the key is missing or repeats in the sample; a gap leaves nothing to learn from; there is one class,
+            or too many, or not the one that is called positive.
     """
     where = _where(exposure, publication)
     rows = _sampled(con, exposure, publication, say)
@@ -216,11 +240,19 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
         terms = _terms(con, exposure, publication, where)
         if rows.periods is None:
             moments = _moments(con, exposure, rows.relation, terms, where)
-            return TrainingSet(exposure, publication, moments, rows.sample, rows.unknown, terms)
+            return TrainingSet(exposure, publication, moments, rows.sample, rows.unknown, terms, classes=rows.classes)
         cells = _cells(con, exposure, rows.relation, terms, quoted(CELL), where)
     by_time = _by_time(exposure, cells, rows.periods, where)
     return TrainingSet(
-        exposure, publication, {"time": by_time[0]}, rows.sample, rows.unknown, terms, rows.periods, by_time[1]
+        exposure,
+        publication,
+        {"time": by_time[0]},
+        rows.sample,
+        rows.unknown,
+        terms,
+        rows.periods,
+        by_time[1],
+        rows.classes,
     )
 
 
@@ -244,6 +276,41 @@ def _answered(exposure: Exposure, publication: Publication) -> str:
     return f"(from {publication.table} where {answers.known_sql(exposure.spec.target)})"
 
 
+def _coded(exposure: Exposure, publication: Publication, of: tuple[Class, ...]) -> str:
+    answered, target = _answered(exposure, publication), exposure.spec.target
+    if not of:
+        return answered
+    code = classes.code_sql(target, exposure.columns[target], of)
+    return f"(select *, {code} as {quoted(CODE)} from {answered})"
+
+
+def _classes(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str
+) -> tuple[Class, ...]:
+    """The target's classes, rising; none of numbers.
+
+    Raises:
+        RowsError: There is one, or too many, or none that is the spec's positive; or SQL cannot write one.
+    """
+    if exposure.task == "regression":
+        return ()
+    spec = exposure.spec
+    value = classes.read_sql(spec.target, exposure.columns[spec.target])
+    found = con.execute(
+        f"select {value}, count(*) from {_answered(exposure, publication)} group by 1 order by 2 desc limit 10000"
+    ).fetchall()
+    if why := classes.unfit(spec.target, len(found), sum(count for _, count in found)):
+        raise RowsError(f"{where}: {why}.")
+    if any(isinstance(one, str) and chr(0) in one for one, _ in found):
+        raise RowsError(
+            f"{where}: a class of {spec.target} holds the character NUL, which SQL cannot write: remove it."
+        )
+    rising = tuple(sorted(one for one, _ in found))
+    if why := classes.unfit_positive(spec.positive, rising):
+        raise RowsError(f"{where}: {why}.")
+    return rising
+
+
 @dataclass(frozen=True)
 class _Rows:
     """How many rows have an answer, how many have none, the former with their folds, a sample of them, the periods."""
@@ -253,18 +320,21 @@ class _Rows:
     relation: str
     sample: pd.DataFrame
     periods: Periods | None
+    classes: tuple[Class, ...]
 
 
 def _sampled(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> _Rows:
     where = _where(exposure, publication)
     sizes, unknown = _sizes(con, exposure, publication, where)
     rows = sum(sizes.values())
+    found = _classes(con, exposure, publication, where)
     cut = _periods(con, exposure, publication, where) if exposure.spec.split == "time" else None
-    folded = _timed(exposure, publication, cut, rows) if cut else _folded(con, exposure, publication, sizes, where)
+    columns = _timed(exposure, cut, rows) if cut else _folded(con, exposure, publication, sizes, where)
+    folded = f"select *, {columns} from {_coded(exposure, publication, found)}"
     relation = f"({folded})"
     with following(con, say, "sampling", rows):
         try:
-            sample = _sample(con, exposure, relation, rows)
+            sample = _sample(con, exposure, relation, rows, CODE if found else exposure.spec.target)
         except (
             duckdb.BinderException,
             duckdb.CatalogException,
@@ -273,7 +343,7 @@ def _sampled(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pu
         ) as error:
             raise RowsError(f"{where}: meta.ml.slices or a feature cannot be read: {first_line(error)}.") from None
     _check_key(sample, exposure, where)
-    return _Rows(rows, unknown, relation, sample, cut)
+    return _Rows(rows, unknown, relation, sample, cut, found)
 
 
 def _sizes(
@@ -319,8 +389,8 @@ def _periods(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pu
         raise RowsError(f"{where}: column {error}. Lower meta.ml.backtest.folds.") from None
 
 
-def _timed(exposure: Exposure, publication: Publication, cut: Periods, rows: int) -> str:
-    """Select the published columns, the period, the cell, the time as a number, and whether the row is sampled."""
+def _timed(exposure: Exposure, cut: Periods, rows: int) -> str:
+    """A list to select: the period, the cell, the time as a number, and whether the row is sampled."""
     spec = exposure.spec
     assert spec.time is not None
     columns = {
@@ -329,14 +399,13 @@ def _timed(exposure: Exposure, publication: Publication, cut: Periods, rows: int
         MOMENT: periods.moment_sql(spec.time),
         "sampled": folds.sampled_sql(spec.key_columns, rows, spec.max_rows, spec.seed),
     }
-    listed = ", ".join(f"{value} as {quoted(name)}" for name, value in columns.items())
-    return f"select *, {listed} from {_answered(exposure, publication)}"
+    return ", ".join(f"{value} as {quoted(name)}" for name, value in columns.items())
 
 
 def _folded(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, sizes: dict[int, int], where: str
 ) -> str:
-    """Select the published columns, the folds, and whether the row is sampled."""
+    """A list to select: the folds, and whether the row is sampled."""
     spec = exposure.spec
     rows = sum(sizes.values())
     columns = [f'{_random_fold(con, exposure, publication, rows)} as "{FOLD["random"]}"']
@@ -346,7 +415,7 @@ def _folded(
         chosen = folds.sampled_buckets(sizes, spec.max_rows, spec.folds, spec.seed)
         if rows > spec.max_rows and chosen:
             sampled = folds.in_buckets_sql(spec.group, chosen)
-    return f"select *, {', '.join(columns)}, {sampled} as sampled from {_answered(exposure, publication)}"
+    return f"{', '.join(columns)}, {sampled} as sampled"
 
 
 def _random_fold(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, rows: int) -> str:
@@ -454,8 +523,9 @@ def _cells(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, terms: tuple[Term, ...], cell: str, where: str
 ) -> dict[int, Moments]:
     """Gather the sums of each cell, an expression, in one scan."""
+    answer = exposure.spec.target if exposure.task == "regression" else CODE
     try:
-        return gather(con, relation, terms, exposure.spec.target, fold=cell)
+        return gather(con, relation, terms, answer, fold=cell)
     except UnusableRowsError as error:
         raise RowsError(f"{where}: {error}") from None
 
@@ -484,7 +554,7 @@ def _by_time(
     return held, before
 
 
-def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, rows: int) -> pd.DataFrame:
+def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, rows: int, answer: str) -> pd.DataFrame:
     spec = exposure.spec
     # as text, which SQL casts back to the same value: a frame has no decimals
     key = listed(spec.key_columns, of="published")
@@ -496,7 +566,8 @@ def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, r
     for name, value in spec.slices.items():
         labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")
     sampled = "where sampled" if rows > spec.max_rows else ""
-    values = f"{read_sql(exposure.kinds)}, {doubles([spec.target])}"
+    kind = "double" if exposure.task == "regression" else "bigint"
+    values = f"{read_sql(exposure.kinds)}, cast({quoted(answer)} as {kind}) as {quoted(spec.target)}"
     return con.execute(
         f"select {', '.join(labels)}, {values} from {relation} as published {sampled} order by {key}"
     ).df()

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import joblib
@@ -17,12 +17,16 @@ from sklearn.model_selection import GroupKFold, KFold, ParameterSampler
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from ml.arrays import Integers, Vector
-from ml.learning.candidates import EstimatorError, estimator, predictions, said
+from ml.arrays import Integers, Matrix
+from ml.classes import Class, positive
+from ml.learning import measures
+from ml.learning.candidates import EstimatorError, estimator, predictions, probabilities, said, suited
 from ml.learning.encoding import Encoding
 from ml.learning.periods import Periods
 from ml.learning.scratch import scratch
+from ml.learning.training_set import TrainingSet
 from ml.learning.workers import workers
+from ml.metrics import Task, loss, loss_name
 from ml.progress import Say, sentence
 from ml.spec import CandidateSpec, Range, SearchSpec
 
@@ -40,7 +44,8 @@ class Trial:
     Attributes:
         number: 0 is the recipe that is known; the others are in the order in which they were drawn.
         parameters: What was drawn.
-        rmse: Of the held-out rows of the folds that were tried, in the target's unit; infinite where it failed.
+        loss: By the metric, of the held-out rows of the folds that were tried; infinite where it failed, or where they
+            have none.
         folds: The number of folds that were tried: all, one where the recipe was stopped, or none where it failed.
         seconds: The time that it took.
         failed: Why the recipe cannot be fitted, or does not predict; empty where it can and does.
@@ -48,7 +53,7 @@ class Trial:
 
     number: int
     parameters: dict[str, Any]
-    rmse: float
+    loss: float
     folds: int
     seconds: float
     failed: str = ""
@@ -62,10 +67,53 @@ class Fold:
     held: npt.NDArray[np.intp]
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is predicted of rows, and how what is predicted is measured.
+
+    Attributes:
+        answers: As estimators learn them, shape (rows,): numbers, or classes.
+        metric: What trials are compared by.
+        classes: Rising; none of numbers.
+        codes: The places of the answers among the classes, shape (rows,).
+        positive: Of two classes, the place of the one that is ranked; None of more.
+    """
+
+    answers: npt.NDArray[Any]
+    metric: str = "rmse"
+    classes: tuple[Class, ...] = ()
+    codes: Integers = field(default_factory=lambda: np.empty(0, np.int64))
+    positive: int | None = None
+
+    @classmethod
+    def of(cls, training: TrainingSet) -> "Question":
+        """The training set's."""
+        exposure, classes = training.exposure, training.classes
+        answers = training.answers.to_numpy()
+        if not classes:
+            return cls(np.asarray(answers, np.float64), exposure.metric)
+        asked = positive(exposure.spec.positive, classes)
+        place = None if asked is None else classes.index(asked)
+        return cls(answers, exposure.metric, classes, training.codes, place)
+
+    def predictions(self, fitted: Any, features: Any) -> Matrix:
+        """What a fitted estimator says: numbers, shape (rows,), or probabilities, shape (rows, classes)."""
+        return probabilities(fitted, features, self.classes) if self.classes else predictions(fitted, features)
+
+    def loss(self, rows: Sequence[npt.NDArray[np.intp]], predicted: Sequence[Matrix]) -> float:
+        """Of all rows that are given by their positions, in parts, with what is predicted of each part."""
+        of, said = np.concatenate(rows), np.concatenate(predicted)
+        if self.classes:
+            value = measures.of_classes(self.codes[of], said, self.positive).get(self.metric, math.nan)
+            return math.inf if math.isnan(value) else loss(self.metric, value)
+        errors = np.abs(self.answers[of] - said)
+        return float(errors.mean() if self.metric == "mae" else np.sqrt(np.square(errors).mean()))
+
+
 def search(
     recipe: CandidateSpec,
     features: pd.DataFrame,
-    target: Vector,
+    question: Question,
     groups: npt.NDArray[Any] | None,
     seed: int,
     say: Say,
@@ -79,7 +127,7 @@ def search(
     Args:
         recipe: With its space and budget.
         features: Shape (rows, features).
-        target: Shape (rows,).
+        question: Of the same rows.
         groups: Of each row, shape (rows,): rows of a group are held out in the same fold; None where each row is its
             own.
         encoding: How the estimator takes the features; None as they are.
@@ -90,11 +138,12 @@ def search(
     """
     asked = recipe.search
     assert asked is not None, f"{recipe.name} has nothing to search"
-    fits = FoldFits(recipe, features, target, list(dealt) or folds(len(target), groups, seed), seed, encoding)
+    rows = len(question.answers)
+    fits = FoldFits(recipe, features, question, list(dealt) or folds(rows, groups, seed), seed, encoding)
     began = time.monotonic()
     known, bound = fits.known()
     trials = [known]
-    _say(say, recipe, trials, asked, began)
+    _say(say, recipe, trials, question.metric, began)
 
     def within_budget() -> Iterator[Callable[[], Trial]]:
         for number, parameters in enumerate(drawn(asked, seed), start=1):
@@ -103,16 +152,16 @@ def search(
                 return
             yield delayed(fits.trial)(number, parameters, bound)
 
-    for trial in workers(len(target))(within_budget()):
+    for trial in workers(rows)(within_budget()):
         trials.append(trial)
-        _say(say, recipe, trials, asked, began)
+        _say(say, recipe, trials, question.metric, began)
     return trials
 
 
 def best(recipe: CandidateSpec, trials: list[Trial]) -> CandidateSpec:
     """The recipe with the best parameters; the known recipe where none was better."""
     tried = [trial for trial in trials if trial.folds == trials[0].folds]
-    winner = min(tried, key=lambda trial: (trial.rmse, trial.number))
+    winner = min(tried, key=lambda trial: (trial.loss, trial.number))
     return recipe.model_copy(update={"found": {**recipe.found, **winner.parameters}})
 
 
@@ -147,67 +196,70 @@ class FoldFits:
         self,
         recipe: CandidateSpec,
         features: pd.DataFrame,
-        target: Vector,
+        question: Question,
         folds: list[Fold],
         seed: int,
         encoding: Encoding | None = None,
     ) -> None:
-        self.recipe, self.features, self.target, self.folds, self.seed = recipe, features, target, folds, seed
+        self.recipe, self.features, self.question, self.folds, self.seed = recipe, features, question, folds, seed
         self.encoding = encoding
         self.steps = _steps(self._estimator({}))
         self.shared: list[tuple[Any, Any]] = []
 
     def known(self) -> tuple[Trial, float]:
-        """Fit the known recipe on every fold, a fold a core; the trial, and the RMSE on the first that stops others."""
+        """Fit the known recipe on every fold, a fold a core; the trial, and the loss on the first that stops others."""
         began = time.monotonic()
-        numbers = range(len(self.folds))
+        numbers, rows = range(len(self.folds)), len(self.question.answers)
         try:
             if self.steps:
-                self.shared = list(workers(len(self.target))(delayed(self.before_last)(fold) for fold in self.folds))
-            errors = list(workers(len(self.target))(delayed(self.squared_errors)(number, {}) for number in numbers))
+                self.shared = list(workers(rows)(delayed(self.before_last)(fold) for fold in self.folds))
+            found = list(workers(rows)(delayed(self.held_out)(number, {}) for number in numbers))
         except (BrokenProcessPool, MemoryError):
             raise
         except Exception as error:  # anybody's code
             raise EstimatorError(f"candidate {self.recipe.name} cannot be searched: {said(error)}.") from error
-        return Trial(0, {}, _root(errors), len(errors), time.monotonic() - began), _root(errors[:1]) * (1 + STOP_MARGIN)
+        return Trial(0, {}, self._loss(found), len(found), time.monotonic() - began), self._bound(found)
 
     def trial(self, number: int, parameters: Mapping[str, Any], bound: float) -> Trial:
-        """Fit a recipe on each fold, or on the first alone if its RMSE there is above the bound."""
+        """Fit a recipe on each fold, or on the first alone if its loss there is above the bound."""
         began = time.monotonic()
         self._estimator(parameters)
         try:
-            errors = [self.squared_errors(0, parameters)]
-            if _root(errors) <= bound:
-                errors += [self.squared_errors(fold, parameters) for fold in range(1, len(self.folds))]
+            found = [self.held_out(0, parameters)]
+            if self._loss(found) <= bound:
+                found += [self.held_out(fold, parameters) for fold in range(1, len(self.folds))]
         except Exception as error:  # noqa: BLE001 (anybody's code, with parameters that nobody tried before)
             return Trial(number, dict(parameters), math.inf, 0, time.monotonic() - began, said(error))
-        return Trial(number, dict(parameters), _root(errors), len(errors), time.monotonic() - began)
+        return Trial(number, dict(parameters), self._loss(found), len(found), time.monotonic() - began)
+
+    def _loss(self, found: Sequence[Matrix]) -> float:
+        """Of what is predicted of the rows of the first folds."""
+        return self.question.loss([fold.held for fold in self.folds[: len(found)]], found)
+
+    def _bound(self, found: Sequence[Matrix]) -> float:
+        return self._loss(found[:1]) * (1 + STOP_MARGIN)
 
     def before_last(self, fold: Fold) -> tuple[Any, Any]:
         """What the known recipe's last step learns from, and what it predicts from."""
         first = self._estimator({})[:-1]
         with threadpool_limits(limits=1), scratch():
-            learned = first.fit_transform(self.features.iloc[fold.learned], self.target[fold.learned])
+            learned = first.fit_transform(self.features.iloc[fold.learned], self.question.answers[fold.learned])
             return learned, first.transform(self.features.iloc[fold.held])
 
-    def squared_errors(self, number: int, parameters: Mapping[str, Any]) -> Vector:
-        """Of the held-out rows of a fold, shape (held rows,)."""
+    def held_out(self, number: int, parameters: Mapping[str, Any]) -> Matrix:
+        """What is predicted of the held-out rows of a fold: numbers, shape (held rows,), or probabilities."""
         fold, made = self.folds[number], self._estimator(parameters)
         learned, held = self.features.iloc[fold.learned], self.features.iloc[fold.held]
         if self.shared and _steps(made) == self.steps:
             (learned, held), made = self.shared[number], made[-1]
         with threadpool_limits(limits=1), scratch():
-            predicted = predictions(made.fit(learned, self.target[fold.learned]), held)
-        squared: Vector = np.square(self.target[fold.held] - predicted)
-        return squared
+            answers = self.question.answers[fold.learned]
+            return self.question.predictions(suited(made, answers).fit(learned, answers), held)
 
     def _estimator(self, parameters: Mapping[str, Any]) -> Any:
         asked = self.recipe.model_copy(update={"found": {**self.recipe.found, **parameters}})
-        return estimator(asked, self.seed, self.encoding)
-
-
-def _root(squared_errors: list[Vector]) -> float:
-    return float(np.sqrt(np.concatenate(squared_errors).mean()))
+        task: Task = "classification" if self.question.classes else "regression"
+        return estimator(asked, self.seed, self.encoding, task)
 
 
 def _steps(made: Any) -> str | None:
@@ -239,9 +291,11 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _say(say: Say, recipe: CandidateSpec, trials: list[Trial], asked: SearchSpec, began: float) -> None:
-    now, least = trials[-1], min(trial.rmse for trial in trials if trial.folds == trials[0].folds)
+def _say(say: Say, recipe: CandidateSpec, trials: list[Trial], metric: str, began: float) -> None:
+    asked = recipe.search
+    assert asked is not None
+    now, least = trials[-1], min(trial.loss for trial in trials if trial.folds == trials[0].folds)
     seconds = time.monotonic() - began
     progress = sentence(f"searching {recipe.name}", len(trials), asked.trials, seconds, "trials")
-    came = f"it failed: {now.failed}" if now.failed else f"RMSE {now.rmse:,.4g}"
+    came = f"it failed: {now.failed}" if now.failed else f"{loss_name(metric)} {now.loss:,.4g}"
     say(f"{progress}, or {max(asked.seconds - seconds, 0):,.0f} s of budget; {came}, best {least:,.4g}")

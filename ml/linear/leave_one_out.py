@@ -8,16 +8,12 @@ import duckdb
 import numpy as np
 
 from ml.arrays import Matrix, Vector
+from ml.linear import batches
 from ml.linear.moments import Moments, UnusableRowsError
 from ml.linear.spectrum import Spectrum, check_alphas
 from ml.linear.terms import Term, Value
 from ml.linear.terms import terms as terms_of
 
-# Rows per Arrow batch of the leave-one-out scan: 7 MB of 8 features and a target. CPU seconds for 10 million rows by
-# batches of 10,000: 3.1; 50,000: 1.4; 200,000: 1.3.
-_BATCH_ROWS = 100_000
-# Columns up to which a batch has so many: of 100 levels, each a column, it would be 80 MB several times over.
-_BATCH_COLUMNS = 32
 # Interpolation in the penalty is used where its error bound is below this, far under a double's rounding.
 _MAX_INTERPOLATION_ERROR = 1e-18
 # ... and where no row's leverage is beyond this; the bound allows for one half.
@@ -110,24 +106,19 @@ def _loo_scan(
     Returns:
         The sums, shape (nodes, nodes), and the largest leverage.
     """
-    values = ", ".join(f"{column.sql} as v{i}" for i, column in enumerate(columns))
     means = [*spectrum.mean, spectrum.target_mean]
     shrunk = spectrum.shrunk(nodes)
     basis = spectrum.vectors / spectrum.scale[:, None]
     residual = np.vstack([-(basis @ (spectrum.projection[:, None] * shrunk)), np.ones(len(nodes))])
     sums, least, rows = np.zeros((len(nodes), len(nodes))), np.inf, 0
-    size = _BATCH_ROWS * _BATCH_COLUMNS // max(_BATCH_COLUMNS, len(columns))
-    for batch in con.execute(f"select {values} from {relation}").to_arrow_reader(size):
-        centred = np.empty((len(columns), batch.num_rows))
-        for row, column, mean in zip(centred, batch.columns, means, strict=True):
-            np.subtract(column.to_numpy(zero_copy_only=False), mean, out=row)
+    for centred, _ in batches.centred(con, relation, columns, means):
         projected = basis.T @ centred[:-1]
         kept = (1 - 1 / spectrum.n) - shrunk.T @ np.square(projected, out=projected)  # 1 - leverage
         errors = residual.T @ centred
         errors /= kept
         errors[1:] -= errors[0]
         sums += errors @ errors.T
-        least, rows = min(least, float(kept.min(initial=np.inf))), rows + batch.num_rows
+        least, rows = min(least, float(kept.min(initial=np.inf))), rows + centred.shape[1]
     if rows != spectrum.n:
         raise UnusableRowsError(
             f"{relation} had {spectrum.n} rows at the first scan and {rows} at the second: read one snapshot "

@@ -19,7 +19,7 @@ from ml.arrays import Integers, Mask, Matrix, Vector
 from ml.columns import kind_of
 from ml.errors import TractError
 from ml.lake.sql import LARGEST, literal
-from ml.linear.terms import Level, Term, Value, is_of_levels, terms
+from ml.linear.terms import Level, Term, Value, is_of_levels, level_codes, terms
 
 _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")) | {
     "INTEGER",
@@ -159,7 +159,7 @@ def gather(
         shifts = {key: np.where(values, moments.mean, 0.0) for key, moments in parts.items()}
         sums = _scan(con, _centred_by_fold(relation, dense, fold, shifts), len(dense), True)
     if len(dense) < len(columns):
-        codes = _codes(columns)
+        codes = level_codes(columns)
         centred = (
             _centred(relation, dense, fold, shift, list(codes.values()))
             if one_for_all
@@ -176,15 +176,6 @@ def _placed(values: Vector, places: Sequence[int], width: int) -> Vector:
     placed = np.zeros(width)
     placed[places] = values
     return placed
-
-
-def _codes(columns: Sequence[Term]) -> dict[str, str]:
-    """Of each column of levels, an expression: the place of its level among the columns, from 1; 0 of any other."""
-    cases: dict[str, list[str]] = {}
-    for place, column in enumerate(columns, start=1):
-        if is_of_levels(column):
-            cases.setdefault(column.column, []).append(f"when {column.condition} then {place}")
-    return {name: f"case {' '.join(some)} else 0 end" for name, some in cases.items()}
 
 
 def _with_levels(

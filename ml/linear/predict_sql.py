@@ -1,15 +1,16 @@
-"""The predictions of a fitted linear pipeline as one SQL expression, made where the rows are."""
+"""The predictions of a fitted linear pipeline, numbers or probabilities, as one SQL expression, made where rows are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
-from sklearn.linear_model import Ridge
+from sklearn.ensemble import StackingClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -26,22 +27,39 @@ class ParityError(TractError):
     """SQL and scikit-learn predict differently; the message says by how much, and where."""
 
 
-def is_linear(estimator: Any) -> TypeGuard[Pipeline]:
+def is_linear(estimator: Any) -> bool:
     """Whether `predict_sql` can write the predictions of this fitted estimator."""
-    if not isinstance(estimator, Pipeline):
+    pipeline, _ = _parts(estimator)
+    if not isinstance(pipeline, Pipeline):
         return False
-    kinds = [type(step) for _, step in estimator.steps]
-    if kinds == [ColumnTransformer, StandardScaler, Ridge]:
-        return encoder.terms_of(estimator[0]) is not None
-    return kinds == [StandardScaler, Ridge]
+    kinds = [type(step) for _, step in pipeline.steps]
+    if kinds[-1] is LogisticRegression and len(pipeline[-1].classes_) != 2:
+        return False
+    if kinds[:-1] == [ColumnTransformer, StandardScaler]:
+        known = encoder.terms_of(pipeline[0]) is not None
+    else:
+        known = kinds[:-1] == [StandardScaler]
+    return known and kinds[-1] in (Ridge, LogisticRegression)
 
 
-def predict_sql(pipeline: Pipeline, features: Sequence[str]) -> str:
-    """`pipeline.predict` as a SQL expression, equal to 1e-9 of its largest term.
+def _parts(estimator: Any) -> tuple[Any, Any]:
+    """What is inside a calibrated classifier, and what shifts and stretches the logarithm of its odds, a
+    LogisticRegression (as `ml.learning.calibration` makes it); any other itself, and None.
+    """
+    if not isinstance(estimator, StackingClassifier):
+        return estimator, None
+    (inside, *others), last = estimator.estimators_, estimator.final_estimator_
+    known = isinstance(last, Pipeline) and isinstance(last[-1], LogisticRegression) and len(last[-1].classes_) == 2
+    return (None, None) if others or not known else (inside, last[-1])
+
+
+def predict_sql(estimator: Any, features: Sequence[str]) -> str:
+    """What a linear estimator predicts as a SQL expression, equal to 1e-9 of its largest term.
 
     Args:
-        pipeline: A fitted StandardScaler and a fitted linear model, with `coef_` and `intercept_`; before them perhaps
-            what `encoder.fitted` makes.
+        estimator: `is_linear`: a fitted pipeline of a StandardScaler and Ridge, whose `predict` it is, or a binary
+            LogisticRegression, calibrated or not, whose `predict_proba` of the greater class it is; before
+            them perhaps what `encoder.fitted` makes.
         features: The columns, as the pipeline was fitted with them, in that order.
 
     Returns:
@@ -52,6 +70,18 @@ def predict_sql(pipeline: Pipeline, features: Sequence[str]) -> str:
     Raises:
         ValueError: `features` are not the pipeline's.
     """
+    pipeline, calibration = _parts(estimator)
+    linear = _linear_sql(pipeline, features)
+    if isinstance(pipeline[-1], Ridge):
+        return linear
+    if calibration is not None:
+        linear = f"({literal(calibration.intercept_[0])} + {literal(calibration.coef_[0, 0])} * {linear})"
+    # exp of a large number is infinity, and its inverse 0
+    return f"(1e0 / (1e0 + exp(-{linear})))"
+
+
+def _linear_sql(pipeline: Pipeline, features: Sequence[str]) -> str:
+    """The sum of intercept and terms, which is a prediction, or the logarithm of the odds."""
     first, scaler, model = pipeline[0], pipeline[-2], pipeline[-1]
     fitted = [str(name) for name in getattr(first, "feature_names_in_", features)]
     # a ColumnTransformer takes columns by their names
@@ -61,9 +91,9 @@ def predict_sql(pipeline: Pipeline, features: Sequence[str]) -> str:
     terms: Sequence[Term] = [Value(name) for name in features]
     if isinstance(first, ColumnTransformer):
         terms = encoder.terms_of(first) or ()
-    summands = [literal(model.intercept_)]
+    summands = [literal(np.ravel(model.intercept_)[0])]
     levels: dict[str, list[tuple[Level, float, float]]] = {}
-    for term, mean, slope in zip(terms, scaler.mean_, model.coef_ / scaler.scale_, strict=True):
+    for term, mean, slope in zip(terms, scaler.mean_, np.ravel(model.coef_) / scaler.scale_, strict=True):
         if isinstance(term, Value):
             summands.append(f"({term.sql} - {literal(mean)}) * {literal(slope)}")
         else:
@@ -98,8 +128,13 @@ def check_parity(
         return None
     inputs = rows[list(features)]
     in_sql = con.sql(f"select {predict_sql(estimator, features)} as prediction from inputs").df()["prediction"]
-    predicted = estimator.predict(inputs)
-    terms = np.abs(estimator[:-1].transform(inputs) * estimator[-1].coef_).sum(axis=1) + abs(estimator[-1].intercept_)
+    pipeline, _ = _parts(estimator)
+    model = pipeline[-1]
+    terms = np.abs(pipeline[:-1].transform(inputs) * model.coef_).sum(axis=1) + np.abs(model.intercept_)
+    if isinstance(model, Ridge):
+        predicted = estimator.predict(inputs)
+    else:
+        predicted, terms = estimator.predict_proba(inputs)[:, 1], np.maximum(terms, 1.0)
     difference = np.abs(in_sql.to_numpy() - predicted) / np.maximum(terms, np.finfo(np.float64).tiny)
     worst = int(np.argmax(difference))
     if not difference[worst] <= PARITY:

@@ -12,17 +12,15 @@ from typing import Literal
 
 import duckdb
 import numpy as np
-import pandas as pd
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 
 from ml.arrays import Matrix, Vector
-from ml.linear import encoder
+from ml.linear import encoder, pipelines
 from ml.linear.leave_one_out import loo_errors
 from ml.linear.moments import Moments, complement, gather, total
 from ml.linear.spectrum import Spectrum, check_alphas
-from ml.linear.terms import Term, Value, are_plain
+from ml.linear.terms import Term, are_plain
 from ml.linear.terms import terms as terms_of
 
 
@@ -104,7 +102,7 @@ def left_out_errors(
     alphas: Sequence[float] | Vector,
 ) -> Vector:
     """As `loo_errors`, of terms whose NULLs stand at the mean of all rows."""
-    own, made = _imputed(moments, features)
+    own, made = pipelines.imputed(moments, features)
     return loo_errors(con, relation, made, target, own, alphas)
 
 
@@ -121,7 +119,7 @@ def chosen(
     """
     checked = check_alphas(alphas)
     alpha = checked[int(np.argmin(errors))]
-    own, made = _imputed(moments, features)
+    own, made = pipelines.imputed(moments, features)
     spectrum = Spectrum(own)
     return RidgeFit(
         pipeline=fit_moments(moments, alpha, features),
@@ -129,27 +127,9 @@ def chosen(
         alphas=checked,
         errors=tuple(float(error) for error in errors),
         rank=len(spectrum.eigenvalues),
-        notes=_notes(own, made, spectrum),
+        notes=pipelines.notes(own, made, spectrum),
         moments=moments,
     )
-
-
-def _imputed(moments: Moments, features: Sequence[str | Term]) -> tuple[Moments, tuple[Term, ...]]:
-    """Moments and terms whose NULLs stand at the rows' own mean; of plain numbers they stay as they are."""
-    made = terms_of(features)
-    if are_plain(made):
-        return moments, made
-    change, made = encoder.imputed(moments, made)
-    return moments.mapped(change), made
-
-
-def _notes(moments: Moments, terms: Sequence[Term], spectrum: Spectrum) -> tuple[str, ...]:
-    """Of the values: that a column's levels add up to one is known."""
-    values = [i for i, term in enumerate(terms) if isinstance(term, Value)]
-    if not values:
-        return ()
-    told = spectrum if len(values) == len(terms) else Spectrum(moments.of_columns(values))
-    return told.notes([terms[i].name for i in values])
 
 
 def fit_moments(moments: Moments, alpha: float, features: Sequence[str | Term]) -> Pipeline:
@@ -166,24 +146,12 @@ def fit_moments(moments: Moments, alpha: float, features: Sequence[str | Term]) 
     (alpha,) = check_alphas([alpha])
     if len(features) != len(moments.mean) - 1:
         raise ValueError(f"{len(features)} features were named; the moments have {len(moments.mean) - 1} and a target")
-    own, made = _imputed(moments, features)
+    own, made = pipelines.imputed(moments, features)
     spectrum = Spectrum(own)
-    pipeline = Pipeline([("standardscaler", StandardScaler()), ("ridge", Ridge(alpha=alpha))])
-    # scikit-learn fits two rows of zeros first: every attribute that its version sets is then there, with its right
-    # type, and only the numbers are put in.
-    zeros = np.zeros((2, len(made)))
-    plain = are_plain(made)
-    pipeline.fit(pd.DataFrame(zeros, columns=[term.name for term in made]) if plain else zeros, np.zeros(2))
-    scaler, ridge = pipeline[0], pipeline[-1]
-    scaler.mean_, scaler.var_, scaler.scale_ = (
-        spectrum.mean.copy(),
-        spectrum.variance.copy(),
-        spectrum.scale.copy(),
-    )
-    scaler.n_samples_seen_ = type(scaler.n_samples_seen_)(moments.n)
-    ridge.coef_ = spectrum.coefficients(np.array([alpha]))[0]
-    ridge.intercept_ = np.float64(moments.mean[-1])
-    return pipeline if plain else Pipeline([("columns", encoder.fitted(made)), *pipeline.steps])
+    model = Ridge(alpha=alpha).fit(np.zeros((2, len(made))), np.zeros(2))
+    model.coef_ = spectrum.coefficients(np.array([alpha]))[0]
+    model.intercept_ = np.float64(moments.mean[-1])
+    return pipelines.assembled(spectrum, made, "ridge", model)
 
 
 def fold_errors(
@@ -220,7 +188,7 @@ def generalized_errors(
     'Generalized cross-validation as a method for choosing a good ridge parameter'). It chooses a penalty for a
     training set that is only known by its sums.
     """
-    moments, _ = _imputed(moments, features)
+    moments, _ = pipelines.imputed(moments, features)
     spectrum = Spectrum(moments)
     penalties = np.asarray(check_alphas(alphas))
     shrunk = spectrum.shrunk(penalties)

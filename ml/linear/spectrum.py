@@ -1,4 +1,4 @@
-"""The eigenbasis of a table's standardized features: what ridge solutions and leverages are made of."""
+"""A table's features standardized, and their eigenbasis: what ridge solutions and leverages are made of."""
 
 from __future__ import annotations
 
@@ -14,14 +14,27 @@ from ml.linear.moments import Moments
 _EPS = float(np.finfo(np.float64).eps)
 
 
-class Spectrum:
-    """Eigendecomposition of the standardized features' Gram matrix Z'Z.
+class Scaling:
+    """How a table's features are standardized.
 
     Attributes:
         n: Number of rows.
         mean, variance, scale: Of the features, as in StandardScaler, shape (p,).
-        target_mean: The target's mean, in its own unit.
         constant: Which features are constant, shape (p,).
+    """
+
+    def __init__(self, moments: Moments) -> None:
+        self.n, self.mean = moments.n, moments.mean[:-1]
+        self.variance = np.diag(moments.scatter)[:-1] / moments.n
+        self.constant = _is_constant(self.variance, self.mean, moments.n)
+        self.scale = np.where(self.constant, 1.0, np.sqrt(self.variance))
+
+
+class Spectrum(Scaling):
+    """Eigendecomposition of the standardized features' Gram matrix Z'Z.
+
+    Attributes:
+        target_mean: The target's mean, in its own unit.
         eigenvalues: Those that differ from zero, rising, shape (rank,).
         vectors: Their eigenvectors, shape (p, rank).
         null: Directions without variance, shape (p, p - rank): of constant and of collinear columns.
@@ -29,11 +42,8 @@ class Spectrum:
     """
 
     def __init__(self, moments: Moments) -> None:
-        self.n = moments.n
-        self.mean, self.target_mean = moments.mean[:-1], float(moments.mean[-1])
-        self.variance = np.diag(moments.scatter)[:-1] / moments.n
-        self.constant = _is_constant(self.variance, self.mean, moments.n)
-        self.scale = np.where(self.constant, 1.0, np.sqrt(self.variance))
+        super().__init__(moments)
+        self.target_mean = float(moments.mean[-1])
         gram = moments.scatter[:-1, :-1] / np.outer(self.scale, self.scale)
         gram[self.constant, :] = gram[:, self.constant] = 0.0
         values, vectors = np.linalg.eigh(gram)

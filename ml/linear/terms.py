@@ -77,6 +77,15 @@ def is_of_levels(term: Term) -> TypeGuard[Level]:
     return isinstance(term, Level) and term.kind in LEVELS
 
 
+def level_codes(of: Sequence[Term]) -> dict[str, str]:
+    """Of each column of levels, an expression: the place of its level among the terms, from 1; 0 of any other."""
+    cases: dict[str, list[str]] = {}
+    for place, term in enumerate(of, start=1):
+        if is_of_levels(term):
+            cases.setdefault(term.column, []).append(f"when {term.condition} then {place}")
+    return {name: f"case {' '.join(some)} else 0 end" for name, some in cases.items()}
+
+
 def terms(features: Iterable[str | Term]) -> tuple[Term, ...]:
     """Terms; a name is a column of numbers without NULL."""
     return tuple(Value(feature) if isinstance(feature, str) else feature for feature in features)

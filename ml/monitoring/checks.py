@@ -9,6 +9,7 @@ import duckdb
 from ml import lake
 from ml.exposures import Exposure
 from ml.lake import artifacts
+from ml.metrics import loss, loss_name
 from ml.records import champions, predictions, versions
 from ml.spec import MEAN
 
@@ -42,12 +43,14 @@ def better_than_mean(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tupl
     if champion is None:
         return False, "there is no champion: no version passed the gate yet"
     ours, mean = (
-        versions.metric(con, exposure.name, champion, exposure.spec.split, "rmse", candidate)
+        versions.metric(con, exposure.name, champion, exposure.spec.split, exposure.metric, candidate)
         for candidate in (champion.candidate, MEAN)
     )
     if ours is None or mean is None:
         return False, f"champion {champion.version_id} was not judged by {exposure.spec.split} folds, as the spec asks"
-    return ours < mean, f"held-out RMSE of champion {champion.version_id} is {ours:,.6g}, the mean's {mean:,.6g}"
+    ours, mean = loss(exposure.metric, ours), loss(exposure.metric, mean)
+    found = f"held-out {loss_name(exposure.metric)} of champion {champion.version_id} is {ours:,.6g}"
+    return ours < mean, f"{found}, the mean's {mean:,.6g}"
 
 
 def artifact_unchanged(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[bool, str]:

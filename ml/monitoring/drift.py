@@ -14,6 +14,7 @@ from ml.columns import LEVELS, Kind, read_sql, value_sql
 from ml.exposures import Exposure
 from ml.lake.sql import listed
 from ml.learning import candidates, folds
+from ml.learning.classification import Classification
 from ml.learning.intervals import PREDICTION
 from ml.records.publications import Publication
 from ml.records.versions import Version
@@ -98,7 +99,7 @@ def measure(
         new_levels, new_level_rows; these two as `new_levels` gives them, of levels alone.
 
     Raises:
-        EstimatorError: The champion does not predict a finite number for each row.
+        EstimatorError: The champion does not predict a finite number, or probabilities, for each row.
     """
     then, now = (_sample(con, exposure, rows, champion) for rows in (baseline, publication))
     drifts = {
@@ -112,7 +113,7 @@ def measure(
         for name, kind in champion.kinds.items()
         if kind in LEVELS
     }
-    drifts[PREDICTION] = between(candidates.predictions(estimator, then), candidates.predictions(estimator, now))
+    drifts[PREDICTION] = _of_predictions(champion, estimator, then, now)
     return pd.DataFrame(
         [
             {
@@ -154,6 +155,17 @@ def new_levels(
     ).fetchone()
     assert found is not None
     return int(found[0]), int(found[1])
+
+
+def _of_predictions(champion: Version, estimator: Any, then: pd.DataFrame, now: pd.DataFrame) -> Drift:
+    """Of numbers, of the probability of one of two classes, or of the predicted ones of several."""
+    if not champion.classification:
+        return between(candidates.predictions(estimator, then), candidates.predictions(estimator, now))
+    made = Classification.from_json(champion.classification)
+    before, after = (candidates.probabilities(estimator, rows, made.classes) for rows in (then, now))
+    if made.positive is not None:
+        return between(made.probability(before), made.probability(after))
+    return between_levels(*(pd.Series(values.argmax(axis=1)) for values in (before, after)))
 
 
 def _numbers(column: "pd.Series[Any]", kind: Kind) -> Vector:

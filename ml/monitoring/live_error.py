@@ -7,8 +7,9 @@ import duckdb
 
 from ml import answers
 from ml.exposures import Exposure
-from ml.lake.sql import listed, quoted
+from ml.lake.sql import listed, literal, quoted
 from ml.learning import folds
+from ml.metrics import LEAST
 from ml.records import champions, predictions, scorings, versions
 from ml.records.publications import Publication
 
@@ -20,16 +21,20 @@ class LiveError:
     Attributes:
         predicted_publication_id: The publication that the predictions were made for.
         row_count: The number of such rows among those that were read; at least one.
-        rmse, mae: In the target's unit.
-        coverage: Share of the true values that lie in the predicted interval, both ends included.
+        coverage: Share of the true values that lie in the predicted interval, both ends included, or set.
+        rmse, mae: Of numbers, in the target's unit.
+        log_loss, brier_score, accuracy: Of classes.
     """
 
     version_id: str
     predicted_publication_id: str
     row_count: int
-    rmse: float
-    mae: float
     coverage: float
+    rmse: float | None = None
+    mae: float | None = None
+    log_loss: float | None = None
+    brier_score: float | None = None
+    accuracy: float | None = None
 
 
 def measure(
@@ -61,12 +66,15 @@ def measure(
         return []
     rows = max(publication.row_count, previous.row_count)
     sampled = folds.sampled_sql(spec.key_columns, rows, spec.max_rows, spec.seed)
+    of_classes = exposure.task == "classification"
+    value = f"cast({target} as {'varchar' if of_classes else 'double'})"
+    columns, measured = _CLASSES if of_classes else _NUMBERS
     learned = " union all ".join(
-        f"select '{version_id}' as version_id, {key}, cast({target} as double) as learned from {table} where {sampled}"
+        f"select '{version_id}' as version_id, {key}, {value} as learned from {table} where {sampled}"
         for version_id, table in learned_from.items()
     )
     predicted = " union all ".join(
-        f"select version_id, {key}, prediction, lower, upper "
+        f"select version_id, {key}, {columns} "
         f"from {predictions.of_scoring(exposure, previous.publication_id, version_id)} where {sampled}"
         for version_id in learned_from
     )
@@ -76,7 +84,7 @@ def measure(
             {predicted}
         ),
         arrived as (
-            select {key}, cast({target} as double) as actual from {publication.table}
+            select {key}, {value} as actual from {publication.table}
             where {sampled} and {answers.known_sql(spec.target)}
         ),
         learned as (
@@ -85,9 +93,7 @@ def measure(
         select
             predicted.version_id,
             count(*),
-            sqrt(avg(pow(predicted.prediction - arrived.actual, 2))),
-            avg(abs(predicted.prediction - arrived.actual)),
-            avg(cast(arrived.actual between predicted.lower and predicted.upper as integer))
+            {", ".join(measured.values())}
         from predicted
         inner join arrived using ({key})
         left join learned using (version_id, {key})
@@ -96,4 +102,32 @@ def measure(
         order by predicted.version_id
         """
     ).fetchall()
-    return [LiveError(version_id, previous.publication_id, *numbers) for version_id, *numbers in errors]
+    return [
+        LiveError(version_id, previous.publication_id, rows, **dict(zip(measured, numbers, strict=True)))
+        for version_id, rows, *numbers in errors
+    ]
+
+
+# The columns of predictions, and what is measured of them beside the true value.
+_NUMBERS = (
+    "prediction, lower, upper",
+    {
+        "coverage": "avg(cast(arrived.actual between predicted.lower and predicted.upper as integer))",
+        "rmse": "sqrt(avg(pow(predicted.prediction - arrived.actual, 2)))",
+        "mae": "avg(abs(predicted.prediction - arrived.actual))",
+    },
+)
+# As `measures.of_rows`; a class that the version does not know had the probability 0.
+_TRUE = "coalesce(predicted.probabilities[arrived.actual], 0e0)"
+_SQUARES = "list_sum(list_transform(map_values(predicted.probabilities), lambda p: p * p))"
+_CLASSES = (
+    "cast(prediction as varchar) as prediction, probabilities, prediction_set",
+    {
+        "coverage": "avg(cast(list_contains(predicted.prediction_set, arrived.actual) as integer))",
+        "log_loss": f"avg(-ln(least(greatest({_TRUE}, {literal(LEAST)}), 1e0)))",
+        "brier_score": (
+            f"avg(({_SQUARES} - 2 * {_TRUE} + 1) / case cardinality(predicted.probabilities) when 2 then 2 else 1 end)"
+        ),
+        "accuracy": "avg(cast(predicted.prediction = arrived.actual as integer))",
+    },
+)

@@ -5,9 +5,11 @@ from datetime import datetime
 
 import duckdb
 
+from ml import classes
 from ml.columns import kind_of
 from ml.exposures import Exposure
 from ml.lake.sql import quoted
+from ml.metrics import Task, loss
 from ml.records import publications, tables
 from ml.records.publications import Publication
 from ml.records.versions import Version, changed, metric, row, version
@@ -20,11 +22,11 @@ class Champion:
 
     Attributes:
         recipe: As it was asked for when the version was trained.
-        rmse: Held-out, by the spec's split, when it was trained.
+        loss: Held-out, by the spec's split and metric, when it was trained.
     """
 
     recipe: CandidateSpec
-    rmse: float
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ def standing(
         return Standing(None, None, None)
     if why := outdated(con, exposure, serving, publication):
         return Standing(serving, why, None)
-    rmse = metric(con, exposure.name, serving, exposure.spec.split, "rmse")
+    value = metric(con, exposure.name, serving, exposure.spec.split, exposure.metric)
     # without one the spec's split is another, by which it was not judged
-    return Standing(serving, None, None if rmse is None else Champion(serving.recipe, rmse))
+    return Standing(serving, None, None if value is None else Champion(serving.recipe, loss(exposure.metric, value)))
 
 
 def champion(con: duckdb.DuckDBPyConnection, exposure_name: str, before: datetime | None = None) -> Version | None:
@@ -131,7 +133,7 @@ def outdated(
 ) -> str | None:
     """Why a version cannot predict what the spec asks for of these rows, to follow its name; None where it can."""
     made_for = row(con, exposure.name, version.version_id)["spec"]
-    if why := changed(exposure, made_for):
+    if why := changed(exposure, made_for) or _other_task(exposure, version):
         return why
     types = {column[0]: column[1] for column in con.execute(f"describe from {publication.table}").fetchall()}
     if gone := [name for name in version.features if name not in types]:
@@ -142,6 +144,23 @@ def outdated(
         return f"learned from another kind of column than {publication.publication_id} has, where {now}"
     if version.plain and (missing := _missing(con, version, publication)):
         return f"learned from rows that have all values, and {publication.publication_id} has NULL in {missing}"
+    return None
+
+
+def _other_task(exposure: Exposure, version: Version) -> str | None:
+    """Why a version predicts something else than the spec asks for, numbers or classes; None where it does not."""
+    made = version.classification
+    task: Task = "classification" if made else "regression"
+    if task != exposure.task:
+        return f"was made for {task}, and the spec asks for {exposure.task}"
+    if not made:
+        return None
+    kind = exposure.columns[exposure.spec.target]
+    if any(not classes.fits(one, kind) for one in made["classes"]):
+        return f"learned classes of another type than {kind}, as {made['classes'][0]!r}"
+    asked = exposure.spec.positive
+    if asked is not None and made["positive"] != asked:
+        return f"gives the probability of {made['positive']!r}, and the spec asks for {asked!r}"
     return None
 
 

@@ -102,6 +102,22 @@ def _complete(present: Collection[str]) -> list[str]:
     ]
 
 
+def _classes(present: Collection[str]) -> list[str]:
+    changes = {
+        "ml.live_errors": [
+            "alter column rmse drop not null",
+            "alter column mae drop not null",
+            "add column log_loss double",
+            "add column brier_score double",
+            "add column accuracy double",
+        ],
+        "ml.trials": ["rename column rmse to loss", "add column metric varchar default 'rmse'"],
+        "ml.partial_dependence": ["add column class varchar"],
+    }
+    # a table that is not there yet is made as it is today
+    return [f"alter table lake.{name} {change}" for name in changes if name in present for change in changes[name]]
+
+
 MIGRATIONS = (
     Migration(
         "consumptions.judged_as is input_hash, model_cards.told is source_hash; of specs, level is coverage, limits is "
@@ -122,6 +138,11 @@ MIGRATIONS = (
         lambda present: ["alter table lake.ml.model_versions add column if not exists signature varchar"],
     ),
     Migration("completions: what was judged before was measured in the same commit", _complete),
+    Migration(
+        "live_errors has metrics of classes, trials has loss and metric in the place of rmse, partial_dependence has "
+        "class",
+        _classes,
+    ),
 )
 LATEST = len(MIGRATIONS)
 

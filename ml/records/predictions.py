@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from ml.exposures import PREDICTIONS, Exposure
+from ml.exposures import Exposure
 from ml.lake.sql import listed, quoted, text
 from ml.records import standing as standing_rows
 from ml.records.publications import Publication
@@ -27,7 +27,7 @@ def current(exposure: Exposure) -> str:
 
 def of_scoring(exposure: Exposure, publication_id: str, version_id: str) -> str:
     """A version's predictions of a publication as a table expression, whichever scorings they come from."""
-    columns = [*exposure.spec.key_columns, *PREDICTIONS]
+    columns = [*exposure.spec.key_columns, *exposure.predicted_columns]
     one = standing_rows.one(exposure.name, version_id, publication_id)
     made = standing_rows.predictions_sql(exposure.spec.predictions_table, exposure.spec.key_columns, columns, one)
     return f"({made})"
@@ -39,7 +39,7 @@ def append(
     """Add a version's predictions of a publication, inside the caller's transaction; how many.
 
     Args:
-        rows: A table expression of key, prediction, lower, upper.
+        rows: A table expression of the key and what is predicted of it, as `scoring.predicted` gives it.
     """
     inserted = con.execute(
         f"""
@@ -141,26 +141,42 @@ def of_version(
     ).fetchone()
     return con.execute(
         f"""
-        select {_as_texts(key)}, prediction, lower, upper
+        select {comparable_sql(exposure)}
         from {of_scoring(exposure, predicted_as[0] if predicted_as else "", version_id)} as predictions
         order by {listed(key, of="predictions")}
         """
     ).df()
 
 
+def comparable_sql(exposure: Exposure) -> str:
+    """Of predictions that a query calls so: the key as text and what is predicted, as a frame can compare it.
+
+    Of classes these are the class and the set as text, and the probabilities as a list, in the order of the classes.
+    """
+    key = _as_texts(exposure.spec.key_columns)
+    if exposure.task == "regression":
+        return f"{key}, prediction, lower, upper"
+    return (
+        f"{key}, cast(prediction as varchar) as prediction, probability, "
+        "map_values(probabilities) as probabilities, cast(prediction_set as varchar) as prediction_set"
+    )
+
+
 def standing(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, rows: int) -> "pd.DataFrame":
-    """Some of the champion's newest predictions beside the target as it was published: key, target, prediction, ends.
+    """Some of the champion's newest predictions beside the target as it was published: key, target, prediction, and the
+    ends, or of classes the probability and the set.
 
     Args:
         publication: Whose rows are predicted; their key is given as text.
         rows: How many, the first by key; none where nothing was predicted.
     """
     key, target = exposure.spec.key_columns, quoted(exposure.spec.target)
+    shown = ("lower", "upper") if exposure.task == "regression" else ("probability", "prediction_set")
     return con.execute(
         f"""
         select
-            {_as_texts(key)}, published.{target}, predictions.prediction, predictions.lower,
-            predictions.upper
+            {_as_texts(key)}, published.{target}, predictions.prediction,
+            {listed(shown, of="predictions")}
         from (from {current(exposure)} where exposure = $exposure) as predictions
         inner join (from {publication.table}) as published using ({listed(key)})
         order by {listed(key, of="predictions")}
@@ -176,12 +192,13 @@ def count_standing(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[
     None before the first.
     """
     key = listed(exposure.spec.key_columns, of="predictions")
+    number = "prediction" if exposure.task == "regression" else "probability"
     return con.execute(
         f"""
         select
             standing.publication_id,
             publications.row_count,
-            count(distinct ({key})) filter (where isfinite(predictions.prediction)),
+            count(distinct ({key})) filter (where isfinite(predictions.{number})),
             count(predictions.prediction)
         from lake.ml.standing_predictions as standing
         inner join lake.ops.publications as publications on standing.publication_id = publications.publication_id

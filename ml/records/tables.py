@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml.exposures import HELDOUT, PREDICTIONS, REMOVED, Exposure
+from ml.errors import TractError
+from ml.exposures import REMOVED, Exposure
 from ml.lake import sql
 from ml.lake.sql import quoted
 from ml.records import standing
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 # DuckLake's options, for every client. All rows are parquet: by default ten rows of an insert may stay in the catalog.
 # Doubles packed by parquet's second version, then zstd's quickest level: 10 million rows of features are 0.71 GB, and
@@ -42,14 +44,44 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
     made = [statement.query for statement in duckdb.extract_statements(fixed)]
     for exposure in exposures:
         key = {name: f"{exposure.columns[name]} not null" for name in exposure.spec.key_columns}
-        table = exposure.spec.predictions_table
-        beside = ((table, PREDICTIONS), (exposure.heldout, HELDOUT), (f"removed_{table}", REMOVED))
+        table, predicted = exposure.spec.predictions_table, exposure.predicted_columns
+        beside = ((table, predicted), (exposure.heldout, exposure.heldout_columns), (f"removed_{table}", REMOVED))
         for name, columns in beside:
             lines = [f"{quoted(column)} {ddl}" for column, ddl in (key | columns).items()]
             made.append(f"create table if not exists lake.ml.{quoted(name)} ({', '.join(lines)})")
-        current = standing.predictions_sql(table, key, [*key, *PREDICTIONS], standing.NEWEST)
+        current = standing.predictions_sql(table, key, [*key, *predicted], standing.NEWEST)
         made.append(f"create view if not exists lake.ml.{quoted(f'current_{table}')} as {current}")
     return list(dict.fromkeys(made))
+
+
+class TableError(TractError):
+    """A table of predictions was made for other columns; the message names it, and what to do."""
+
+
+def check(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> None:
+    """See that the exposure's table of predictions can take what it predicts: it may be of a time when it asked for
+    something else.
+
+    Raises:
+        TableError: It was made for numbers and not for classes, or the other way, or for classes of another type.
+    """
+    table = f"lake.ml.{quoted(exposure.spec.predictions_table)}"
+    try:
+        there = {row[0]: row[1] for row in con.execute(f"describe from {table}").fetchall()}
+    except duckdb.CatalogException:
+        return  # the next build makes it
+    asked = exposure.predicted_columns
+    if (
+        set(there) >= {*asked, *exposure.spec.key_columns}
+        and there["prediction"] == asked["prediction"].removesuffix(" not null").upper()
+    ):
+        return
+    raise TableError(
+        f"Exposure {exposure.name}: ml.{exposure.spec.predictions_table} has predictions of type "
+        f"{there.get('prediction')} beside {', '.join(set(there) - set(asked))}, and what it asks for now is "
+        f"{exposure.task} of {exposure.columns[exposure.spec.target]} by {', '.join(exposure.spec.key_columns)}. Name "
+        "another table in meta.ml.predictions, and build once more."
+    )
 
 
 def rows(con: duckdb.DuckDBPyConnection, query: str, parameters: Any) -> list[dict[str, Any]]:
@@ -71,9 +103,13 @@ def insert(con: duckdb.DuckDBPyConnection, table: str, row: Mapping[str, Any], m
 
 
 def append(
-    con: duckdb.DuckDBPyConnection, table: str, rows: "pd.DataFrame", same: Mapping[str, Any], moment: str | None = None
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    rows: "pd.DataFrame | pa.Table",
+    same: Mapping[str, Any],
+    moment: str | None = None,
 ) -> None:
-    """Add a frame's rows, by the names of its columns, inside the caller's transaction.
+    """Add the rows of a frame, or of a table of Arrow, by the names of its columns, inside the caller's transaction.
 
     Args:
         table: As `ml.model_metrics`.

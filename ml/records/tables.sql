@@ -121,9 +121,12 @@ create table if not exists lake.ml.live_errors (
     version_id varchar not null,
     predicted_publication_id varchar not null,
     row_count bigint not null,
-    rmse double not null,
-    mae double not null,
+    rmse double,
+    mae double,
     coverage double not null,
+    log_loss double,
+    brier_score double,
+    accuracy double,
     measured_at timestamptz not null
 );
 
@@ -151,7 +154,8 @@ create table if not exists lake.ml.trials (
     candidate varchar not null,
     trial integer not null,
     parameters json not null,
-    rmse double not null,
+    metric varchar not null,
+    loss double not null,
     folds integer not null,
     seconds double not null
 );
@@ -169,7 +173,7 @@ create table if not exists lake.ml.feature_importance (
     measured_at timestamptz not null
 );
 
--- one row per exposure, version, feature and grid point: what the version predicts on average where the feature is that
+-- one row per exposure, version, feature, grid point and class: what the version predicts on average where the feature is that
 create table if not exists lake.ml.partial_dependence (
     exposure varchar not null,
     version_id varchar not null,
@@ -178,6 +182,7 @@ create table if not exists lake.ml.partial_dependence (
     feature_value double not null,
     mean_prediction double not null,
     averaged_rows bigint not null,
+    class varchar,
     measured_at timestamptz not null
 );
 

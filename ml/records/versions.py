@@ -22,6 +22,7 @@ from ml.spec import CandidateSpec, key_columns, predictions_table
 
 if TYPE_CHECKING:  # 4 s of imports that those who only ask who the champion is do not wait for
     import pandas as pd
+    import pyarrow as pa
 
 # What a version's signature is of: its row, but for when it was trained, which the lake's clock says. A migration that
 # changes one of these in rows that are there makes their signatures void, until somebody signs them anew.
@@ -38,7 +39,8 @@ class Version:
 
     Attributes:
         features: Columns of the pipeline's input, in order.
-        parameters: What fitting chose; `spread`, which makes the intervals; `recipe`, the candidate as asked for;
+        parameters: What fitting chose; `spread`, which makes the intervals, or
+            `classification`, which makes what is served of classes; `recipe`, the candidate as asked for;
             `notes`, what a person should know of it; `failed`, why candidates beside it are out, by name; `columns`,
             what each feature is, where not all are numbers without NULL; `likely_leaks`, features that alone nearly
             tell the target, with the share that each tells, where there are any.
@@ -68,9 +70,14 @@ class Version:
         return {name: kinds.get(name, "number") for name in self.features}
 
     @property
+    def classification(self) -> Mapping[str, Any] | None:
+        """What makes probabilities what is served, as the version keeps it; None of numbers."""
+        return self.parameters.get("classification")
+
+    @property
     def chosen(self) -> dict[str, Any]:
         """What fitting chose, less what is told apart."""
-        apart = ("spread", "recipe", "notes", "failed", "columns", "likely_leaks")
+        apart = ("spread", "classification", "recipe", "notes", "failed", "columns", "likely_leaks")
         return {name: value for name, value in self.parameters.items() if name not in apart}
 
 
@@ -265,7 +272,7 @@ def record(
     version: Version,
     rows: int,
     metrics: "pd.DataFrame",
-    heldout: "pd.DataFrame",
+    heldout: "pd.DataFrame | pa.Table",
 ) -> None:
     """Write a version, what was measured of all that competed, and its held-out predictions.
 
@@ -274,7 +281,7 @@ def record(
     Args:
         rows: How many it learned from.
         metrics: candidate, split, slice, metric, value.
-        heldout: The columns of `exposures.HELDOUT`, less exposure and version, and the key.
+        heldout: The columns of `Exposure.heldout_columns`, less exposure and version, and the key.
     """
     row: dict[str, Any] = {
         "exposure": exposure.name,
@@ -324,16 +331,19 @@ def heldout(
         columns: Of the table that it learned from, to stand beside them; left out where one is not there.
 
     Returns:
-        The columns actual, predicted, lower, upper, and those.
+        The columns actual, predicted, lower, upper, and those; of classes, as text, actual, predicted, probabilities,
+        prediction_set, and those.
     """
     spec = version["spec"]
     key = key_columns(spec["key"])
     learned_from = table_at(version["relation"], version["snapshot_id"])
     there = {column[0] for column in con.execute(f"describe from {learned_from}").fetchall()}
     beside = "".join(f", learned.{quoted(name)}" for name in columns) if there.issuperset(columns) else ""
+    of_classes = "classification" in version["parameters"]
+    promised = "heldout.probabilities, heldout.prediction_set" if of_classes else "heldout.lower, heldout.upper"
     heldout: pd.DataFrame = con.execute(
         f"""
-        select heldout.actual, heldout.predicted, heldout.lower, heldout.upper{beside}
+        select heldout.actual, heldout.predicted, {promised}{beside}
         from lake.ml.{quoted(f"heldout_{predictions_table(spec['predictions'])}")} as heldout
         inner join (from {learned_from}) as learned using ({listed(key)})
         where heldout.exposure = ? and heldout.version_id = ? and heldout.split = ?

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 from ml.arrays import Vector
-from ml.learning.judging import ALL
+from ml.learning.judgement import ALL
 from ml.records.overview import Learned
 from ml.spec import MEAN
 

@@ -10,6 +10,7 @@ from ml.columns import Kind
 from ml.errors import TractError
 from ml.learning import candidates, intervals
 from ml.learning.candidates import EstimatorError
+from ml.learning.classification import Classification
 from ml.learning.intervals import Spread
 from ml.records import champions, versions
 from ml.records.versions import Version
@@ -29,8 +30,9 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
             learned from columns other than numbers without NULL.
 
     Returns:
-        Columns prediction, lower, upper, with the index of `rows`, in the target's unit: the numbers of
-        lake.ml.predictions for the same features.
+        With the index of `rows`, what lake.ml.predictions has for the same features. Of numbers, columns prediction,
+        lower, upper, in the target's unit; of classes, prediction, probability (of the positive one of two, else of the
+        predicted one), probabilities (a dict of class as text to probability) and prediction_set (a list of texts).
 
     Raises:
         ServingError: The exposure has no champion; a column is missing, or of another kind; a number, or a prediction,
@@ -47,6 +49,8 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
             f"the rows have {', '.join(map(str, rows.columns)) or 'no columns'}."
         )
     features = _features(where, champion, rows)
+    if champion.classification:
+        return _classes(con, exposure_name, where, champion, features)
     if rows.empty:
         return pd.DataFrame({"prediction": [], "lower": [], "upper": []}, index=rows.index, dtype=np.float64)
     estimator = versions.load(con, exposure_name, champion)
@@ -57,6 +61,27 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
     spread = Spread.from_json(champion.parameters["spread"])
     lower, upper = intervals.ends(predicted, spread.half_width(features, predicted), spread.minimum)
     return pd.DataFrame({"prediction": predicted, "lower": lower, "upper": upper}, index=rows.index)
+
+
+def _classes(
+    con: duckdb.DuckDBPyConnection, exposure_name: str, where: str, champion: Version, features: pd.DataFrame
+) -> pd.DataFrame:
+    """What is served of classes."""
+    assert champion.classification
+    made = Classification.from_json(champion.classification)
+    probabilities = np.empty((0, len(made.classes)))
+    if len(features):
+        try:
+            probabilities = candidates.probabilities(
+                versions.load(con, exposure_name, champion), features, made.classes
+            )
+        except EstimatorError as error:
+            raise ServingError(f"{where} fails on these rows: {error}.") from None
+    served = {
+        name: pd.Series(column.to_pylist(), features.index) for name, column in made.columns(probabilities).items()
+    }
+    served["probabilities"] = served["probabilities"].map(dict)
+    return pd.DataFrame(served)
 
 
 def _features(where: str, champion: Version, rows: pd.DataFrame) -> pd.DataFrame:

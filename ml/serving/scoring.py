@@ -1,13 +1,14 @@
-"""Predictions of a published snapshot as rows of the warehouse: key, prediction, lower, upper, version.
+"""Predictions of a published snapshot as rows of the warehouse: key, what is predicted, version.
 
 A linear model predicts as SQL, where the rows are; any other sees Arrow batches. Neither copies the features.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
@@ -17,6 +18,7 @@ from ml.exposures import Exposure
 from ml.lake.sql import listed, quoted
 from ml.learning import candidates
 from ml.learning.candidates import EstimatorError
+from ml.learning.classification import Classification
 from ml.learning.intervals import Spread
 from ml.linear import predict_sql as linear_sql
 from ml.progress import Progress, Say, following
@@ -28,6 +30,7 @@ from ml.records.versions import Version
 BATCH = 100_000
 # Rows of the snapshot on which SQL and scikit-learn are compared before every scoring, in 0.1 s.
 PARITY_ROWS = 20_000
+SECOND = '"probability of the second class"'
 
 
 @contextmanager
@@ -40,36 +43,35 @@ def predicted(
     say: Say,
     rows: str | None = None,
 ) -> Iterator[str]:
-    """A table expression of key, prediction, lower, upper for every published row; it streams, and is read once.
+    """A table expression of the key and what is predicted for every published row; it streams, and is read once.
+
+    Of numbers these are prediction, lower and upper: an interval is the prediction plus and minus the half width that
+    the version's spread gives for the row. Of classes they are prediction, probability, probabilities, prediction_set.
 
     Args:
         rows: Those to be predicted, as a table expression; all of the publication where it is not given.
 
-    An interval is the prediction plus and minus the half width that the version's spread gives for the row.
-
     Raises:
         ParityError: The predictions as SQL are not those of the estimator.
-        EstimatorError: The estimator does not predict a finite number for each row; raised while it streams.
+        EstimatorError: The estimator does not predict a finite number, or probabilities, for each row; raised while it
+            streams.
     """
     rows = rows or publication.table
-    spread = Spread.from_json(version.parameters["spread"])
-    key, half, ends = listed(exposure.spec.key_columns), spread.half_width_sql(), spread.ends_sql()
+    serve = _columns_of(version)
+    key = listed(exposure.spec.key_columns)
     if linear_sql.is_linear(estimator):
         first = con.execute(f"select {read_sql(version.kinds)} from {rows} limit {PARITY_ROWS}").df()
         linear_sql.check_parity(con, first, estimator, version.features)
         expression = linear_sql.predict_sql(estimator, version.features)
         with following(con, say, "predicting", publication.row_count):
-            yield (
-                f"(select {key}, prediction, {ends} from (select {key}, prediction, {half} as half "
-                f"from (select *, {expression} as prediction from {rows})))"
-            )
+            yield _in_sql(key, expression, rows, version)
         return
     with con.cursor() as reader:
         failed: list[Exception] = []
-        batches = _batches(reader, exposure, publication, version, estimator, say, failed, rows)
+        batches = _batches(reader, exposure, publication, version, estimator, say, failed, serve, rows)
         con.register("predicted_batches", batches)
         try:
-            yield f"(select {key}, prediction, {ends} from (select *, {half} as half from predicted_batches))"
+            yield _with_ends(key, "predicted_batches", version)
         except duckdb.Error:
             for error in failed:  # DuckDB says that a stream of Arrow ended, and not why
                 if isinstance(error, MemoryError):
@@ -83,6 +85,31 @@ def predicted(
             con.unregister("predicted_batches")
 
 
+def _with_ends(key: str, batches: str, version: Version) -> str:
+    """Of batches of numbers, the columns that are served; those of classes have them already."""
+    if version.classification:
+        return batches
+    spread = Spread.from_json(version.parameters["spread"])
+    half = spread.half_width_sql()
+    return f"(select {key}, prediction, {spread.ends_sql()} from (select *, {half} as half from {batches}))"
+
+
+def _in_sql(key: str, expression: str, table: str, version: Version) -> str:
+    """The served columns where a prediction, or the probability of the second of two classes, is an expression."""
+    if not version.classification:
+        return _with_ends(key, f"(select *, {expression} as prediction from {table})", version)
+    served = Classification.from_json(version.classification).columns_sql(SECOND)
+    return f"(select {key}, {served} from (select {key}, {expression} as {SECOND} from {table}))"
+
+
+def _columns_of(version: Version) -> "Callable[[Any, pa.RecordBatch], dict[str, pa.Array]]":
+    """What an estimator adds to a batch of features: the prediction, or all that is served of classes."""
+    if not version.classification:
+        return lambda estimator, batch: {"prediction": pa.array(candidates.predictions(estimator, batch.to_pandas()))}
+    made = Classification.from_json(version.classification)
+    return lambda estimator, batch: made.columns(candidates.probabilities(estimator, batch.to_pandas(), made.classes))
+
+
 def _batches(
     reader: duckdb.DuckDBPyConnection,
     exposure: Exposure,
@@ -91,26 +118,32 @@ def _batches(
     estimator: Any,
     say: Say,
     failed: list[Exception],
+    serve: "Callable[[Any, pa.RecordBatch], dict[str, pa.Array]]",
     rows: str,
 ) -> pa.RecordBatchReader:
-    """Key, features and prediction of every row, some batches at a time, one on each core.
+    """Key, features and prediction of every row, some batches at a time, one on each core; of classes, the key and all
+    that is served.
 
     Args:
         failed: To which what predicting raises is added.
+        serve: As `_columns_of` gives it.
     """
-    key = listed(exposure.spec.key_columns)
+    key = exposure.spec.key_columns
     cores = int(reader.execute("select current_setting('threads')").fetchall()[0][0])
-    read = reader.execute(f"select {key}, {read_sql(version.kinds)} from {rows}").to_arrow_reader(BATCH)
+    read = reader.execute(f"select {listed(key)}, {read_sql(version.kinds)} from {rows}").to_arrow_reader(BATCH)
     progress = Progress(say, "predicting", publication.row_count)
 
     def predict(batch: pa.RecordBatch) -> pa.RecordBatch:
         try:
             with threadpool_limits(limits=1):  # a core a batch: OpenMP inside would take all cores again
-                values = candidates.predictions(estimator, batch.select(list(version.features)).to_pandas())
+                served = serve(estimator, batch.select(list(version.features)))
         except Exception as error:
             failed.append(error)
             raise
-        return batch.append_column("prediction", pa.array(values, pa.float64()))
+        kept = batch.select(list(key)) if version.classification else batch
+        for name, values in served.items():
+            kept = kept.append_column(name, values)
+        return kept
 
     def counted() -> Iterator[pa.RecordBatch]:
         workers = Parallel(n_jobs=cores, backend="threading", return_as="generator", pre_dispatch=cores + 1)
@@ -118,7 +151,17 @@ def _batches(
             progress.advance(batch.num_rows)
             yield batch
 
-    return pa.RecordBatchReader.from_batches(read.schema.append(pa.field("prediction", pa.float64())), counted())
+    return pa.RecordBatchReader.from_batches(_schema(read.schema, key, version), counted())
+
+
+def _schema(read: pa.Schema, key: Sequence[str], version: Version) -> pa.Schema:
+    if not version.classification:
+        return read.append(pa.field("prediction", pa.float64()))
+    made = Classification.from_json(version.classification)
+    served = made.columns(np.empty((0, len(made.classes))))
+    return pa.schema(
+        [*(read.field(name) for name in key), *(pa.field(name, values.type) for name, values in served.items())]
+    )
 
 
 def score(

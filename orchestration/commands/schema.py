@@ -38,8 +38,9 @@ exposures:
 
 Features are the contract's columns less key, target, group and time, and less what other exposures on the table
 predict: numbers, booleans, dates and timestamps, texts and enums, each with NULL or without. Columns of other types
-are named in `features: {{exclude: […]}}`. The target is a number; a row where it is NULL is predicted, and not learned
-from.
+are named in `features: {{exclude: […]}}`. The target is a number (`task: regression`), or a boolean, a text or an enum,
+which has classes (`task: classification`, which integers may be, too); a row where it is NULL is predicted, and not
+learned from.
 
 An editor completes and checks these settings by [a JSON Schema](exposures.schema.json): `tract schema >
 exposures.schema.json`, and as the first line of the YAML file `# yaml-language-server: $schema=exposures.schema.json`.
@@ -59,7 +60,9 @@ TABLES: dict[type[BaseModel], str] = {
         "## `predictions`\n\nThe name of a table, or a mapping. What stands is the view `current_<table>` "
         "beside it;\nmaintenance deletes each night what is not kept."
     ),
-    CandidateSpec: "## `candidates`\n\nA list; each is `ridge`, `gradient_boosting`, or:",
+    CandidateSpec: (
+        "## `candidates`\n\nA list; each is `ridge` (of numbers), `logistic` (of classes), `gradient_boosting`, or:"
+    ),
     SearchSpec: "## `search`\n\nOf a candidate: what the job `search_…` and `tract search` may choose anew.",
     Range: "## `space`\n\nA parameter's list of values, or a range, of whole numbers if both ends are whole:",
 }

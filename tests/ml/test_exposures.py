@@ -209,7 +209,8 @@ def test_a_feature_from_which_nothing_is_learned_is_named(column: str, kind: str
 def test_a_target_that_is_not_a_number_is_named() -> None:
     columns = {"id": "varchar", "a": "double", "cell": "varchar", "y": "date"}
     assert refused(manifest(columns=columns)) == [
-        f"{POINTS}: the target y of features.points is DATE, not a number. Cast it where the table is built."
+        f"{POINTS}: the target y of features.points is DATE, neither a number nor a class. Cast it where the table "
+        "is built: numbers are predicted as such, booleans, texts and enums as classes."
     ]
 
 
@@ -258,12 +259,116 @@ def test_a_choice_of_features_that_does_not_fit_is_named(chosen: dict[str, Any],
     assert refused(manifest({"features": chosen})) == [f"{POINTS}: {sentence}" for sentence in sentences]
 
 
-def test_a_target_of_two_classes_is_told_apart() -> None:
-    columns = {"id": "varchar", "a": "double", "cell": "varchar", "y": "boolean"}
-    assert refused(manifest(columns=columns)) == [
-        f"{POINTS}: the target y of features.points is BOOLEAN: two classes. What is learned is a number: cast it to "
-        "integer where the table is built, and predictions lie between 0 and 1."
+def of_type(kind: str, **ml: Any) -> dict[str, Any]:
+    columns = {"id": "varchar", "a": "double", "cell": "varchar", "y": kind}
+    return manifest({"candidates": ["gradient_boosting"]} | ml, columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ml", "expected"),
+    [
+        ("double", {}, ("regression", "rmse")),
+        ("integer", {}, ("regression", "rmse")),
+        ("decimal(9, 2)", {"metric": "mae"}, ("regression", "mae")),
+        ("boolean", {}, ("classification", "log_loss")),
+        ("varchar(20)", {"positive": "a'b"}, ("classification", "log_loss")),
+        ("enum('a', 'b')", {"metric": "roc_auc"}, ("classification", "roc_auc")),
+        ("smallint", {"task": "classification", "positive": 0}, ("classification", "log_loss")),
+    ],
+)
+def test_the_task_is_what_the_target_s_type_says_and_the_metric_what_the_task_says(
+    kind: str, ml: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    (points,) = read_exposures(of_type(kind, **ml))
+    assert (points.task, points.metric) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "ml", "sentence"),
+    [
+        ("boolean", {"task": "regression"}, (
+            "meta.ml.task is 'regression', and the target y of features.points is BOOLEAN: it has classes. Leave "
+            "meta.ml.task out, or cast the column to a number where the table is built."
+        )),
+        ("double", {"task": "classification"}, (
+            "meta.ml.task is 'classification', and the target y of features.points is DOUBLE, no integer that fits "
+            "into 64 bits. Classes are booleans, texts, enums or integers: cast it where the table is built."
+        )),
+        ("hugeint", {"task": "classification"}, (
+            "meta.ml.task is 'classification', and the target y of features.points is HUGEINT, no integer that fits "
+            "into 64 bits. Classes are booleans, texts, enums or integers: cast it where the table is built."
+        )),
+        ("boolean", {"metric": "rmse"}, (
+            "meta.ml.metric is 'rmse', and the task is classification: allowed are log_loss, brier_score, accuracy, "
+            "roc_auc, average_precision."
+        )),
+        ("double", {"metric": "log_loss"}, (
+            "meta.ml.metric is 'log_loss', and the task is regression: allowed are rmse, mae."
+        )),
+        ("boolean", {"candidates": ["ridge"]}, (
+            "meta.ml.candidates names 'ridge', which is for regression, and the task is classification: take logistic, "
+            "gradient_boosting, or an estimator by its path."
+        )),
+        ("double", {"candidates": ["logistic"]}, (
+            "meta.ml.candidates names 'logistic', which is for classification, and the task is regression: take ridge, "
+            "gradient_boosting, or an estimator by its path."
+        )),
+        ("double", {"positive": 1}, (
+            "meta.ml.positive is 1, which is for classes, and the task is regression: leave it out."
+        )),
+        ("varchar", {"positive": True}, (
+            "meta.ml.positive is True, and the target y is VARCHAR: it must be a text. YAML reads yes, no, on, off, "
+            "true and false as booleans: put it in quotes."
+        )),
+        ("boolean", {"positive": "true"}, (
+            "meta.ml.positive is 'true', and the target y is BOOLEAN: it must be true or false."
+        )),
+        ("integer", {"task": "classification", "positive": True}, (
+            "meta.ml.positive is True, and the target y is INTEGER: it must be a whole number."
+        )),
+        ("boolean", {"positive": 1.5}, (
+            "meta.ml.positive is 1.5. A class is true or false, a whole number, or a text."
+        )),
+        ("boolean", {"minimum": 0}, "meta.ml.minimum is for numbers, and the task is classification: leave it out."),
+        ("boolean", {"unit": "km"}, "meta.ml.unit is for numbers, and the task is classification: leave it out."),
+        ("boolean", {"task": "ranking"}, (
+            "meta.ml.task is 'ranking'. Input should be 'regression' or 'classification'."
+        )),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_task_is_named_with_what_is_allowed(kind: str, ml: dict[str, Any], sentence: str) -> None:
+    assert refused(of_type(kind, **ml)) == [f"{POINTS}: {sentence}"]
+
+
+def test_a_table_of_predictions_is_shared_by_those_who_predict_the_same_type() -> None:
+    columns = {"id": "varchar", "a": "double", "y": "double", "s": "varchar", "e": "enum('u', 'v')", "b": "boolean"}
+
+    def asks(name: str, **ml: Any) -> dict[str, Any]:
+        return exposure(name, {"key": "id", "target": name, "candidates": ["gradient_boosting"]} | ml)
+
+    numbers = {"group": None}
+    assert refused(manifest(numbers, asks("s"), asks("b", predictions="flags"), columns=columns)) == [
+        "Exposure s: it predicts classes of type VARCHAR, but ml.predictions has numbers of exposure points. Name "
+        "another table in meta.ml.predictions."
     ]
+    of_texts = [asks("s", predictions="texts"), asks("e", predictions="texts")]
+    assert len(read_exposures(manifest(numbers, *of_texts, columns=columns))) == 3
+    assert refused(manifest(numbers, *of_texts, asks("b", predictions="texts"), columns=columns)) == [
+        "Exposure b: it predicts classes of type BOOLEAN, but ml.texts has classes of type VARCHAR of exposure s. "
+        "Name another table in meta.ml.predictions."
+    ]
+
+
+def test_what_is_learned_depends_on_the_task_the_positive_class_and_the_metric() -> None:
+    asked: list[dict[str, Any]] = [
+        {}, {"metric": "mae"}, {"task": "classification"}, {"task": "classification", "positive": 0},
+        {"task": "classification", "metric": "roc_auc"},
+    ]  # fmt: skip
+    digests = [read_exposures(of_type("integer", **ml))[0].digest() for ml in asked]
+    assert len(set(digests)) == 5
+    # what is said that would be so without is the same
+    for same in ({"task": "regression"}, {"metric": "rmse"}):
+        assert read_exposures(of_type("integer", **same))[0].digest() == digests[0]
 
 
 def test_a_candidate_that_is_not_to_be_found_is_a_doubt_and_no_error() -> None:
@@ -343,8 +448,8 @@ def test_all_contradictions_of_an_exposure_are_said_at_once() -> None:
         "meta.ml.features.exclude names 'z'",
         "meta.ml.map_columns names 'z'",
         "meta.ml.predictions is 'trials'",
-        "the key id of features.points is HUGEINT",
         "the target y of features.points is DATE",
+        "the key id of features.points is HUGEINT",
         "column a of features.points is BLOB",
     ]
 

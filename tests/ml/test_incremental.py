@@ -39,7 +39,7 @@ def stand_as_if_all_were_predicted(con: duckdb.DuckDBPyConnection, exposure: Exp
     """What stands is to the bit what the champion gives for all rows of the newest publication."""
     champion, publication = champions.champion(con, "points"), champions.newest_predicted(con, exposure)
     assert champion is not None and publication is not None
-    estimator = versions.load(con, champion)
+    estimator = versions.load(con, "points", champion)
     with scoring.predicted(con, exposure, publication, champion, estimator, silent) as rows:
         expected = con.execute(f"select id, prediction, lower, upper from {rows} order by id").fetchall()
     view = f"(from {predictions.current(exposure)} where exposure = 'points')"

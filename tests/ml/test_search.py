@@ -48,7 +48,7 @@ def test_what_is_found_wins_serves_and_is_refreshed_with_new_rows(
     tried = con.execute(
         "select trial, parameters, rmse, folds from lake.ml.trials where publication_id = ? order by trial", [first]
     ).fetchall()
-    expected = [(t.number, json.dumps(t.parameters), t.rmse, t.folds) for t in done.trials["boosting"]]
+    expected = [(t.number, json.dumps(t.parameters), t.loss, t.folds) for t in done.trials["boosting"]]
     assert tried == expected
     assert len(tried) == 3
     # one snapshot has the version, the promotion, the trials and the predictions

@@ -8,7 +8,7 @@ def test_an_unknown_candidate_is_named_with_those_that_are_known() -> None:
     (found,) = refused(manifest({"candidates": ["ridge", "forest"]}))
     assert found == (
         f"{POINTS}: meta.ml.candidates.1 is 'forest'. It is not known (ridge, "
-        "gradient_boosting are): give its `estimator` as package.module.Name."
+        "logistic, gradient_boosting are): give its `estimator` as package.module.Name."
     )
     (found,) = refused(manifest({"candidates": ["forest"]}))
     assert found.startswith(f"{POINTS}: meta.ml.candidates.0 is 'forest'. It is not known")

@@ -207,7 +207,7 @@ def test_a_publication_is_judged_by_time_predicted_explained_repeated_and_search
     assert refreshed.outcome == "refreshed"
     tried = search(sales, say=silent).trials["boosting"]
     assert [trial.folds for trial in tried] == [3, 3]
-    assert tried[1].rmse < tried[0].rmse
+    assert tried[1].loss < tried[0].loss
 
 
 def test_another_way_to_split_begins_anew(con: duckdb.DuckDBPyConnection) -> None:

@@ -8,6 +8,7 @@ import pytest
 from dbt_project.housing import source as california_housing
 from ml.learning import candidates, judging, training_set
 from ml.learning.candidates import Fitted
+from ml.learning.judgement import Judged
 from ml.learning.training_set import TrainingSet
 from ml.recipes import neighbours
 from ml.spec import CandidateSpec
@@ -25,14 +26,14 @@ def rows() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module", params=["ridge", "gradient_boosting"])
-def learned(request: pytest.FixtureRequest, rows: pd.DataFrame) -> tuple[TrainingSet, judging.Judgement, Fitted]:
+def learned(request: pytest.FixtureRequest, rows: pd.DataFrame) -> tuple[TrainingSet, Judged, Fitted]:
     with duckdb.connect(config={"threads": 1}) as con:
         training = training_set.read(con, housing(), published(con, rows), silent)
         made = candidates.build(CandidateSpec(name=request.param), con, training, silent)
         return training, judging.judge(made, training), made.fit()
 
 
-Learned = tuple[TrainingSet, judging.Judgement, Fitted]
+Learned = tuple[TrainingSet, Judged, Fitted]
 
 
 def test_ten_percent_more_income_never_makes_a_block_much_cheaper(learned: Learned, rows: pd.DataFrame) -> None:

@@ -68,7 +68,7 @@ def test_a_name_that_means_another_recipe_now_lets_the_champion_s_defend_under_a
     learned, _ = learn(con, with_recipes(exposure, DUMMY), Champion(LINE, 0.3))
     assert set(learned.judgements) == {"line", "line_before"}
     assert (learned.version.candidate, learned.refreshed) == ("line_before", True)
-    assert learned.version.recipe.path == LINE.estimator
+    assert learned.version.recipe.path("regression") == LINE.estimator
 
 
 GONE = CandidateSpec(name="gone", estimator="sklearn.nowhere.Gone")

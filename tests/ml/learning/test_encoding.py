@@ -141,11 +141,11 @@ def test_a_search_learns_of_columns_within_its_folds() -> None:
     asked = SearchSpec(space={"max_leaf_nodes": [2, 31]}, trials=2)
     recipe = BOOSTING.model_copy(update={"search": asked})
     features, target = training.features, np.asarray(training.target, np.float64)
-    done = trials.search(recipe, features, target, None, 0, silent, training.encoding)
+    done = trials.search(recipe, features, trials.Question(target), None, 0, silent, training.encoding)
     assert len(done) == 2
-    assert done[0].rmse < 2
+    assert done[0].loss < 2
     with pytest.raises(EstimatorError, match="cannot be searched: "):
-        trials.search(recipe, features, target, None, 0, silent)
+        trials.search(recipe, features, trials.Question(target), None, 0, silent)
 
 
 def test_codes_and_dates_that_are_not_finite_are_named() -> None:

@@ -10,9 +10,9 @@ import pytest
 from scipy.stats import binom
 
 from ml.exposures import Exposure
-from ml.learning import candidates, gate, judging
+from ml.learning import candidates, gate, judging, measures
 from ml.learning.intervals import ExpectedError, Spread
-from ml.learning.judging import Judgement
+from ml.learning.judgement import Judged, Judgement
 from ml.learning.training_set import TrainingSet
 from ml.spec import CandidateSpec
 from tests.ml.conftest import POINTS
@@ -69,7 +69,7 @@ def contest(gain: float, hurt: float = 0.0) -> gate.Verdict:
         metrics = [
             {"candidate": name, "split": "random", "slice": part, "metric": metric, "value": value}
             for part, held in (("all", np.ones(rows, bool)), ("size: few", inside))
-            for metric, value in judging.measure(actual[held], errors[held]).items()
+            for metric, value in measures.of_numbers(actual[held], errors[held]).items()
         ]
         made.append(Judgement(name, heldout, pd.DataFrame(metrics), Spread(1.0, ExpectedError(0.0, {}, 1.0, 1.0))))
     old, new = made
@@ -106,7 +106,7 @@ def test_a_challenger_that_is_worse_loses() -> None:
     assert re.match(lost, verdict.reason)
 
 
-def judged(training: TrainingSet, name: str, estimator: str, **parameters: int) -> Judgement:
+def judged(training: TrainingSet, name: str, estimator: str, **parameters: int) -> Judged:
     recipe = CandidateSpec(name=name, estimator=estimator, parameters=parameters)
     with duckdb.connect() as con:
         return judging.judge(candidates.build(recipe, con, training, silent), training)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ml.exposures import Exposure
-from ml.learning import judging
+from ml.learning import judging, measures
 from ml.learning.training_set import RowsError
 from tests.ml.rows import candidate, frame, trained_on
 
@@ -15,7 +15,7 @@ from tests.ml.rows import candidate, frame, trained_on
 def test_metrics_of_known_errors() -> None:
     actual = np.array([1.0, 2.0, 3.0, 4.0, 10.0])
     predicted = np.array([1.0, 1.0, 5.0, 4.0, 7.0])
-    assert judging.measure(actual, predicted) == {
+    assert measures.of_numbers(actual, predicted) == {
         "rows": 5,
         "rmse": pytest.approx(np.sqrt((0 + 1 + 4 + 0 + 9) / 5)),
         "mae": pytest.approx(6 / 5),

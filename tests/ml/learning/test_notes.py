@@ -25,8 +25,8 @@ def test_of_ordinary_rows_there_is_nothing_to_say() -> None:
 )
 def test_a_target_that_looks_like_classes_is_noted(y: list[float], distinct: int | None) -> None:
     note = (
-        f"y, the target, has only {distinct} distinct values, all of them whole: if they are classes, mind that they "
-        "are learned as numbers, and that predictions lie between them"
+        f"y, the target, has only {distinct} distinct values, all of them whole: they are learned as numbers, "
+        "and predictions lie between them. If they are classes, say so: meta.ml.task: classification"
     )
     assert noted(frame().assign(y=np.resize(list(y), 200).astype(float))) == ((note,) if distinct else ())
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from ml.learning import candidates, gate, intervals, judging, notes, training_set
+from ml.learning.judgement import Judgement
 from ml.learning.training_set import RowsError
 from ml.linear import ridge
 from ml.linear.moments import Moments
@@ -98,7 +99,7 @@ def test_metrics_stand_by_period_and_add_up() -> None:
     made = judging.judge(candidate("ridge", training), training)
     held = made.heldout
     assert sorted(set(held["fold"])) == [1, 2, 3, 4, 5]
-    assert len(held) == int((training.fold("time") > 0).sum()) == len(made.squared_errors("time"))
+    assert len(held) == int((training.fold("time") > 0).sum()) == len(made.losses("time", "rmse"))
     names = list(dict.fromkeys(made.metrics["slice"]))
     parts = [name for name in names if name.startswith("period: ")]
     assert len(parts) == 5
@@ -200,12 +201,13 @@ def test_a_challenge_draws_stretches_of_time_and_is_not_lost_in_a_period() -> No
     asked = exposure()
     training = trained_on(frame(2000, noise=3.0), asked)
     ours = judging.judge(candidate("ridge", training), training)
+    assert isinstance(ours, Judgement)
     blocks = training.judged_blocks("time")
-    assert len(blocks) == len(ours.squared_errors("time"))
+    assert len(blocks) == len(ours.losses("time", "rmse"))
     of_day = pd.Series(blocks).groupby(training.times[training.judged("time")])
     assert of_day.nunique().max() == 1
     worse = replace(ours, heldout=ours.heldout.assign(predicted=ours.heldout["predicted"] + 5))
-    errors = worse.squared_errors("time")
+    errors = worse.losses("time", "rmse")
     table = ours.metrics.copy()
     table.loc[(table["slice"] == "all") & (table["metric"] == "rmse"), "value"] = float(np.sqrt(errors.mean()))
     # a period in which the challenger is much worse does not decide

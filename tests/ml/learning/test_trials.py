@@ -50,7 +50,7 @@ def slow(space: dict[str, Any], parameters: dict[str, Any], **budget: Any) -> Ca
 
 def searched(recipe: CandidateSpec, seed: int = 0, rows: pd.DataFrame | None = None) -> list[Trial]:
     rows = frame(300) if rows is None else rows
-    return trials.search(recipe, rows[["a", "b"]], rows["y"].to_numpy(), None, seed, silent)
+    return trials.search(recipe, rows[["a", "b"]], trials.Question(rows["y"].to_numpy()), None, seed, silent)
 
 
 SPACE = {"learning_rate": {"low": 0.01, "high": 1.0, "log": True}, "max_leaf_nodes": [4, 8, 31], "max_iter": [5, 50]}
@@ -60,8 +60,8 @@ SPACE = {"learning_rate": {"low": 0.01, "high": 1.0, "log": True}, "max_leaf_nod
 def test_the_same_seed_finds_the_same_and_the_best_is_not_worse_than_what_is_known() -> None:
     recipe = boosting(SPACE, trials=12)
     first, again = searched(recipe), searched(recipe)
-    said = [(t.number, t.parameters, t.rmse, t.folds) for t in first]
-    assert said == [(t.number, t.parameters, t.rmse, t.folds) for t in again]
+    said = [(t.number, t.parameters, t.loss, t.folds) for t in first]
+    assert said == [(t.number, t.parameters, t.loss, t.folds) for t in again]
     assert len(said) == 12
     assert said[0][:2] == (0, {})
     found = trials.best(recipe, first)
@@ -100,7 +100,7 @@ def test_a_hopeless_recipe_is_given_up_after_the_first_fold() -> None:
     recipe = slow({"constant": [centre + 1000]}, {"constant": centre}, trials=2)
     known, other = searched(recipe, rows=rows)
     assert (known.folds, other.folds) == (trials.FOLDS, 1)
-    assert other.rmse > 900
+    assert other.loss > 900
     assert trials.best(recipe, [known, other]).found == {}
 
 
@@ -128,13 +128,13 @@ def test_a_pipeline_s_first_steps_are_made_once_where_trials_share_them() -> Non
     recipe = CandidateSpec(name="near", estimator="ml.recipes.neighbours.gradient_boosting", parameters=parameters)
     rows = frame(300)
     target = rows["y"].to_numpy()
-    fits = trials.FoldFits(recipe, rows[["a", "b"]], target, trials.folds(300, None, 0), 0)
+    fits = trials.FoldFits(recipe, rows[["a", "b"]], trials.Question(target), trials.folds(300, None, 0), 0)
     known, bound = fits.known()
     shared = fits.trial(1, {"learning_rate": 0.2}, np.inf)
     assert len(fits.shared) == trials.FOLDS
     fits.shared = []
-    assert fits.trial(1, {"learning_rate": 0.2}, np.inf).rmse == shared.rmse
-    assert bound > 0 and known.rmse != shared.rmse
+    assert fits.trial(1, {"learning_rate": 0.2}, np.inf).loss == shared.loss
+    assert bound > 0 and known.loss != shared.loss
 
 
 def test_a_space_that_the_estimator_does_not_know_is_an_error() -> None:
@@ -149,9 +149,9 @@ def test_a_recipe_that_fails_is_a_trial_that_failed_and_the_search_goes_on() -> 
     )
     said: list[str] = []
     rows = frame(300)
-    found = trials.search(recipe, rows[["a", "b"]], rows["y"].to_numpy(), None, 0, said.append)
+    found = trials.search(recipe, rows[["a", "b"]], trials.Question(rows["y"].to_numpy()), None, 0, said.append)
     by_how = {trial.parameters.get("how", ""): trial for trial in found}
-    assert {name: (trial.rmse < np.inf, trial.folds, trial.failed) for name, trial in by_how.items()} == {
+    assert {name: (trial.loss < np.inf, trial.folds, trial.failed) for name, trial in by_how.items()} == {
         "": (True, 3, ""),
         "everything": (True, 3, ""),
         "fit": (False, 0, "KeyError: 'no such thing'"),

@@ -24,7 +24,7 @@ def test_the_champion_stands_with_its_recipe_and_its_error(exposure: Exposure, s
     assert standing.champion is not None and standing.defender is not None
     assert (standing.champion.version_id, standing.outdated) == (consumed.version_id, None)
     assert standing.defender.recipe == exposure.spec.recipes[0]
-    assert standing.defender.rmse == pytest.approx(consumed.metrics["rmse"], rel=1e-12)
+    assert standing.defender.loss == pytest.approx(consumed.metrics["rmse"], rel=1e-12)
     assert champions.with_champions(con) == ["points"]
     assert champions.newest_predicted(con, exposure) == consumed.publication
     trained_at = versions.origin(con, "points", standing.champion.version_id)[1]
