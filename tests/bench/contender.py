@@ -15,6 +15,8 @@ Told = dict[str, Any]
 Found = dict[str, Any]
 ALPHAS = (-3, 1, 30)
 LEARNED = "features.housing_features"
+# The same rows as classes: 0 and 1, about as many of each.
+CLASSES = f"(select *, cast(median_house_value > 180000 as integer) as above from lake.{LEARNED})"
 
 
 class Stages:
@@ -267,6 +269,41 @@ def scikit_learn(told: Told) -> Found:
     return {"seconds": stages.seconds, "alpha": float(search.best_params_["ridge__alpha"])}
 
 
+def logistic(told: Told) -> Found:
+    """Logistic regression of the same rows as classes, fitted in the warehouse: alone, and with a fit a fold."""
+    from ml import lake
+    from ml.linear import logistic as by_newton
+    from tests.bench.exposure import EXPOSURE
+
+    with lake.connect() as con:
+        stages = Stages()
+        (fitted,) = by_newton.fit(con, CLASSES, EXPOSURE.features, "above")
+        stages.end("logistic fit")
+        by_fold = "cast(hash(spatial_block) % 5 as utinyint)"
+        by_newton.fit(con, CLASSES, EXPOSURE.features, "above", fold=by_fold, folds=5)
+        stages.end("logistic fit and 5 folds")
+    return {"seconds": stages.seconds, "steps": fitted.steps, "slopes": fitted.pipeline[-1].coef_[0].tolist()}
+
+
+def scikit_learn_logistic(told: Told) -> Found:
+    """scikit-learn's LogisticRegression behind its StandardScaler, of the same rows in a frame of pandas."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from ml import lake
+    from tests.bench.exposure import EXPOSURE
+
+    features = list(EXPOSURE.features)
+    with lake.connect() as con:
+        stages = Stages()
+        frame = con.execute(f"select {', '.join(features)}, above from {CLASSES}").df()
+        stages.end("logistic read")
+    fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame[features], frame["above"])
+    stages.end("logistic fit")
+    return {"seconds": stages.seconds, "steps": int(fitted[-1].n_iter_[0]), "slopes": fitted[-1].coef_[0].tolist()}
+
+
 def _dump(joblib: Any, thing: object, name: str, told: Told) -> None:
     import fsspec
 
@@ -278,7 +315,7 @@ NAMED: dict[str, Callable[[Told], Found]] = {
     work.__name__: work
     for work in (
         land, ours_featurize, ours_consume, moments, correct, copy, recipe_featurize, recipe_train, recipe_predict,
-        scikit_learn,
+        scikit_learn, logistic, scikit_learn_logistic,
     )
 }  # fmt: skip
 

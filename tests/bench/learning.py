@@ -21,7 +21,7 @@ from tests.bench.measure import Measure
 from tests.conftest import new_database, new_lake, run_dbt
 
 CONTENDER = "tests.bench.contender"
-CONTENDERS = ["ours", "limit", "moments", "correct", "scikit-learn", "recipe"]
+CONTENDERS = ["ours", "limit", "moments", "correct", "scikit-learn", "recipe", "logistic", "scikit-learn's logistic"]
 STORAGES = ["local disk", "local S3"]
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY_LIMIT = "1GB"  # of DuckDB in ours and in the limit; the recipe takes what it takes
@@ -121,10 +121,12 @@ def _contenders(rows: int, storage: str, repeats: int) -> dict[str, tuple[tuple[
     found = {"ours": (("ours_featurize", "ours_consume"), repeats), "limit": (("copy",), repeats)}
     if storage == "local disk":
         found |= {"moments": (("moments",), repeats), "correct": (("correct",), 1)}
+        found |= {"logistic": (("logistic",), repeats)}
     if rows <= RECIPE_ROWS:
         found |= {"recipe": (("recipe_featurize", "recipe_train", "recipe_predict"), 1)}
         if storage == "local disk":
             found |= {"scikit-learn": (("scikit_learn",), 1)}
+            found |= {"scikit-learn's logistic": (("scikit_learn_logistic",), repeats)}
     return found
 
 
