@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -22,14 +23,15 @@ from threadpoolctl import threadpool_limits
 from ml import memory
 from ml.arrays import Mask, Matrix, Vector
 from ml.classes import Class
+from ml.classes import array as classes_array
 from ml.errors import TractError
 from ml.lake import first_line
 from ml.lake.sql import LARGEST
 from ml.learning.encoding import Encoding
 from ml.learning.scratch import scratch
-from ml.learning.training_set import TrainingSet
+from ml.learning.training_set import CODE, TrainingSet
 from ml.learning.workers import workers
-from ml.linear import ridge
+from ml.linear import logistic, ridge
 from ml.metrics import Task
 from ml.progress import Progress, Say, following
 from ml.spec import LOGISTIC, RIDGE, CandidateSpec
@@ -123,6 +125,61 @@ class Ridge:
         return Fitted(fitted.pipeline, {"alpha": fitted.alpha}, fitted.notes)
 
 
+class Logistic:
+    """Logistic regression of two classes on standardized columns, fitted to all rows by scans of the warehouse.
+
+    All fits, the one that serves and one for each fold of each split without its rows, advance by the same scans. The
+    penalty is scikit-learn's own, C = 1: where rows are many it decides nothing, and where they are few each other C
+    that is tried would add a fit for each fold.
+    """
+
+    def __init__(self, name: str, con: duckdb.DuckDBPyConnection, training: TrainingSet, say: Say) -> None:
+        self.name, self.con, self.training, self.say = name, con, training, say
+
+    def held_out(self, split: str) -> Matrix:
+        """See `Candidate`."""
+        training, fold = self.training, self.training.fold(split)
+        predicted = np.full((len(fold), len(training.classes)), np.nan)
+        for number in training.folds(split):
+            if not (held := fold == number).any():
+                continue
+            fitted = self._fits.get((split, number))
+            if fitted is None:  # it learned from one class alone
+                predicted[held] = np.eye(2)[round(float(training.others(split, number).mean[-1]))]
+                continue
+            with threadpool_limits(limits=1), _named(self):
+                predicted[held] = probabilities(fitted.pipeline, training.features[held], training.classes)
+        return predicted
+
+    def fit(self) -> Fitted:
+        """See `Candidate`."""
+        fitted = self._fits[None]
+        return Fitted(fitted.pipeline, {"C": logistic.C, "scans": fitted.steps}, fitted.notes)
+
+    @cached_property
+    def _fits(self) -> dict[tuple[str, int] | None, logistic.LogisticFit]:
+        """The fit that serves, as None, and those that are judged by a fold of a split and know both classes."""
+        training = self.training
+        asked: dict[tuple[str, int] | None, logistic.Training]
+        asked = {None: logistic.Training(training.served, training.served_cells)}
+        for split in training.moments:
+            for number in training.folds(split):
+                others = training.others(split, number)
+                if logistic.has_both_classes(others):
+                    asked[split, number] = logistic.Training(others, training.learned_cells(split, number))
+        with _named(self), following(self.con, self.say, f"fitting {self.name}", training.whole.n):
+            found = logistic.fit_cells(
+                self.con,
+                training.folded,
+                training.terms,
+                CODE,
+                training.cell,
+                list(asked.values()),
+                classes=classes_array(training.classes),
+            )
+        return dict(zip(asked, found, strict=True))
+
+
 class FromRows:
     """Any scikit-learn regressor or classifier, fitted on the sampled rows.
 
@@ -184,7 +241,9 @@ class FromRows:
 
 
 @contextmanager
-def _named(candidate: Ridge | FromRows, expected: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
+def _named(
+    candidate: Ridge | Logistic | FromRows, expected: tuple[type[Exception], ...] = (Exception,)
+) -> Iterator[None]:
     """Say whose an error is: it may come of anybody's code, of a worker that was killed, of memory that ran out."""
     try:
         yield
@@ -306,10 +365,12 @@ def build(
     """
     if spec.name == RIDGE:
         return Ridge(spec.name, con, training, say)
+    if spec.name == LOGISTIC and len(training.classes) == 2:
+        return Logistic(spec.name, con, training, say)
     exposure = training.exposure
     if spec.name == LOGISTIC:
-        logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=LOGISTIC_STEPS))
-        made = training.encoding.before(spec.name, logistic) if training.encoding else logistic
+        several = make_pipeline(StandardScaler(), LogisticRegression(C=logistic.C, max_iter=LOGISTIC_STEPS))
+        made = training.encoding.before(spec.name, several) if training.encoding else several
     else:
         made = estimator(spec, exposure.spec.seed, training.encoding, exposure.task)
     return FromRows(spec.name, con, made, training, say, expected)

@@ -58,6 +58,7 @@ class TrainingSet:
         periods: How time cuts the rows; None where the spec does not split by time.
         before: Of these, by fold, the sums of all rows that its fit learns from.
         classes: The target's, rising; none of numbers. In the sums, a row's target is the place of its class.
+        folded: All rows that have their answer, with their folds or cell, as a table expression.
     """
 
     exposure: Exposure
@@ -69,6 +70,7 @@ class TrainingSet:
     periods: Periods | None = None
     before: Mapping[int, Moments] = field(default_factory=dict)
     classes: tuple[Class, ...] = ()
+    folded: str = ""
 
     @property
     def plain(self) -> bool:
@@ -191,6 +193,28 @@ class TrainingSet:
         return learned(self.sample, split, number, self.periods)
 
     @property
+    def cell(self) -> str:
+        """The cell of a row of `folded`, an expression: no fold and no training set holds a part of a cell."""
+        return quoted(CELL) if self.periods else _pair_sql(self.exposure)
+
+    def learned_cells(self, split: str, number: int) -> Mask:
+        """Which cells the fit learns from that is judged by a fold, shape (cells,)."""
+        if self.periods:
+            return self.periods.learned(number, self.periods.cells)
+        spec = self.exposure.spec
+        place, pairs = spec.splits.index(split), np.arange(spec.folds ** len(spec.splits))
+        others: Mask = pairs // spec.folds**place % spec.folds != number
+        return others
+
+    @property
+    def served_cells(self) -> Mask:
+        """Which cells the fit learns from that serves, shape (cells,): all, or those of the last window."""
+        if self.periods:
+            times, since = self.periods.cells, self.periods.since
+            return times >= (times[0] if since is None else since)
+        return np.ones(self.exposure.spec.folds ** len(self.exposure.spec.splits), np.bool_)
+
+    @property
     def blocks(self) -> Integers:
         """Rows that err alike: the bucket of each sampled row's group, or of its key; shape (rows,)."""
         return self.sample[BLOCK].to_numpy(np.int64)
@@ -240,7 +264,16 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
         terms = _terms(con, exposure, publication, where)
         if rows.periods is None:
             moments = _moments(con, exposure, rows.relation, terms, where)
-            return TrainingSet(exposure, publication, moments, rows.sample, rows.unknown, terms, classes=rows.classes)
+            return TrainingSet(
+                exposure,
+                publication,
+                moments,
+                rows.sample,
+                rows.unknown,
+                terms,
+                classes=rows.classes,
+                folded=rows.relation,
+            )
         cells = _cells(con, exposure, rows.relation, terms, quoted(CELL), where)
     by_time = _by_time(exposure, cells, rows.periods, where)
     return TrainingSet(
@@ -253,6 +286,7 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
         rows.periods,
         by_time[1],
         rows.classes,
+        rows.relation,
     )
 
 
@@ -506,10 +540,7 @@ def _moments(
     """Gather both splits in one scan: by pairs of folds, which add up to the folds of each."""
     spec = exposure.spec
     splits = spec.splits
-    # added as integers: of a sum of small types, which may overflow, DuckDB knows no range, and hashes the groups
-    pair = " + ".join(f'cast("{FOLD[split]}" as integer) * {spec.folds**i}' for i, split in enumerate(splits))
-    kind = "utinyint" if spec.folds ** len(splits) <= 256 else "usmallint"
-    cells = _cells(con, exposure, relation, terms, f"cast({pair} as {kind})", where)
+    cells = _cells(con, exposure, relation, terms, _pair_sql(exposure), where)
     found: dict[str, dict[int, Moments]] = {}
     for i, split in enumerate(splits):
         parts: dict[int, list[Moments]] = {}
@@ -517,6 +548,14 @@ def _moments(
             parts.setdefault(cell // spec.folds**i % spec.folds, []).append(moments)
         found[split] = {fold: total(parts[fold]) for fold in sorted(parts)}
     return found
+
+
+def _pair_sql(exposure: Exposure) -> str:
+    """The fold of a row, or its pair of folds, as one number from 0."""
+    folds, splits = exposure.spec.folds, exposure.spec.splits
+    # added as integers: of a sum of small types, which may overflow, DuckDB knows no range, and hashes the groups
+    pair = " + ".join(f'cast("{FOLD[split]}" as integer) * {folds**i}' for i, split in enumerate(splits))
+    return f"cast({pair} as {'utinyint' if folds ** len(splits) <= 256 else 'usmallint'})"
 
 
 def _cells(

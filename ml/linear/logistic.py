@@ -27,6 +27,8 @@ from ml.linear.spectrum import Scaling
 from ml.linear.terms import Term, Value, are_plain
 from ml.linear.terms import terms as terms_of
 
+# scikit-learn's own inverse of the penalty.
+C = 1.0
 # A step no longer than this, as a share of the largest coefficient, is the last: what it leaves is of its square.
 _LAST_STEP = 1e-7
 # The same on a sample, which only finds where the scans of all rows begin.
@@ -82,10 +84,10 @@ def fit(
     features: Sequence[str | Term],
     target: str,
     *,
-    c: float = 1.0,
+    c: float = C,
     fold: str | None = None,
     folds: int | None = None,
-    classes: Sequence[Any] = (0, 1),
+    classes: Sequence[Any] | npt.NDArray[Any] = (0, 1),
 ) -> list[LogisticFit]:
     """The fit on all rows and, if there are folds, the fits that leave one out, in rising order.
 
@@ -118,8 +120,8 @@ def fit_cells(
     cell: str,
     trainings: Sequence[Training],
     *,
-    c: float = 1.0,
-    classes: Sequence[Any] = (0, 1),
+    c: float = C,
+    classes: Sequence[Any] | npt.NDArray[Any] = (0, 1),
 ) -> list[LogisticFit]:
     """Fit each training set, all by the same scans.
 
@@ -182,14 +184,19 @@ def fit_cells(
     ]
 
 
+def has_both_classes(moments: Moments) -> bool:
+    """Whether rows with these moments, whose target is 0 or 1, are of both."""
+    return 0 < round(moments.n * float(moments.mean[-1])) < moments.n
+
+
 def _check_classes(moments: Moments, target: str) -> None:
     share = float(moments.mean[-1])
     # of 0 and 1 the variance follows from the mean; rounding leaves far less
     expected = moments.n * share * (1 - share)
     if abs(float(moments.scatter[-1, -1]) - expected) > 1e-6 * moments.n or not -1e-9 < share < 1 + 1e-9:
         raise UnusableRowsError(f"column {target!r} holds other numbers than 0 and 1, which logistic regression needs")
-    ones = round(moments.n * share)
-    if ones in (0, moments.n):
+    if not has_both_classes(moments):
+        ones = round(moments.n * share)
         raise UnusableRowsError(
             f"column {target!r} is {1 if ones else 0} in all {moments.n} rows that a fit learns from: both classes are "
             "needed; ask for fewer folds, or give it more rows"
@@ -389,7 +396,9 @@ def _rough(
     return found if usable else list(starts)
 
 
-def _fitted(moments: Moments, terms: Sequence[Term], newton: _Newton, c: float, classes: Sequence[Any]) -> LogisticFit:
+def _fitted(
+    moments: Moments, terms: Sequence[Term], newton: _Newton, c: float, classes: Sequence[Any] | npt.NDArray[Any]
+) -> LogisticFit:
     own, made = pipelines.imputed(moments, terms)
     model = LogisticRegression(C=c).fit(np.zeros((2, len(made))), np.asarray(classes))
     scaling = Scaling(own)
