@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -43,14 +44,14 @@ def is_linear(estimator: Any) -> bool:
 
 
 def _parts(estimator: Any) -> tuple[Any, Any]:
-    """What is inside a calibrated classifier, and what shifts and stretches the logarithm of its odds, a
-    LogisticRegression (as `ml.learning.calibration` makes it); any other itself, and None.
+    """What is inside a calibrated classifier, and the pipeline that bounds its probability, takes the logarithm of the
+    odds, and shifts and stretches that (as `ml.learning.calibration` makes it); any other itself, and None.
     """
     if not isinstance(estimator, StackingClassifier):
         return estimator, None
     (inside, *others), last = estimator.estimators_, estimator.final_estimator_
     known = isinstance(last, Pipeline) and isinstance(last[-1], LogisticRegression) and len(last[-1].classes_) == 2
-    return (None, None) if others or not known else (inside, last[-1])
+    return (None, None) if others or not known else (inside, last)
 
 
 def predict_sql(estimator: Any, features: Sequence[str]) -> str:
@@ -75,7 +76,10 @@ def predict_sql(estimator: Any, features: Sequence[str]) -> str:
     if isinstance(pipeline[-1], Ridge):
         return linear
     if calibration is not None:
-        linear = f"({literal(calibration.intercept_[0])} + {literal(calibration.coef_[0, 0])} * {linear})"
+        low, high = (logit(calibration[0].kw_args[end]) for end in ("a_min", "a_max"))
+        bounded = f"least(greatest({linear}, {literal(low)}), {literal(high)})"
+        last = calibration[-1]
+        linear = f"({literal(last.intercept_[0])} + {literal(last.coef_[0, 0])} * {bounded})"
     # exp of a large number is infinity, and its inverse 0
     return f"(1e0 / (1e0 + exp(-{linear})))"
 

@@ -46,7 +46,7 @@ def test_what_is_found_wins_serves_and_is_refreshed_with_new_rows(
     assert done.reason.startswith("challenge won: boosting has held-out RMSE ")
 
     tried = con.execute(
-        "select trial, parameters, rmse, folds from lake.ml.trials where publication_id = ? order by trial", [first]
+        "select trial, parameters, loss, folds from lake.ml.trials where publication_id = ? order by trial", [first]
     ).fetchall()
     expected = [(t.number, json.dumps(t.parameters), t.loss, t.folds) for t in done.trials["boosting"]]
     assert tried == expected

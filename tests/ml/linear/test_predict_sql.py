@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ml.exposures import Exposure
+from ml.learning.calibration import Calibration
 from ml.linear import predict_sql as linear_sql
 from ml.linear import ridge
 from ml.linear.moments import Moments
@@ -63,7 +64,7 @@ def test_probabilities_as_sql_are_those_of_a_calibrated_classifier_far_out_too(c
     x, y = make_table(2, 300, 3, "plain")
     labels = np.where(y > y.median(), "yes", "no").astype(object)
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, labels)
-    calibrated = CalibratedClassifierCV(FrozenEstimator(pipeline), method="sigmoid").fit(x, labels)
+    calibrated = Calibration(0.3, 0.7).around(pipeline, x)
     far = x * 1e6
     for estimator in (pipeline, calibrated):
         assert linear_sql.is_linear(estimator)

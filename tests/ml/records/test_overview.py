@@ -34,7 +34,9 @@ def test_the_column_that_moved_most_and_the_newest_live_error_are_shown(con: duc
                 [name, psi, f"2026-01-0{day} 00:00:00+00"],
             )
         con.execute(
-            "insert into lake.ml.live_errors values ('points', 'new', 'v', 'old', 400, ?, 1.0, 0.9, ?)",
+            "insert into lake.ml.live_errors by name select 'points' as exposure, 'new' as publication_id, "
+            "'v' as version_id, 'old' as predicted_publication_id, 400 as row_count, ? as rmse, 1.0 as mae, "
+            "0.9 as coverage, ? as measured_at",
             [float(day), f"2026-01-0{day} 00:00:00+00"],
         )
     ((exposure, moved, above),) = overview.most_moved(con)

@@ -49,8 +49,15 @@ final as (
         measured.of_metric['median_absolute_error'] as median_absolute_error,
         measured.of_metric['p90_absolute_error'] as p90_absolute_error,
         measured.of_metric['r2'] as r2,
+        measured.of_metric['log_loss'] as log_loss,
+        measured.of_metric['brier_score'] as brier_score,
+        measured.of_metric['roc_auc'] as roc_auc,
+        measured.of_metric['average_precision'] as average_precision,
+        measured.of_metric['accuracy'] as accuracy,
+        measured.of_metric['ece'] as ece,
         measured.of_metric['coverage'] as coverage,
         measured.of_metric['mean_width'] as mean_width,
+        measured.of_metric['mean_set_size'] as mean_set_size,
         measured.split = json_extract_string(versions.spec, '$.split') as is_decisive,
         champions.version_id is not null as is_champion
     from versions
