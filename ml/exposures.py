@@ -30,7 +30,19 @@ from ml.spec import (
 )
 
 # Columns that ml puts beside the published ones while it learns and predicts.
-TAKEN = ("prediction", "half", "sampled", "block")
+TAKEN = (
+    "prediction",
+    "half width",
+    "in the sample",
+    "block of rows",
+    "random fold",
+    "group fold",
+    "time fold",
+    "time cell",
+    "moment in microseconds",
+    "code of the class",
+    "probability of the second class",
+)
 # The columns of a table of predictions, and of held-out ones, beside the key, as DDL. Of the mean there is no interval.
 PREDICTIONS = {
     "exposure": "varchar not null",

@@ -21,12 +21,13 @@ import numpy as np
 import pandas as pd
 
 from ml.arrays import Integers, Vector
-from ml.lake.sql import literal
+from ml.lake.sql import literal, quoted
 from ml.linear.moments import Moments, total
 from ml.linear.spectrum import Spectrum
 from ml.linear.terms import Value
 
 PREDICTION = "prediction"
+HALF = "half width"
 # The bounds of an expected error, as shares of the mean error. A linear model of heavy-tailed columns would otherwise
 # promise certainty, or nothing at all, where no such row was seen.
 LEAST_SHARE, MOST_SHARE = 0.25, 4.0
@@ -96,8 +97,9 @@ class Spread:
         return f"({literal(self.quantile)} * {self.expected_error.sql()})"
 
     def ends_sql(self) -> str:
-        """What `ends` gives, as columns `lower` and `upper` over columns `prediction` and `half`."""
-        lower, upper = "prediction - half", "prediction + half"
+        """What `ends` gives, as columns `lower` and `upper` over columns `prediction` and `HALF`."""
+        half = quoted(HALF)
+        lower, upper = f"prediction - {half}", f"prediction + {half}"
         if self.minimum is not None:
             low = literal(self.minimum)
             lower, upper = f"greatest({lower}, {low})", f"greatest({upper}, {low})"

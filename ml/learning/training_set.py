@@ -29,7 +29,8 @@ from ml.records.publications import Publication
 FOLD = {"random": "random fold", "group": "group fold", "time": "time fold"}
 CELL = "time cell"
 MOMENT = "moment in microseconds"
-BLOCK = "block"
+BLOCK = "block of rows"
+SAMPLED = "in the sample"
 # The place of a row's class among the classes, from 0.
 CODE = "code of the class"
 # Levels of a column that a linear model tells apart, the most frequent.
@@ -431,7 +432,7 @@ def _timed(exposure: Exposure, cut: Periods, rows: int) -> str:
         FOLD["time"]: cut.fold_sql(spec.time),
         CELL: cut.cell_sql(spec.time),
         MOMENT: periods.moment_sql(spec.time),
-        "sampled": folds.sampled_sql(spec.key_columns, rows, spec.max_rows, spec.seed),
+        SAMPLED: folds.sampled_sql(spec.key_columns, rows, spec.max_rows, spec.seed),
     }
     return ", ".join(f"{value} as {quoted(name)}" for name, value in columns.items())
 
@@ -449,7 +450,7 @@ def _folded(
         chosen = folds.sampled_buckets(sizes, spec.max_rows, spec.folds, spec.seed)
         if rows > spec.max_rows and chosen:
             sampled = folds.in_buckets_sql(spec.group, chosen)
-    return f"{', '.join(columns)}, {sampled} as sampled"
+    return f"{', '.join(columns)}, {sampled} as {quoted(SAMPLED)}"
 
 
 def _random_fold(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, rows: int) -> str:
@@ -604,7 +605,7 @@ def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, r
     labels.append(f'{folds.bucket_sql(*(spec.group,) if spec.group else spec.key_columns)} as "{BLOCK}"')
     for name, value in spec.slices.items():
         labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")
-    sampled = "where sampled" if rows > spec.max_rows else ""
+    sampled = f"where {quoted(SAMPLED)}" if rows > spec.max_rows else ""
     kind = "double" if exposure.task == "regression" else "bigint"
     values = f"{read_sql(exposure.kinds)}, cast({quoted(answer)} as {kind}) as {quoted(spec.target)}"
     return con.execute(

@@ -19,7 +19,7 @@ from ml.lake.sql import listed, quoted
 from ml.learning import candidates
 from ml.learning.candidates import EstimatorError
 from ml.learning.classification import Classification
-from ml.learning.intervals import Spread
+from ml.learning.intervals import HALF, Spread
 from ml.linear import predict_sql as linear_sql
 from ml.progress import Progress, Say, following
 from ml.records import predictions, scorings
@@ -91,7 +91,7 @@ def _with_ends(key: str, batches: str, version: Version) -> str:
         return batches
     spread = Spread.from_json(version.parameters["spread"])
     half = spread.half_width_sql()
-    return f"(select {key}, prediction, {spread.ends_sql()} from (select *, {half} as half from {batches}))"
+    return f"(select {key}, prediction, {spread.ends_sql()} from (select *, {half} as {quoted(HALF)} from {batches}))"
 
 
 def _in_sql(key: str, expression: str, table: str, version: Version) -> str:

@@ -118,7 +118,7 @@ def test_ends_are_cut_where_the_target_cannot_be_and_nowhere_else(minimum: float
     high = {None: [-4.0, 2.0, 3.5], 0.0: [0.0, 2.0, 3.5], -1.5: [-1.5, 2.0, 3.5]}[minimum]
     assert (lower.tolist(), upper.tolist()) == (low, high)
     spread = Spread.from_json(Spread(1.0, ExpectedError(1.0, {}, 1.0, 1.0), minimum).to_json())
-    held = pd.DataFrame({"prediction": predicted, "half": half})
+    held = pd.DataFrame({"prediction": predicted, intervals.HALF: half})
     with duckdb.connect() as con:
         con.register("held", held)
         found = con.execute(f"select {spread.ends_sql()} from held").df()
