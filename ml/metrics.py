@@ -39,3 +39,8 @@ def loss(metric: str, value: float) -> float:
 def loss_name(metric: str) -> str:
     """What a person calls this loss."""
     return _NAMES[metric]
+
+
+def name(metric: str) -> str:
+    """What a person calls the metric itself."""
+    return _NAMES[metric].removeprefix("1 - ")

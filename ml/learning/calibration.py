@@ -83,6 +83,12 @@ class Calibration:
         return stack
 
 
+def inside(fitted: Any) -> Any:
+    """The classifier that `Calibration.around` made a calibrated one of; any other estimator itself."""
+    calibrated = isinstance(fitted, StackingClassifier) and fitted.cv == "prefit"
+    return fitted.estimators_[0] if calibrated else fitted
+
+
 def fit(raw: Matrix, codes: Integers) -> Calibration:
     """Learn from held-out probabilities of shape (rows, classes), and the places of the true classes, shape (rows,).
 

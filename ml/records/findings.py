@@ -169,13 +169,16 @@ def importance(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: s
 
 
 def dependence(con: duckdb.DuckDBPyConnection, exposure_name: str, version_id: str) -> "pd.DataFrame":
-    """A version's rows of ml.partial_dependence, by feature and grid point; empty before it is explained."""
+    """A version's rows of ml.partial_dependence, by feature and grid point; empty before it is explained.
+
+    Of numbers, class is NULL.
+    """
     return con.execute(
         """
-        select feature, grid_point, feature_value, mean_prediction, averaged_rows
+        select feature, grid_point, feature_value, mean_prediction, averaged_rows, class
         from lake.ml.partial_dependence
         where exposure = ? and version_id = ?
-        order by feature, grid_point
+        order by feature, grid_point, class
         """,
         [exposure_name, version_id],
     ).df()

@@ -1,12 +1,17 @@
 """What a person is shown of the ledgers as they are now: publications and what came of them, champions, movement."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import duckdb
 
+from ml.numbers import figure
 from ml.spec import MEAN
+
+# The metrics that ml.live_errors has.
+LIVE = ("rmse", "mae", "log_loss", "brier_score", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,17 @@ class Followed:
 
 @dataclass(frozen=True)
 class Serving:
-    """An exposure's champion, how good it was held out by the split that it was judged by, since when and why."""
+    """An exposure's champion, how good it was held out by the split that it was judged by, since when and why.
+
+    Attributes:
+        metric, value: That the gate judged it by.
+    """
 
     exposure: str
     version_id: str
     candidate: str
-    rmse: float
+    metric: str
+    value: float
     split: str
     coverage: float
     promoted_at: datetime
@@ -45,11 +55,11 @@ class Serving:
 
 @dataclass(frozen=True)
 class Learned:
-    """A version, and its root mean squared errors by the split that it was judged by.
+    """A version, and a metric of it by the split that it was judged by.
 
     Attributes:
-        mean_rmse: Of the mean predictor beside it.
-        live_rmse: On true values that came later, the newest; None where none came.
+        mean: Of the mean predictor beside it.
+        live: On true values that came later, the newest; None where none came, or where it is not measured so.
         served: Whether it was ever the champion.
     """
 
@@ -57,9 +67,9 @@ class Learned:
     candidate: str
     publication_id: str
     trained_at: datetime
-    rmse: float
-    mean_rmse: float | None
-    live_rmse: float | None
+    value: float
+    mean: float | None
+    live: float | None
     served: bool
 
 
@@ -105,8 +115,11 @@ def serving(con: duckdb.DuckDBPyConnection) -> list[Serving]:
             select
                 versions.exposure, versions.version_id, versions.candidate,
                 json_extract_string(versions.spec, '$.split') as split,
-                max(metrics.value) filter (where metrics.metric = 'rmse') as rmse,
-                max(metrics.value) filter (where metrics.metric = 'coverage') as coverage
+                coalesce(
+                    json_extract_string(versions.spec, '$.metric'),
+                    case when bool_or(metrics.metric = 'rmse') then 'rmse' else 'log_loss' end
+                ) as metric,
+                map(list(metrics.metric), list(metrics.value)) as found
             from lake.ml.model_versions as versions
             inner join lake.ml.model_metrics as metrics
                 on versions.exposure = metrics.exposure
@@ -114,10 +127,11 @@ def serving(con: duckdb.DuckDBPyConnection) -> list[Serving]:
                 and versions.candidate = metrics.candidate
                 and json_extract_string(versions.spec, '$.split') = metrics.split
             where metrics.slice = 'all'
-            group by all
+            group by versions.exposure, versions.version_id, versions.candidate, versions.spec
         )
         select
-            champions.exposure, champions.version_id, metrics.candidate, metrics.rmse, metrics.split, metrics.coverage,
+            champions.exposure, champions.version_id, metrics.candidate, metrics.metric, metrics.found[metrics.metric],
+            metrics.split, metrics.found['coverage'],
             champions.promoted_at, champions.promoted_by, champions.reason
         from lake.ml.champions as champions
         inner join metrics
@@ -128,21 +142,21 @@ def serving(con: duckdb.DuckDBPyConnection) -> list[Serving]:
     return [Serving(*row) for row in rows]
 
 
-def learned(con: duckdb.DuckDBPyConnection, exposure_name: str) -> list[Learned]:
-    """Each version that an exposure learned, the oldest first, and how wrong it was held out and live."""
+def learned(con: duckdb.DuckDBPyConnection, exposure_name: str, metric: str = "rmse") -> list[Learned]:
+    """Each version that an exposure learned and that has the metric, the oldest first, held out and live."""
     rows = con.execute(
-        """
+        f"""
         with live_errors as (
-            select version_id, max_by(rmse, measured_at) as rmse
+            select version_id, max_by({metric if metric in LIVE else "null::double"}, measured_at) as value
             from lake.ml.live_errors
             where exposure = $exposure
             group by version_id
         )
         select
             versions.version_id, versions.candidate, versions.publication_id, versions.trained_at,
-            max(metrics.value) filter (where metrics.candidate = versions.candidate) as rmse,
-            max(metrics.value) filter (where metrics.candidate = $mean) as mean_rmse,
-            any_value(live_errors.rmse) as live_rmse,
+            max(metrics.value) filter (where metrics.candidate = versions.candidate) as value,
+            max(metrics.value) filter (where metrics.candidate = $mean) as mean,
+            any_value(live_errors.value) as live,
             versions.version_id in (select version_id from lake.ml.promotions where exposure = $exposure) as served
         from lake.ml.model_versions as versions
         inner join lake.ml.model_metrics as metrics
@@ -150,11 +164,11 @@ def learned(con: duckdb.DuckDBPyConnection, exposure_name: str) -> list[Learned]
             and versions.version_id = metrics.version_id
             and json_extract_string(versions.spec, '$.split') = metrics.split
         left join live_errors on versions.version_id = live_errors.version_id
-        where versions.exposure = $exposure and metrics.slice = 'all' and metrics.metric = 'rmse'
+        where versions.exposure = $exposure and metrics.slice = 'all' and metrics.metric = $metric
         group by all
         order by versions.trained_at
         """,
-        {"exposure": exposure_name, "mean": MEAN},
+        {"exposure": exposure_name, "mean": MEAN, "metric": metric},
     ).fetchall()
     return [Learned(*row) for row in rows]
 
@@ -184,6 +198,13 @@ def live_errors(con: duckdb.DuckDBPyConnection) -> list[tuple[str, dict[str, Any
         order by exposure
         """
     ).fetchall()
+
+
+def turned_out(live_error: Mapping[str, Any]) -> str:
+    """What a row of ml.live_errors measured, in words: `RMSE 49,200`, or `log loss 0.31, accuracy 87.2%`."""
+    if live_error["rmse"] is not None:
+        return f"RMSE {figure(live_error['rmse'])}"
+    return f"log loss {figure(live_error['log_loss'])}, accuracy {live_error['accuracy']:.1%}"
 
 
 def has_tables(con: duckdb.DuckDBPyConnection) -> bool:

@@ -17,6 +17,8 @@ from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
 from ml.lake.sql import text
+from ml.metrics import GAINS
+from ml.metrics import name as metric_name
 from ml.numbers import figure
 from ml.progress import Say
 from ml.records import champions, findings, migrations, versions
@@ -27,13 +29,14 @@ from ml.spec import MEAN, key_columns
 if TYPE_CHECKING:  # pictures take a second to import, which those who find nothing to write do not wait for
     import pandas as pd
 
+    from ml.reports.drawing import Picture
     from ml.reports.explanation import Explanation
     from ml.reports.facts import Facts
-    from ml.reports.pictures import Picture
 
 TEMPLATE = "card.html.jinja"
 # As columns of the card's tables: the metric, its heading, the digits of it (None: a share of rows, in percent).
-COLUMNS = {
+Columns = dict[str, tuple[str, int | None]]
+COLUMNS: Columns = {
     "rmse": ("RMSE", 0),
     "mae": ("mean error", 0),
     "median_absolute_error": ("median error", 0),
@@ -41,6 +44,16 @@ COLUMNS = {
     "r2": ("R²", 3),
     "coverage": ("in the interval", None),
     "mean_width": ("interval's width", 0),
+}
+CLASS_COLUMNS: Columns = {
+    "log_loss": ("log loss", 4),
+    "brier_score": ("Brier score", 4),
+    "roc_auc": ("ROC AUC", 3),
+    "average_precision": ("average precision", 3),
+    "accuracy": ("accuracy", None),
+    "ece": ("calibration error", 3),
+    "coverage": ("in the set", None),
+    "mean_set_size": ("classes in the set", 2),
 }
 
 
@@ -128,8 +141,10 @@ def _explained(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Vers
     explained = explanation.explain(con, exposure, version, say)
     most = explained.importance.sort_values("importance_mean").iloc[-1]
     say(
-        f"{exposure.name}: {version.version_id} relies most on {most['feature']}: shuffled, it adds "
-        f"{figure(most['importance_mean'])} to the RMSE of {most['heldout_rows']:,} held-out rows"
+        f"{exposure.name}: {version.version_id} relies most on {most['feature']}: shuffled, it "
+        f"{'takes' if exposure.metric in GAINS else 'adds'} {figure(most['importance_mean'])} "
+        f"{'from' if exposure.metric in GAINS else 'to'} the {metric_name(exposure.metric)} of "
+        f"{most['heldout_rows']:,} held-out rows"
     )
     return explained
 
@@ -169,14 +184,13 @@ def draw(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
         heldout: As `version_facts.heldout` gives it.
     """
     pictures = html.pictures()
-    spec, candidate, split = facts.exposure.spec, facts.candidate, facts.split
-    drawn = [pictures.predicted_against_actual(heldout, facts.target, spec.unit)]
-    if spec.map_columns and set(spec.map_columns).issubset(heldout.columns):
-        drawn.append(pictures.residual_map(heldout, *spec.map_columns, spec.unit))
-    drawn.append(pictures.error_by_slice(facts.metrics, candidate, split, spec.unit))
-    drawn.append(pictures.coverage(facts.metrics, candidate, split, facts.coverage))
+    spec, candidate, split, metric = facts.exposure.spec, facts.candidate, facts.split, facts.metric
+    drawn = _of_classes(facts, heldout) if facts.classes else _of_numbers(facts, heldout)
+    drawn.append(pictures.error_by_slice(facts.metrics, candidate, split, spec.unit, metric))
+    promised = "Sets hold the class" if facts.classes else "Intervals hold the value"
+    drawn.append(pictures.coverage(facts.metrics, candidate, split, facts.coverage, promised))
     if not facts.importance.empty:
-        drawn.append(pictures.importance(facts.importance, spec.unit))
+        drawn.append(pictures.importance(facts.importance, spec.unit, metric))
         curves = set(facts.dependence["feature"])
         if order := [name for name in facts.importance["feature"] if name in curves]:
             drawn.append(pictures.partial_dependence(facts.dependence, facts.target, spec.unit, order))
@@ -185,10 +199,27 @@ def draw(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
     return drawn
 
 
+def _of_numbers(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
+    pictures, spec = html.pictures(), facts.exposure.spec
+    drawn = [pictures.predicted_against_actual(heldout, facts.target, spec.unit)]
+    if spec.map_columns and set(spec.map_columns).issubset(heldout.columns):
+        drawn.append(pictures.residual_map(heldout, *spec.map_columns, spec.unit))
+    return drawn
+
+
+def _of_classes(facts: "Facts", heldout: "pd.DataFrame") -> "list[Picture]":
+    pictures = html.class_pictures()
+    return [
+        pictures.roc(heldout, facts.classes, facts.positive),
+        pictures.reliability(heldout, facts.classes, facts.positive),
+        pictures.confusion(heldout, facts.classes),
+    ]
+
+
 def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
     """The card, one self-contained file; the same facts and pictures give the same text."""
     version, metrics = facts.version, facts.metrics
-    made = facts.made
+    made, columns = facts.made, CLASS_COLUMNS if facts.classes else COLUMNS
     judged = metrics[metrics["candidate"] == facts.candidate]
     splits = sorted(set(judged["split"]), key=lambda split: split != facts.split)
     return html.template(TEMPLATE).render(
@@ -204,9 +235,14 @@ def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
         notes=made.parameters.get("notes", []),
         failed=made.parameters.get("failed", {}),
         promotions=facts.promotions,
-        headings=[heading for heading, _ in COLUMNS.values()],
-        splits=[(split, _table(metrics[metrics["split"] == split], "candidate", facts.candidate)) for split in splits],
-        slices=_table(judged[judged["split"] == facts.split], "slice", "all"),
+        metric=metric_name(facts.metric),
+        calibration=made.classification["calibration"] if made.classification else None,
+        headings=[heading for heading, _ in columns.values()],
+        splits=[
+            (split, _table(metrics[metrics["split"] == split], "candidate", facts.candidate, columns))
+            for split in splits
+        ],
+        slices=_table(judged[judged["split"] == facts.split], "slice", "all", columns),
         rows=_rows(judged, facts.split),
         drift=facts.last_drift.to_dict("records"),
         importance=facts.importance.to_dict("records"),
@@ -218,7 +254,7 @@ def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
     )
 
 
-def _table(metrics: "pd.DataFrame", by: str, first: str) -> list[tuple[str, int, list[str]]]:
+def _table(metrics: "pd.DataFrame", by: str, first: str, columns: Columns) -> list[tuple[str, int, list[str]]]:
     """A line per candidate over all rows, or per slice: its name, how many rows, and each metric as text."""
     if by == "candidate":
         metrics = metrics[metrics["slice"] == "all"]
@@ -228,7 +264,7 @@ def _table(metrics: "pd.DataFrame", by: str, first: str) -> list[tuple[str, int,
         (
             name,
             int(wide.loc[name, "rows"]),
-            [_as_text(wide.loc[name].get(metric), digits) for metric, (_, digits) in COLUMNS.items()],
+            [_as_text(wide.loc[name].get(metric), digits) for metric, (_, digits) in columns.items()],
         )
         for name in ordered
     ]

@@ -1,6 +1,6 @@
 """What a version relies on: importance of its features on held-out rows, and how its predictions follow each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,10 +10,12 @@ import pandas as pd
 from sklearn.inspection import partial_dependence, permutation_importance
 from threadpoolctl import threadpool_limits
 
-from ml.arrays import Integers, Mask
+from ml import classes, metrics
+from ml.arrays import Integers, Mask, Vector
 from ml.columns import TYPES, Kind
 from ml.exposures import Exposure
-from ml.learning import candidates, training_set
+from ml.learning import calibration, candidates, measures, training_set
+from ml.learning.classification import Classification
 from ml.learning.training_set import FOLD
 from ml.progress import Say
 from ml.records import versions
@@ -30,7 +32,7 @@ REPEATS = 5
 IMPORTANCE_ROWS = 2_000
 DEPENDENCE_ROWS = 500
 GRID_POINTS = 20
-DEPENDENCE_COLUMNS = ("feature", "grid_point", "feature_value", "mean_prediction", "averaged_rows")
+DEPENDENCE_COLUMNS = ("feature", "grid_point", "feature_value", "mean_prediction", "averaged_rows", "class")
 # Quantiles between which the grid lies: beyond them there are too few rows to average over.
 GRID_ENDS = (0.025, 0.975)
 
@@ -42,7 +44,8 @@ class Explanation:
     Attributes:
         importance: A row per feature: feature, importance_mean, importance_sd, repeats, split, heldout_rows.
         dependence: A row per feature that is a number, and grid point: feature, grid_point, feature_value,
-            mean_prediction, averaged_rows.
+            mean_prediction, averaged_rows, class. Of classes, the prediction is the probability of the class, as text:
+            of the positive one of two, of each of more; of numbers there is no class.
     """
 
     importance: pd.DataFrame
@@ -61,15 +64,52 @@ def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version
     estimator = versions.load(con, exposure.name, version)
     sample, periods = training_set.read_sample(con, asked, publication, say)
     split = asked.spec.splits[-1]
-    number = periods.folds[-1] if periods else HELD_OUT_FOLD
     features, target = sample[list(version.features)], sample[asked.spec.target]
+    made = Classification.from_json(version.classification) if version.classification else None
+    folds = periods.folds[::-1] if periods else range(HELD_OUT_FOLD, asked.spec.folds)
+    number = _fold(sample[FOLD[split]], target, folds) if made else folds[0]
     learned = training_set.learned(sample, split, number, periods)
     held = (sample[FOLD[split]] == number).to_numpy()
+    answers = pd.Series(classes.array(made.classes)[target.to_numpy(np.int64)], target.index) if made else target
     with threadpool_limits(limits=1):  # as candidates are fitted: the numbers repeat, and threads do not wait in turns
         return Explanation(
-            importance(estimator, features, target, held, asked.spec.seed, learned).assign(split=split),
-            dependence(estimator, features, asked.spec.seed, version.kinds),
+            importance(
+                calibration.inside(estimator),
+                features,
+                answers,
+                held,
+                asked.spec.seed,
+                learned,
+                scoring(asked.metric, made),
+            ).assign(split=split),
+            dependence(estimator, features, asked.spec.seed, version.kinds, made),
         )
+
+
+def _fold(fold: "pd.Series[int]", codes: "pd.Series[int]", numbers: Sequence[int]) -> int:
+    """The first fold whose rows are of several classes, which metrics of ranks need; else the first."""
+    several = (number for number in numbers if codes[fold == number].nunique() > 1)
+    return next(several, numbers[0])
+
+
+def scoring(metric: str, made: Classification | None) -> Any:
+    """What scikit-learn measures a fitted estimator by, more being better; as it can be given for `scoring`.
+
+    Args:
+        made: Of a version of classes: probabilities are calibrated as it has learned to.
+    """
+    if made is None:
+        return {"rmse": "neg_root_mean_squared_error", "mae": "neg_mean_absolute_error"}[metric]
+    places = {one: place for place, one in enumerate(made.classes)}
+
+    def score(fitted: Any, features: pd.DataFrame, answers: "pd.Series[Any]") -> float:
+        probabilities = made.calibration.of(candidates.probabilities(fitted, features, made.classes))
+        codes = np.array([places[answer] for answer in answers], np.int64)
+        measured = measures.of_classes(codes, probabilities, made.positive_place)
+        # rows of one class have no order: nothing is gained or lost
+        return -metrics.loss(metric, measured.get(metric, 0.0))
+
+    return score
 
 
 def as_asked(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> Exposure:
@@ -79,21 +119,26 @@ def as_asked(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Versio
     codes = tuple(name for name, kind in version.kinds.items() if kind == "code")
     # versions of earlier releases know of no time
     settings = {name: asked.get(name, Spec.model_fields[name].default) for name in ROW_SETTINGS}
+    made = version.classification
+    settings |= {"task": "classification" if made else "regression", "metric": asked.get("metric")}
     backtest = BacktestSpec.model_validate(asked.get("backtest", {}))
     features = FeaturesSpec(include=version.features, categorical=codes)
     spec = exposure.spec.model_copy(update={**settings, "backtest": backtest, "slices": {}, "features": features})
     named = [name for name in (*spec.key_columns, spec.group, spec.target, spec.time) if name]
     columns = {**dict.fromkeys(named, "DOUBLE"), **{name: TYPES[kind] for name, kind in version.kinds.items()}}
+    if made:
+        columns[spec.target] = {bool: "BOOLEAN", str: "VARCHAR"}.get(type(made["classes"][0]), "BIGINT")
     return replace(exposure, spec=spec, columns=columns, predicted_by_others=frozenset())
 
 
 def importance(
     estimator: Any,
     features: pd.DataFrame,
-    target: "pd.Series[float]",
+    target: "pd.Series[Any]",
     held: Mask,
     seed: int,
     learned: Mask | None = None,
+    by: Any = "neg_root_mean_squared_error",
 ) -> pd.DataFrame:
     """Permutation importance of each feature (Breiman, Random Forests, 2001) for rows that the refit has not seen.
 
@@ -104,6 +149,7 @@ def importance(
         held: Which rows are held out, shape (rows,); `IMPORTANCE_ROWS` of them are drawn if there are more.
         seed: Of what is drawn.
         learned: Which rows the refit learns from, shape (rows,); None of all that are not held out.
+        by: What a shuffled feature takes away, as `scoring` gives it.
 
     Returns:
         `Explanation.importance`, without the split; errors in the target's unit.
@@ -115,7 +161,7 @@ def importance(
         refitted,
         features.iloc[rows],
         target.iloc[rows],
-        scoring="neg_root_mean_squared_error",
+        scoring=by,
         n_repeats=REPEATS,
         random_state=seed,
     )
@@ -131,7 +177,11 @@ def importance(
 
 
 def dependence(
-    estimator: Any, features: pd.DataFrame, seed: int, kinds: Mapping[str, Kind] | None = None
+    estimator: Any,
+    features: pd.DataFrame,
+    seed: int,
+    kinds: Mapping[str, Kind] | None = None,
+    made: Classification | None = None,
 ) -> pd.DataFrame:
     """Partial dependence on each number (Friedman, Greedy function approximation, 2001), at quantiles of the rows.
 
@@ -139,6 +189,7 @@ def dependence(
         estimator: Fitted.
         features: Shape (rows, features); `DEPENDENCE_ROWS` rows are drawn if there are more.
         kinds: Of each feature; None where all are numbers. Of levels and dates there is no curve.
+        made: Of a version of classes.
 
     Returns:
         `Explanation.dependence`; predictions in the target's unit.
@@ -148,22 +199,37 @@ def dependence(
     for name in features.columns:
         if (kinds and kinds[name] != "number") or features[name].isna().all():
             continue
-        grid = np.unique(features[name].quantile(np.linspace(*GRID_ENDS, GRID_POINTS)).to_numpy())
-        curve = partial_dependence(
-            estimator, averaged, [name], custom_values={name: grid}, method="brute", kind="average"
-        )
-        curves.append(
-            pd.DataFrame(
-                {
-                    "feature": name,
-                    "grid_point": np.arange(len(grid)),
-                    "feature_value": grid,
-                    "mean_prediction": curve["average"][0],
-                    "averaged_rows": len(averaged),
-                }
+        grid: Vector = np.unique(np.asarray(features[name].quantile(np.linspace(*GRID_ENDS, GRID_POINTS)), np.float64))
+        for one, means in _means(estimator, averaged, name, grid, made):
+            curves.append(
+                pd.DataFrame(
+                    {
+                        "feature": name,
+                        "grid_point": np.arange(len(grid)),
+                        "feature_value": grid,
+                        "mean_prediction": means,
+                        "averaged_rows": len(averaged),
+                        "class": one,
+                    }
+                )
             )
-        )
     return pd.concat(curves[1:] or curves, ignore_index=True)
+
+
+def _means(
+    estimator: Any, averaged: pd.DataFrame, name: str, grid: Vector, made: Classification | None
+) -> list[tuple[str | None, Vector]]:
+    """The mean prediction where a feature is set to each value, shape (values,); of classes, by class."""
+    method = "predict_proba" if made else "auto"
+    curve = partial_dependence(
+        estimator, averaged, [name], custom_values={name: grid}, method="brute", kind="average", response_method=method
+    )["average"]
+    if made is None:
+        return [(None, curve[0])]
+    if made.positive_place is not None:  # of two classes, scikit-learn gives the second's
+        assert made.positive is not None
+        return [(classes.text_of(made.positive), curve[0] if made.positive_place else 1 - curve[0])]
+    return [(classes.text_of(one), means) for one, means in zip(made.classes, curve, strict=True)]
 
 
 def _drawn(rows: Integers, count: int, seed: int) -> Integers:

@@ -8,7 +8,9 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from ml import classes
 from ml.exposures import Exposure
+from ml.metrics import METRICS, Metric
 from ml.records import champions, consumptions, findings, publications, versions
 from ml.records.versions import Version
 
@@ -58,13 +60,31 @@ class Facts:
         return str(self.version["spec"]["target"])
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it tells apart, rising, as text; none of numbers."""
+        made = self.made.classification
+        return tuple(classes.text_of(one) for one in made["classes"]) if made else ()
+
+    @property
+    def positive(self) -> str | None:
+        """Of two classes, the one whose probability is given, as text; None of more, and of numbers."""
+        made = self.made.classification
+        return None if not made or made["positive"] is None else classes.text_of(made["positive"])
+
+    @property
+    def metric(self) -> Metric:
+        """What the gate judged it by."""
+        asked: Metric | None = self.version["spec"].get("metric")  # versions of earlier releases know of none
+        return asked or METRICS["classification" if self.classes else "regression"][0]
+
+    @property
     def split(self) -> str:
         """The split that the gate judged it by."""
         return str(self.version["spec"]["split"])
 
     @property
     def coverage(self) -> float:
-        """The share of rows whose value its intervals hold."""
+        """The share of rows whose value its intervals hold, or whose class its sets."""
         return float(self.version["spec"]["coverage"])
 
     @property
@@ -124,7 +144,7 @@ def heldout(con: duckdb.DuckDBPyConnection, facts: Facts) -> pd.DataFrame:
     """Held-out predictions of the version's split, and the map's columns where the exposure names some.
 
     Returns:
-        A row per key: actual, predicted, lower, upper, and longitude and latitude under their own names. They are
-        left out where the publication does not have them.
+        A row per key: actual, predicted, lower, upper (of classes: probabilities, prediction_set), and longitude and
+        latitude under their own names. They are left out where the publication does not have them.
     """
     return versions.heldout(con, facts.exposure.name, facts.version, facts.exposure.spec.map_columns or ())

@@ -9,7 +9,7 @@ from importlib.resources import files
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from ml import lake
+from ml import lake, metrics
 from ml.numbers import figure
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def template(name: str) -> "Template":
     )
     environment.filters["number"] = lambda value: f"{value:,.6g}" if isinstance(value, float) else f"{value:,}"
     environment.filters["figure"] = figure
+    environment.filters["metric"] = metrics.name
     environment.filters["when"] = _when
     environment.filters["as_json"] = lambda value: json.dumps(value, sort_keys=True)
     return environment.get_template(name)
@@ -48,6 +49,12 @@ def pictures() -> ModuleType:
     # matplotlib keeps a list of fonts, by default in the user's home
     os.environ.setdefault("MPLCONFIGDIR", str(lake.home() / "matplotlib"))
     return import_module("ml.reports.pictures")
+
+
+def class_pictures() -> ModuleType:
+    """`ml.reports.class_pictures`, likewise."""
+    pictures()
+    return import_module("ml.reports.class_pictures")
 
 
 def _when(moment: datetime) -> str:

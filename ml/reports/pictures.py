@@ -1,37 +1,20 @@
-"""Pictures of a version, from what the lake holds of it; no number of a table is computed again.
+"""Pictures of a version, from what the lake holds of it; no number of a table is computed again."""
 
-They are SVG whose text is text: who shows one has fonts for the scripts that its readers write, and matplotlib has one.
-"""
-
-import io
-import re
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ml.arrays import Vector
 from ml.learning.judgement import ALL
+from ml.metrics import GAINS
+from ml.metrics import name as metric_name
 from ml.records.overview import Learned
+from ml.reports import drawing
+from ml.reports.drawing import COUNTS, HUES, INK, LINES, MUTED, OTHER, OURS, STEPS, Picture
 from ml.spec import MEAN
 
-mpl.rcParams["svg.fonttype"] = "none"  # text as text
-mpl.rcParams["svg.hashsalt"] = "tract"  # the same numbers give the same file
-
-WIDTH = 7.0  # inches; text is sized to be read at 700 pixels
-DPI = 200  # of the cells of maps, which would be thousands of paths
-INK, MUTED, LINES, OURS, OTHER = "#1f2933", "#6b7280", "#e5e7eb", "#2a5d9c", "#c46a1b"
-COUNTS = LinearSegmentedColormap.from_list("counts", ["#cfe0f1", "#7fb0dc", OURS, "#0c2a52"])
 SIGNED = "RdBu_r"
-STEPS = [1, 2, 2.5, 5, 10]  # of ticks: numbers that are read at a glance
 # Share of the cells on the map whose colour is within the scale: a few extreme ones would pale the rest.
 COLOURED_SHARE = 0.97
 CELLS_ACROSS = 50
@@ -43,30 +26,16 @@ BEYOND_FRAME = 0.001
 PSI_LIMITS, KS_LIMITS = (0.1, 0.25), (0.1, 0.3)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An SVG of 504 points' width, to be shown at 700 pixels.
-
-    Attributes:
-        name: As a file would be called.
-        title: What it shows, in words, as in the picture.
-    """
-
-    name: str
-    title: str
-    svg: bytes
-
-
 def predicted_against_actual(heldout: pd.DataFrame, target: str, unit: str = "") -> Picture:
     """The number of held-out rows in each cell of actual and predicted; predictions on the diagonal are right.
 
     Args:
         heldout: Columns actual and predicted, a row per held-out row of one split.
     """
-    figure, axes = _figure("Predicted against actual, held-out rows", 5.6)
+    figure, axes = drawing.framed("Predicted against actual, held-out rows", 5.6)
     actual, predicted = heldout["actual"].to_numpy(np.float64), heldout["predicted"].to_numpy(np.float64)
-    x_span = _span(actual)
-    y_span = _span(np.concatenate([actual, np.quantile(predicted, [BEYOND_FRAME, 1 - BEYOND_FRAME])]))
+    x_span = drawing.span(actual)
+    y_span = drawing.span(np.concatenate([actual, np.quantile(predicted, [BEYOND_FRAME, 1 - BEYOND_FRAME])]))
     cells = axes.hexbin(
         actual,
         predicted,
@@ -84,12 +53,12 @@ def predicted_against_actual(heldout: pd.DataFrame, target: str, unit: str = "")
     if beyond := int(np.sum((predicted < y_span[0]) | (predicted > y_span[1]))):
         note = f"{beyond:,} of {len(predicted):,} rows are predicted beyond the frame"
         axes.set_title(note, loc="left", fontsize=8.5, color=MUTED)
-    axes.set_xlabel(f"actual {_words(target)}{_in(unit)}")
-    axes.set_ylabel(f"predicted {_words(target)}")
+    axes.set_xlabel(f"actual {drawing.words(target)}{drawing.in_unit(unit)}")
+    axes.set_ylabel(f"predicted {drawing.words(target)}")
     axes.grid(True, color=LINES, linewidth=0.6)
-    _colour_bar(figure, axes, cells, "rows in a cell")
-    _legend(figure)
-    return _drawn(figure, "predicted_against_actual")
+    drawing.colour_bar(figure, axes, cells, "rows in a cell")
+    drawing.legend(figure)
+    return drawing.drawn(figure, "predicted_against_actual")
 
 
 def residual_map(heldout: pd.DataFrame, longitude: str, latitude: str, unit: str = "") -> Picture:
@@ -98,7 +67,7 @@ def residual_map(heldout: pd.DataFrame, longitude: str, latitude: str, unit: str
     Args:
         heldout: Columns actual, predicted, and the two named, in degrees.
     """
-    figure, axes = _figure("Where predictions are too high (red) and too low (blue)", 6.6)
+    figure, axes = drawing.framed("Where predictions are too high (red) and too low (blue)", 6.6)
     x, y = heldout[longitude].to_numpy(), heldout[latitude].to_numpy()
     residual = (heldout["predicted"] - heldout["actual"]).to_numpy()
     cells = axes.hexbin(
@@ -117,52 +86,57 @@ def residual_map(heldout: pd.DataFrame, longitude: str, latitude: str, unit: str
     cells.set_clim(-end, end)
     cells.set_edgecolor("#9ca3af")  # cells near zero are nearly white
     axes.set_aspect(1 / np.cos(np.radians(float(y.mean()))))  # a degree of longitude is that much shorter
-    axes.set_xlabel(f"{_words(longitude)}, degrees")
-    axes.set_ylabel(f"{_words(latitude)}, degrees")
-    _colour_bar(figure, axes, cells, f"mean of predicted less actual{_in(unit)}", extend="both")
-    return _drawn(figure, "residual_map")
+    axes.set_xlabel(f"{drawing.words(longitude)}, degrees")
+    axes.set_ylabel(f"{drawing.words(latitude)}, degrees")
+    drawing.colour_bar(figure, axes, cells, f"mean of predicted less actual{drawing.in_unit(unit)}", extend="both")
+    return drawing.drawn(figure, "residual_map")
 
 
-def error_by_slice(metrics: pd.DataFrame, candidate: str, split: str, unit: str = "") -> Picture:
-    """RMSE of held-out rows, over all and in each slice, by each split; the mean predictor's over all beside it.
+def error_by_slice(metrics: pd.DataFrame, candidate: str, split: str, unit: str = "", metric: str = "rmse") -> Picture:
+    """A metric of held-out rows, over all and in each slice, by each split; the mean predictor's over all beside it.
 
     Args:
         metrics: Of one version, as in ml.model_metrics.
         split: The one that the gate judges by.
+        metric: The one that the gate judges by.
     """
-    rmse = _by_slice(metrics[metrics["candidate"] == candidate], "rmse")
-    figure, axes = _figure("Error by slice, held-out rows", 1.3 + 0.27 * len(rmse))
-    places = np.arange(len(rmse))
-    for name in sorted(rmse.columns, key=lambda name: name == split):
-        deciding = name == split
+    values = _by_slice(metrics[metrics["candidate"] == candidate], metric)
+    what = "Error" if metric in ("rmse", "mae") else _capital(metric_name(metric))
+    figure, axes = drawing.framed(f"{what} by slice, held-out rows", 1.3 + 0.27 * len(values))
+    places = np.arange(len(values))
+    for fold in sorted(values.columns, key=lambda fold: fold == split):
+        deciding = fold == split
         axes.scatter(
-            rmse[name],
+            values[fold],
             places,
             s=46,
             color=OURS if deciding else "white",
             edgecolor=OURS,
-            label=f"{name} folds{', which the gate judges by' if deciding else ''}",
+            label=f"{fold} folds{', which the gate judges by' if deciding else ''}",
             zorder=3,
         )
-    axes.hlines(places, 0, rmse.max(axis=1), color=LINES, linewidth=1.4, zorder=1)
-    mean = _by_slice(metrics[metrics["candidate"] == MEAN], "rmse")
+    axes.hlines(places, 0, values.max(axis=1), color=LINES, linewidth=1.4, zorder=1)
+    mean = _by_slice(metrics[metrics["candidate"] == MEAN], metric)
     if split in mean:
-        axes.axvline(float(mean[split].loc[ALL]), color=OTHER, linewidth=1.2, label="the mean predictor, all rows")
-    _rows(axes, rmse.index)
+        axes.axvline(float(mean[split].loc[ALL]), color=OTHER, linewidth=1.2, label=f"{_mean(metric)}, all rows")
+    drawing.rows(axes, values.index)
     axes.set_xlim(left=0)
-    axes.set_xlabel(f"RMSE{_in(unit)}")
-    _legend(figure)
-    return _drawn(figure, "error_by_slice")
+    axes.set_xlabel(f"{_capital(metric_name(metric))}{_unit_of(metric, unit)}")
+    drawing.legend(figure)
+    return drawing.drawn(figure, "error_by_slice")
 
 
-def coverage(metrics: pd.DataFrame, candidate: str, split: str, level: float) -> Picture:
+def coverage(
+    metrics: pd.DataFrame, candidate: str, split: str, level: float, promised: str = "Intervals hold the value"
+) -> Picture:
     """The share of held-out values within their intervals, over all rows and in each slice, beside the share asked for.
 
     Args:
         metrics: Of one version, as in ml.model_metrics.
+        promised: What the share is of, as the title says it.
     """
     covered = _by_slice(metrics[(metrics["candidate"] == candidate) & (metrics["split"] == split)], "coverage")[split]
-    figure, axes = _figure(f"Intervals hold the value: asked {level:.0%}, seen", 1.1 + 0.27 * len(covered))
+    figure, axes = drawing.framed(f"{promised}: asked {level:.0%}, seen", 1.1 + 0.27 * len(covered))
     places = np.arange(len(covered))
     axes.hlines(places, level, covered, color=LINES, linewidth=3, zorder=1)
     axes.scatter(covered, places, s=46, color=OURS, zorder=3)
@@ -178,23 +152,25 @@ def coverage(metrics: pd.DataFrame, candidate: str, split: str, level: float) ->
             color=INK,
         )
     axes.axvline(level, color=OTHER, linewidth=1.2, zorder=2)
-    _rows(axes, covered.index)
+    drawing.rows(axes, covered.index)
     room = max(0.02, 0.14 * (1 - min(float(covered.min()), level)))
     axes.set_xlim(max(0.0, min(float(covered.min()), level) - room), 1 + room)
     axes.set_xticks([tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= 1])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.10g}%"))
-    axes.set_xlabel(f"held-out rows inside their interval, {split} folds")
-    return _drawn(figure, "coverage")
+    where = "inside their interval" if promised.startswith("Intervals") else "whose class is in their set"
+    axes.set_xlabel(f"held-out rows {where}, {split} folds")
+    return drawing.drawn(figure, "coverage")
 
 
-def importance(importances: pd.DataFrame, unit: str = "") -> Picture:
+def importance(importances: pd.DataFrame, unit: str = "", metric: str = "rmse") -> Picture:
     """By how much the held-out error grows when a feature is shuffled; the line is a standard deviation each way.
 
     Args:
         importances: Of one version, as in ml.feature_importance.
+        metric: By which they are measured.
     """
     ordered = importances.sort_values("importance_mean", ascending=False)
-    figure, axes = _figure("What the model relies on", 1.1 + 0.3 * len(ordered))
+    figure, axes = drawing.framed("What the model relies on", 1.1 + 0.3 * len(ordered))
     places = np.arange(len(ordered))
     axes.barh(
         places,
@@ -206,13 +182,18 @@ def importance(importances: pd.DataFrame, unit: str = "") -> Picture:
         zorder=2,
     )
     axes.axvline(0, color=MUTED, linewidth=0.8)
-    _rows(axes, [_words(name) for name in ordered["feature"]])
-    axes.set_xlabel(f"growth of the held-out RMSE when the feature is shuffled{_in(unit)}")
-    return _drawn(figure, "importance")
+    drawing.rows(axes, [drawing.words(feature) for feature in ordered["feature"]])
+    change = "fall" if metric in GAINS else "growth"
+    axes.set_xlabel(
+        f"{change} of the held-out {metric_name(metric)} when the feature is shuffled{_unit_of(metric, unit)}"
+    )
+    return drawing.drawn(figure, "importance")
 
 
 def partial_dependence(curves: pd.DataFrame, target: str, unit: str = "", order: Sequence[str] = ()) -> Picture:
     """The mean prediction as one feature is set to each value; ticks below are quantiles of the rows.
+
+    Of classes it is their mean probability, of the most frequent six at the most.
 
     Args:
         curves: Of one version, as in ml.partial_dependence.
@@ -220,16 +201,21 @@ def partial_dependence(curves: pd.DataFrame, target: str, unit: str = "", order:
     """
     names = list(order) or list(dict.fromkeys(curves["feature"]))
     columns = min(3, len(names))
+    of_classes = _most_probable(curves) if "class" in curves else []
     lines = -(-len(names) // columns)
-    figure = _empty("How predictions follow each feature, all else as it is", 0.7 + 1.75 * lines)
+    figure = drawing.empty("How predictions follow each feature, all else as it is", 0.7 + 1.75 * lines)
     grid = np.atleast_2d(figure.subplots(lines, columns, sharey=True, squeeze=False))
     for place, axes in enumerate(grid.flat):
         if place >= len(names):
             axes.set_visible(False)
             continue
         curve = curves[curves["feature"] == names[place]].sort_values("grid_point")
-        _plain(axes)
-        axes.plot(curve["feature_value"], curve["mean_prediction"], color=OURS, linewidth=1.8)
+        drawing.plain(axes)
+        lines_of: list[str | None] = [*of_classes] or [None]
+        for colour, one in zip(HUES, lines_of, strict=False):
+            line = curve if one is None else curve[curve["class"] == one]
+            label = drawing.class_name(one) if one is not None and place == 0 and len(of_classes) > 1 else None
+            axes.plot(line["feature_value"], line["mean_prediction"], color=colour, linewidth=1.8, label=label)
         axes.plot(
             curve["feature_value"],
             np.zeros(len(curve)),
@@ -239,12 +225,22 @@ def partial_dependence(curves: pd.DataFrame, target: str, unit: str = "", order:
             transform=axes.get_xaxis_transform(),
             clip_on=False,
         )
-        axes.set_title(_words(names[place]), fontsize=9, color=INK, loc="left")
+        axes.set_title(drawing.words(names[place]), fontsize=9, color=INK, loc="left")
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
         axes.grid(True, axis="y", color=LINES, linewidth=0.6)
-    figure.supylabel(f"mean predicted {_words(target)}{_in(unit)}", fontsize=9, color=INK)
-    return _drawn(figure, "partial_dependence")
+    one_class = f" that {drawing.words(target)} is {drawing.class_name(of_classes[0])}" if len(of_classes) == 1 else ""
+    what = f"mean probability{one_class}" if of_classes else f"mean predicted {drawing.words(target)}"
+    figure.supylabel(f"{what}{drawing.in_unit(unit)}", fontsize=9, color=INK)
+    if len(of_classes) > 1:
+        drawing.legend(figure)
+    return drawing.drawn(figure, "partial_dependence")
+
+
+def _most_probable(curves: pd.DataFrame) -> list[str]:
+    """The classes that curves are of, the most probable first, as many as there are hues."""
+    means = curves.dropna(subset="class").groupby("class")["mean_prediction"].mean().to_dict()
+    return sorted(map(str, means), key=lambda one: (-means[one], one))[: len(HUES)]
 
 
 def drift(drifts: pd.DataFrame) -> Picture:
@@ -254,7 +250,7 @@ def drift(drifts: pd.DataFrame) -> Picture:
         drifts: Of one publication, as in ml.drift.
     """
     ordered = drifts.sort_values("psi", ascending=False)
-    figure = _empty("How far the rows have moved", 1.3 + 0.27 * len(ordered))
+    figure = drawing.empty("How far the rows have moved", 1.3 + 0.27 * len(ordered))
     both = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(ordered))
     for axes, column, name, (warn, fail) in zip(
@@ -264,7 +260,7 @@ def drift(drifts: pd.DataFrame) -> Picture:
         (PSI_LIMITS, KS_LIMITS),
         strict=True,
     ):
-        _plain(axes)
+        drawing.plain(axes)
         axes.barh(places, ordered[column], color=OURS, height=0.62, zorder=2)
         for limit, does in ((warn, "warns"), (fail, "fails")):
             axes.axvline(limit, color=OTHER, linewidth=1.1, linestyle=":" if limit == warn else "-")
@@ -280,121 +276,53 @@ def drift(drifts: pd.DataFrame) -> Picture:
         axes.set_xlim(0, max(fail * 1.2, float(ordered[column].max()) * 1.08))
         axes.set_xlabel(name)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
-        _rows(axes, [_words(name) for name in ordered["column_name"]])
-    return _drawn(figure, "drift")
+        drawing.rows(axes, [drawing.words(column) for column in ordered["column_name"]])
+    return drawing.drawn(figure, "drift")
 
 
-def errors_by_version(learned: Sequence[Learned], unit: str = "") -> Picture:
+def errors_by_version(learned: Sequence[Learned], unit: str = "", metric: str = "rmse") -> Picture:
     """The held-out error of each version, the oldest first, beside its live error and the mean predictor's.
 
     Args:
         learned: Of one exposure, one at least.
+        metric: By which they are measured.
     """
-    figure, axes = _figure("Error of each version, the oldest first", 3.4)
+    what = "Error" if metric in ("rmse", "mae") else _capital(metric_name(metric))
+    figure, axes = drawing.framed(f"{what} of each version, the oldest first", 3.4)
     places = np.arange(len(learned))
-    rmse = [one.rmse for one in learned]
-    axes.plot(places, rmse, color=OURS, linewidth=1.6, label="held out", zorder=2)
+    held_out = [one.value for one in learned]
+    axes.plot(places, held_out, color=OURS, linewidth=1.6, label="held out", zorder=2)
     colours = [OURS if one.served else "white" for one in learned]
-    axes.scatter(places, rmse, s=46, color=colours, edgecolor=OURS, zorder=3)
-    if live := {place: one.live_rmse for place, one in enumerate(learned) if one.live_rmse is not None}:
+    axes.scatter(places, held_out, s=46, color=colours, edgecolor=OURS, zorder=3)
+    if live := {place: one.live for place, one in enumerate(learned) if one.live is not None}:
         axes.scatter(list(live), list(live.values()), s=46, marker="D", color=INK, label="live", zorder=4)
-    mean = [np.nan if one.mean_rmse is None else one.mean_rmse for one in learned]
-    axes.plot(places, mean, color=OTHER, linewidth=1.2, marker="_", label="the mean predictor, held out", zorder=1)
+    mean = [np.nan if one.mean is None else one.mean for one in learned]
+    axes.plot(places, mean, color=OTHER, linewidth=1.2, marker="_", label=f"{_mean(metric)}, held out", zorder=1)
     shown = sorted({round(place) for place in np.linspace(0, len(learned) - 1, min(len(learned), LABELS))})
     axes.set_xticks(shown, [learned[place].publication_id.rpartition("@")[2] for place in shown])
     axes.set_xlim(-0.5, len(learned) - 0.5)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("snapshot of the publication that it learned from")
-    axes.set_ylabel(f"RMSE{_in(unit)}")
+    axes.set_ylabel(f"{_capital(metric_name(metric))}{_unit_of(metric, unit)}")
     axes.grid(True, axis="y", color=LINES, linewidth=0.6)
-    _legend(figure)
-    return _drawn(figure, "errors_by_version")
+    drawing.legend(figure)
+    return drawing.drawn(figure, "errors_by_version")
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _unit_of(metric: str, unit: str) -> str:
+    return drawing.in_unit(unit) if metric in ("rmse", "mae") else ""
+
+
+def _mean(metric: str) -> str:
+    """What every model must beat, in words."""
+    return "the mean predictor" if metric in ("rmse", "mae") else "the classes' frequencies"
 
 
 def _by_slice(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
     """A row per slice, all rows first, the others in alphabetical order; a column per split."""
     wide = metrics[metrics["metric"] == metric].pivot_table(index="slice", columns="split", values="value")
     return wide.loc[sorted(wide.index, key=lambda name: (name != ALL, name))]
-
-
-def _empty(title: str, height: float) -> Figure:
-    # a Figure of its own, not pyplot's: nothing is kept between calls, and threads do not meet
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold", color=INK)
-    return figure
-
-
-def _figure(title: str, height: float) -> tuple[Figure, Axes]:
-    figure = _empty(title, height)
-    axes = figure.subplots()
-    _plain(axes)
-    return figure, axes
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(colors=INK, labelsize=8.5, length=3)
-    axes.xaxis.label.set(size=9, color=INK)
-    axes.yaxis.label.set(size=9, color=INK)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(_number))
-        axis.set_major_locator(MaxNLocator(6, steps=STEPS))
-    axes.set_axisbelow(True)
-
-
-def _rows(axes: Axes, names: Sequence[str] | pd.Index) -> None:
-    """A name at the left of each row, the first on top."""
-    axes.set_yticks(range(len(names)), list(names))
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(True, axis="x", color=LINES, linewidth=0.6)
-
-
-def _legend(figure: Figure) -> None:
-    figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=8.5, labelcolor=INK, handletextpad=0.4)
-
-
-def _colour_bar(figure: Figure, axes: Axes, cells: object, label: str, extend: str = "neither") -> None:
-    bar = figure.colorbar(cells, ax=axes, shrink=0.7, aspect=28, pad=0.02, extend=extend, format=FuncFormatter(_number))  # type: ignore[arg-type]
-    bar.set_label(label, fontsize=9, color=INK)
-    bar.ax.tick_params(labelsize=8.5, colors=INK, length=3)
-    bar.outline.set_visible(False)
-    bar.minorformatter = LogFormatter()  # of counts below ten, the ticks between the powers too, as numbers
-
-
-def _drawn(figure: Figure, name: str) -> Picture:
-    for text in figure.findobj(Text):  # what users wrote is text: a dollar begins no formula
-        text.set_parse_math(False)
-    buffer = io.StringIO()
-    with warnings.catch_warnings():
-        # room is left for glyphs that matplotlib has not, 1.15 of the text's height each
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        # no date and no library's version: the same numbers give the same file
-        metadata = {"Date": None, "Creator": None}
-        figure.savefig(buffer, format="svg", dpi=DPI, facecolor="white", metadata=metadata)
-    return Picture(name, figure.get_suptitle(), _NO_XML.sub(" ", buffer.getvalue()).encode())
-
-
-# Characters that no XML may hold, of which a value in the data may have some.
-_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-
-
-def _span(values: Vector) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
-    room = 0.02 * (high - low) or 1.0
-    return low - room, high + room
-
-
-def _number(value: float, _: object = None) -> str:
-    """A number with separators of thousands, and no more digits than it has."""
-    return f"{value:,.10g}".replace("-", "−")
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _in(unit: str) -> str:
-    return f", {unit}" if unit else ""

@@ -35,6 +35,7 @@ def to_html(
                 "exposure": exposure,
                 "serving": serving.get(exposure.name),
                 "live": live.get(exposure.name),
+                "turned_out": overview.turned_out(live[exposure.name]) if exposure.name in live else "",
                 "moved": most,
                 "moved_columns": columns,
                 "card": cards.get(exposure.name),
@@ -46,8 +47,8 @@ def to_html(
 
 def _picture(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> dict[str, str] | None:
     """The errors of its versions; None before the first."""
-    learned = overview.learned(con, exposure.name)
+    learned = overview.learned(con, exposure.name, exposure.metric)
     if not learned:
         return None
-    drawn = html.pictures().errors_by_version(learned, exposure.spec.unit)
+    drawn = html.pictures().errors_by_version(learned, exposure.spec.unit, exposure.metric)
     return {"title": drawn.title, "data": base64.b64encode(drawn.svg).decode()}

@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # seconds of imports that the definitions need not wait for
     from ml.completion import Completion
     from ml.consumption import Consumption
     from ml.reports.card import Card
+    from ml.reports.drawing import Picture
     from ml.reports.facts import Facts
-    from ml.reports.pictures import Picture
 
 Metadata = dict[str, Any]
 
@@ -82,13 +82,19 @@ def predictions(consumption: "Consumption", exposure: Exposure, features: dg.Ass
     }
 
 
+def made(exposure: Exposure) -> list[str]:
+    """The columns of predictions that a model makes of its features."""
+    kept = ("exposure", "publication_id", "version_id", "predicted_at")
+    return [name for name in exposure.predicted_columns if name not in kept]
+
+
 def prediction_lineage(exposure: Exposure, features: dg.AssetKey) -> dg.TableColumnLineage:
     """From a prediction to the columns that its model read: all features."""
     learned = [dg.TableColumnDep(features, name) for name in exposure.features]
     return dg.TableColumnLineage(
         {
             **{name: [dg.TableColumnDep(features, name)] for name in exposure.spec.key_columns},
-            **dict.fromkeys(("prediction", "lower", "upper"), learned),
+            **dict.fromkeys(made(exposure), learned),
         }
     )
 

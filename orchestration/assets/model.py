@@ -45,7 +45,7 @@ def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) 
                 deps=[features, model_key(exposure)],
                 description=(
                     f"One row per publication, version and {', '.join(exposure.spec.key_columns)} in "
-                    f"lake.ml.{exposure.spec.predictions_table}: prediction, lower, upper, by the champion."
+                    f"lake.ml.{exposure.spec.predictions_table}: {', '.join(metadata.made(exposure))}, by the champion."
                 ),
                 owners=owners(exposure),
                 kinds={"duckdb", "table"},

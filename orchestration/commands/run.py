@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from ml import lake
+from ml import lake, metrics
+from ml.classes import text_of
 from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.numbers import figure
@@ -25,6 +26,10 @@ from orchestration.stack.dagster import SENSOR
 # Seconds, and looks of the sensor, in which a run must be started, which takes about 5, while none is under way; the
 # longest pause between two tries is a minute.
 CONSUMER_PATIENCE, LOOKS = 120.0, 3
+# The metrics that are shown, by task, and those of three digits.
+NUMBERS = ("rmse", "mae", "median_absolute_error", "p90_absolute_error", "r2")
+CLASSES = ("log_loss", "brier_score", "roc_auc", "average_precision", "accuracy")
+SHARES = ("r2", "roc_auc", "average_precision", "accuracy")
 
 
 class RunError(TractError):
@@ -236,7 +241,7 @@ def show(console: Console, exposure: Exposure, publication: str, outcome: str) -
         unit = f" in {exposure.spec.unit}" if exposure.spec.unit else ""
         console.print(
             Text(f"\n{exposure.name}: champion {champion.version_id}", "bold"),
-            f"({champion.candidate}), held-out errors{unit}:",
+            f"({champion.candidate}), {'held-out errors' if exposure.task == 'regression' else 'held out'}{unit}:",
             soft_wrap=True,
         )
         console.print(_metrics(con, exposure, champion))
@@ -282,32 +287,48 @@ def _reason(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: str
 
 def _metrics(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version) -> Table:
     shown = Table("split", "candidate", box=None, padding=(0, 2), pad_edge=False)
-    names = ("rmse", "mae", "median_absolute_error", "p90_absolute_error", "r2")
+    names = NUMBERS if exposure.task == "regression" else CLASSES
     for name in names:
-        shown.add_column(name.replace("_absolute_error", " error"), justify="right")
-    metrics = versions.metrics(con, exposure.name, version.version_id)
-    wide = metrics[metrics["slice"] == "all"].pivot_table(
+        shown.add_column(name.replace("_absolute_error", " error").replace("_", " "), justify="right")
+    measured = versions.metrics(con, exposure.name, version.version_id)
+    wide = measured[measured["slice"] == "all"].pivot_table(
         index=["split", "candidate"], columns="metric", values="value"
     )
-    ordered = wide.reset_index().sort_values(["split", "rmse"], ascending=[False, True])
+    better_is_less = exposure.metric not in metrics.GAINS
+    ordered = wide.reset_index().sort_values(["split", exposure.metric], ascending=[False, better_is_less])
     for row in ordered.to_dict("records"):
         shown.add_row(row["split"], row["candidate"], *_numbers(row, names))
     return shown
 
 
 def _numbers(values: Mapping[Hashable, Any], names: Sequence[str]) -> list[str]:
-    return [f"{values[name]:.3f}" if name == "r2" else figure(values[name]) for name in names]
+    found = {name: values.get(name) for name in names}
+    return [
+        "–" if value is None or value != value else f"{value:.3f}" if name in SHARES else figure(value)
+        for name, value in found.items()
+    ]
 
 
 def _predictions(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Table:
     """Of the newest predictions, the first keys: what was published, and what was predicted."""
     spec = exposure.spec
     shown = Table(*spec.key_columns, box=None, padding=(0, 2), pad_edge=False)
-    for name in (spec.target, "prediction", "lower", "upper"):
+    promised = ("lower", "upper") if exposure.task == "regression" else ("probability", "prediction_set")
+    for name in (spec.target, "prediction", *promised):
         shown.add_column(name, justify="right")
     newest = champions.newest_predicted(con, exposure)
     assert newest is not None, f"{exposure.name} has a champion, and consumed nothing"
     keys = len(spec.key_columns)
     for row in predictions.standing(con, exposure, newest, rows=5).itertuples(index=False):
-        shown.add_row(*map(str, row[:keys]), *map(figure, row[keys:]))
+        shown.add_row(*map(str, row[:keys]), *map(_value, row[keys:]))
     return shown
+
+
+def _value(value: Any) -> str:
+    """A published or predicted value as a frame has it: a number, a class, a set of classes, or none."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(plain, list):
+        return ", ".join(plain)
+    if isinstance(plain, bool | str):
+        return text_of(plain)
+    return "–" if plain is None or plain != plain else figure(plain)

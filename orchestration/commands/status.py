@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ml import lake
+from ml import lake, metrics
 from ml.errors import TractError
 from ml.lake import locks
 from ml.lake.sql import quoted, text
@@ -114,7 +114,7 @@ def champions(console: Console, con: duckdb.DuckDBPyConnection) -> None:
     now = datetime.now(UTC)
     lines: list[Sequence[str | Text]] = []
     for row in overview.serving(con):
-        measured = (f"{figure(row.rmse)} ({row.split})", f"{row.coverage:.1%}")
+        measured = (f"{metrics.name(row.metric)} {figure(row.value)} ({row.split})", f"{row.coverage:.1%}")
         since = f"{_ago(now, row.promoted_at)} by {row.promoted_by}"
         lines.append((row.exposure, row.version_id, row.candidate, *measured, since))
         lines.append(("", *[""] * 4, Text(f"  {row.reason}", "dim")))
@@ -122,7 +122,7 @@ def champions(console: Console, con: duckdb.DuckDBPyConnection) -> None:
         ("exposure", ""),
         ("champion", ""),
         ("candidate", ""),
-        ("held-out RMSE", "right"),
+        ("held out", "right"),
         ("coverage", "right"),
         ("since", ""),
     ]
@@ -145,7 +145,8 @@ def _live_errors(con: duckdb.DuckDBPyConnection) -> list[str]:
     """What the newest true values said of standing predictions; a sentence for each exposure."""
     return [
         f"{exposure}: {error['publication_id']} brought {error['row_count']:,} true values that {error['version_id']} "
-        f"had not seen: live RMSE {figure(error['rmse'])}, {error['coverage']:.1%} in its intervals"
+        f"had not seen: live {overview.turned_out(error)}, {error['coverage']:.1%} in its "
+        f"{'intervals' if error['rmse'] is not None else 'sets'}"
         for exposure, error in overview.live_errors(con)
     ]
 

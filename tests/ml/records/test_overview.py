@@ -22,7 +22,7 @@ def test_publications_are_followed_newest_first_and_the_champion_serves(
     (serving,) = overview.serving(con)
     assert (serving.exposure, serving.version_id, serving.candidate) == ("points", consumed.version_id, "ridge")
     assert serving.split == "random"
-    assert serving.rmse == pytest.approx(consumed.metrics["rmse"], rel=1e-12)
+    assert serving.value == pytest.approx(consumed.metrics["rmse"], rel=1e-12)
     assert serving.coverage == pytest.approx(0.9, abs=0.05)
 
 

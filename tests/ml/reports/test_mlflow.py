@@ -22,7 +22,7 @@ from ml.reports import mlflow as tracking
 from ml.spec import CandidateSpec
 from orchestration.stack import mlflow
 from tests.conftest import new_database
-from tests.ml import mixed
+from tests.ml import classified, mixed
 from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
@@ -337,3 +337,31 @@ def test_slices_that_mlflow_would_take_for_one_are_numbered() -> None:
         "age: <20": "age: _20",
         "age: >20": "age: _20.2",
     }
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [("is open?", "logistic"), ("order", "gradient_boosting"), ("Klasse", "logistic")]
+)
+def test_a_version_of_classes_is_logged_with_its_metrics_pictures_and_labels(
+    client: "MlflowClient", con: duckdb.DuckDBPyConnection, target: str, name: str
+) -> None:
+    import mlflow.sklearn
+
+    asked = replace(classified.exposure(target, candidates=(name,)), name=f"classes_{abs(hash(target + name))}")
+    rows = classified.frame(600)
+    classified.publish(con, rows, asked)
+    version_id = consume(asked)
+    assert tracking.mirror(asked, say=silent) is not None
+    run = only_run(client, asked)
+    facts = version_facts.read(con, asked, version_id)
+    ours = facts.metrics[(facts.metrics["candidate"] == name) & (facts.metrics["slice"] == "all")]
+    assert {"log_loss", "roc_auc", "ece", "mean_set_size"} < set(ours["metric"])
+    for split, metric, value in zip(ours["split"], ours["metric"], ours["value"], strict=True):
+        assert run.data.metrics[f"{split}/{metric}"] == value
+    drawn = {Path(artifact.path).stem for artifact in client.list_artifacts(run.info.run_id, "pictures")}
+    assert drawn == {"roc", "reliability", "confusion", "error_by_slice", "coverage"}
+    loaded = mlflow.sklearn.load_model(f"models:/{asked.name}@champion")
+    features = rows[list(facts.made.features)]
+    estimator = versions.load(con, facts.made)
+    np.testing.assert_array_equal(loaded.predict(features), estimator.predict(features))
+    np.testing.assert_allclose(loaded.predict_proba(features), estimator.predict_proba(features), rtol=1e-12)

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from ml.records.overview import Learned
-from ml.reports import pictures
-from ml.reports.pictures import Picture
+from ml.reports import drawing, pictures
+from ml.reports.drawing import Picture
 
 
 def heldout() -> pd.DataFrame:
@@ -69,7 +69,7 @@ def learned(versions: int) -> list[Learned]:
 
 DRAWN: dict[str, Callable[[], Picture]] = {
     "errors_by_version": lambda: pictures.errors_by_version(
-        [*learned(40), replace(learned(1)[0], mean_rmse=None, live_rmse=11.0)], "dollars"
+        [*learned(40), replace(learned(1)[0], mean=None, live=11.0)], "dollars"
     ),
     "predicted_against_actual": lambda: pictures.predicted_against_actual(heldout(), "value", "dollars"),
     "residual_map": lambda: pictures.residual_map(heldout(), "x", "y", "dollars"),
@@ -108,7 +108,7 @@ def test_perfect_predictions_and_a_single_value_can_be_drawn() -> None:
     ("value", "told"), [(1_234_567.0, "1,234,567"), (-0.25, "−0.25"), (0.1 + 0.2, "0.3"), (0.0, "0")]
 )
 def test_ticks_are_numbers_that_people_write(value: float, told: str) -> None:
-    assert pictures._number(value) == told
+    assert drawing.number(value) == told
 
 
 def test_slices_begin_with_all_rows() -> None:

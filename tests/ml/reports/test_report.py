@@ -52,16 +52,16 @@ def test_the_report_holds_the_figures_of_the_lake(
     metrics = con.sql("from lake.ml.model_metrics where split = 'random' and slice = 'all' and metric = 'rmse'").df()
     by_candidate = metrics.set_index(["version_id", "candidate"])["value"]
     for one in learned:
-        assert one.rmse == by_candidate[one.version_id, "ridge"]
-        assert one.mean_rmse == by_candidate[one.version_id, "mean"]
+        assert one.value == by_candidate[one.version_id, "ridge"]
+        assert one.mean == by_candidate[one.version_id, "mean"]
     # the first version was asked for the second's rows, whose values of the same keys it had not known
     (live,) = con.execute("select rmse, row_count, coverage from lake.ml.live_errors").fetchall()
-    assert (learned[0].live_rmse, learned[1].live_rmse) == (live[0], None)
+    assert (learned[0].live, learned[1].live) == (live[0], None)
 
     page = report.to_html(con, [shown], {"points": "report-points.html"}, NOW)
     said = text(page)
     assert re.search(rf"{first} \(ridge\) serves since \S+ \S+ UTC, promoted by gate: first model, better than", said)
-    assert f"Held-out error RMSE {figure(learned[0].rmse)}, dollars (random folds)" in said
+    assert f"Held-out error RMSE {figure(learned[0].value)}, dollars (random folds)" in said
     assert "of held-out values are inside; 90% are asked for" in said
     assert f"Live error RMSE {figure(live[0])} on {live[1]:,} true values that {second_publication} brought" in said
     assert f"{live[2]:.1%} were inside their intervals" in said

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from ml.reports.card import Card
+from ml.reports.drawing import Picture
 from ml.reports.facts import Facts
-from ml.reports.pictures import Picture
 from orchestration.assets import metadata
 from orchestration.assets.dbt import built_by
 from tests.orchestration.assets.test_model import EXPOSURE
