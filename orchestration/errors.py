@@ -6,8 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from ml.errors import TractError
-from ml.lake import first_line
-from ml.lake.away import is_away
+from ml.lake import away, telling
 
 # In a failure's metadata: what ended the step was no fault of the rows, nor of what learns from them.
 AWAY = "tract/away"
@@ -19,7 +18,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if is_away(error):
+        if away.is_away(error):
             raise dg.Failure(_sentence(error), metadata={AWAY: True}) from error
         if isinstance(error, TractError):
             raise dg.Failure(str(error)) from error
@@ -27,4 +26,4 @@ def told() -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, TractError) else f"S3, Postgres or the disk failed: {first_line(error)}."
+    return str(error) if isinstance(error, TractError) else telling.sentence(error)

@@ -25,7 +25,7 @@ from dbt_project.tract import ahead
 from dbt_project.tract.options import leaving_out
 from ml import errors, lake, publishing
 from ml.exposures import doubts, read_exposures
-from ml.lake import locks
+from ml.lake import locks, patience
 from ml.records import followed, migrations, publications, tables
 
 logger = AdapterLogger("Tract")
@@ -71,6 +71,7 @@ class Plugin(BasePlugin):
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Runs once, before databases are attached; a profile's own settings come after it."""
         conn.execute(lake.IN_UTC)
+        conn.execute(patience.S3_SQL)
 
     def configure_cursor(self, cursor: object) -> None:
         """Runs for each connection of dbt's, before its first statement: the place where writing begins."""

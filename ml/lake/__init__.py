@@ -13,7 +13,7 @@ import duckdb
 
 from ml.code import project
 from ml.errors import TractError
-from ml.lake import environment
+from ml.lake import environment, patience
 
 if TYPE_CHECKING:
     from pyarrow import fs
@@ -57,6 +57,11 @@ def config() -> dict[str, str | bool | int | float | list[str]]:
 
 def unavailable(part: str, found: object) -> LakeUnavailableError:
     """The one sentence for a lake that is not there, with the command that starts it."""
+    if patience.NO_ROOM.search(str(found)):
+        return LakeUnavailableError(
+            f"The lake has no room: {part} ({first_line(found)}). Raise max_connections of its Postgres, or the limit "
+            "of the role (TRACT_POSTGRES_USER)."
+        )
     return LakeUnavailableError(f"The lake is not up: {part} ({first_line(found)}). Start it with `make up`.")
 
 
@@ -136,7 +141,8 @@ def connect() -> duckdb.DuckDBPyConnection:
     """
     con = _duckdb()
     try:
-        con.execute(ATTACH)
+        con.execute(patience.S3_SQL)
+        patience.patiently(lambda: con.execute(ATTACH))
         con.execute("use lake")
         con.execute(IN_UTC)
         # counts how far a statement is, for `ml.progress`; nothing is drawn
@@ -166,7 +172,7 @@ def transaction(
         confirm()
         con.execute("commit")
     except BaseException:
-        with suppress(duckdb.TransactionException):  # a commit that failed has rolled back already
+        with suppress(duckdb.Error):  # a commit that failed has rolled back already, and so has a server that is gone
             con.execute("rollback")
         raise
 

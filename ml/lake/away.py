@@ -1,5 +1,7 @@
 """Whose fault an error is: of servers that are away, or of what was asked of them."""
 
+import re
+
 import duckdb
 import psycopg2
 
@@ -8,6 +10,8 @@ from ml.lake.locks import LockLostError, LockTimeoutError
 
 # What S3 says of an object that is not there, which no waiting brings back.
 GONE = "404"
+# What DuckDB says where Postgres ends in the middle of a query.
+ENDED = re.compile(r'server closed the connection|terminating connection|no connection to the server|query "ROLLBACK"')
 
 
 def is_away(error: BaseException) -> bool:
@@ -16,6 +20,8 @@ def is_away(error: BaseException) -> bool:
     Of DuckDB's errors these are connections, files and commits; a table that is not there and values that cannot be
     read are what was asked, and memory that ran out is too.
     """
+    if isinstance(error, duckdb.Error) and ENDED.search(str(error)):  # of many types, as it comes
+        return True
     if isinstance(error, LakeUnavailableError | LockLostError | LockTimeoutError):
         return True
     if isinstance(error, duckdb.OperationalError):

@@ -16,7 +16,7 @@ from psycopg2.extras import wait_select
 
 from ml import lake
 from ml.errors import TractError
-from ml.lake import environment
+from ml.lake import environment, patience
 
 NAME_BYTES = 63  # of application_name, where the owner of a lock stands; Postgres cuts it there
 
@@ -62,12 +62,16 @@ def connect(owner: str) -> Connection:
     """
     environment.settle()
     parameters: dict[str, Any] = {**secret(), "application_name": owner[:NAME_BYTES]}
-    try:
+
+    def connected() -> Connection:
         con: Connection = psycopg2.connect(**parameters, async_=True)
         wait_select(con)
+        return con
+
+    try:
+        return patience.patiently(connected)
     except psycopg2.OperationalError as error:
         raise lake.unavailable("its Postgres does not answer", error) from None
-    return con
 
 
 def _ask(con: Connection, query: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:

@@ -24,6 +24,12 @@ class Sentences(click.Group):
             return super().invoke(ctx)
         except TractError as error:
             raise click.ClickException(str(error)) from None
+        except Exception as error:
+            from ml.lake import away, telling
+
+            if not away.is_away(error):
+                raise
+            raise click.ClickException(telling.sentence(error)) from None
 
 
 @click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
