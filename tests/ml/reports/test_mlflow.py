@@ -362,6 +362,6 @@ def test_a_version_of_classes_is_logged_with_its_metrics_pictures_and_labels(
     assert drawn == {"roc", "reliability", "confusion", "error_by_slice", "coverage"}
     loaded = mlflow.sklearn.load_model(f"models:/{asked.name}@champion")
     features = rows[list(facts.made.features)]
-    estimator = versions.load(con, facts.made)
+    estimator = versions.load(con, asked.name, facts.made)
     np.testing.assert_array_equal(loaded.predict(features), estimator.predict(features))
     np.testing.assert_allclose(loaded.predict_proba(features), estimator.predict_proba(features), rtol=1e-12)
