@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ml import consumption
+from ml.learning import calibration
 from ml.learning.calibration import Calibration
 from ml.learning.classification import Classification
 from ml.numbers import figure
@@ -82,10 +83,10 @@ def test_importance_of_classes_is_by_the_metric_and_dependence_by_class() -> Non
     for metric in ("log_loss", "brier_score", "accuracy", "roc_auc", "average_precision"):
         made = Classification(("no", "yes"), "no", Calibration(), 0.5)
         by = explanation.scoring(metric, made)
-        found = explanation.importance(recipe, features, answers, held, 0, by=by).set_index("feature")
-        shuffled = found["importance_mean"].astype(float).to_dict()
-        assert shuffled["a"] > 0.1
-        assert abs(shuffled["b"]) < 0.02
+        found = explanation.importance(recipe, features, answers, held, 0, by=by)
+        ours = dict(zip(found["feature"], found["importance_mean"], strict=True))
+        assert ours["a"] > 0.1
+        assert abs(ours["b"]) < 0.02
     fitted = recipe.fit(features, answers)
     curve = explanation.dependence(fitted, features, 0, made=made)
     assert set(curve["class"]) == {"no"}
@@ -96,6 +97,29 @@ def test_importance_of_classes_is_by_the_metric_and_dependence_by_class() -> Non
         explanation._drawn(np.arange(900), explanation.DEPENDENCE_ROWS, 0)
     ]
     assert means.iloc[0] == pytest.approx(fitted.predict_proba(first)[:, 0].mean())
+
+
+def test_a_calibrated_classifier_is_explained_as_it_serves_and_refitted_as_it_was_learned() -> None:
+    random = np.random.default_rng(1)
+    features = pd.DataFrame(random.normal(size=(600, 2)), columns=["a", "b"])
+    for classes in (("no", "yes"), ("a", "b", "c")):
+        answers = pd.Series(np.array(classes)[np.digitize(features["a"], [-0.5, 0.5][: len(classes) - 1])])
+        inside = make_pipeline(StandardScaler(), LogisticRegression()).fit(features, answers)
+        learned = Calibration(0.4 if len(classes) == 2 else 0.0, 0.6)
+        served = learned.around(inside, features)
+        assert calibration.inside(served) is inside
+        assert calibration.inside(inside) is inside
+        made = Classification(classes, classes[1] if len(classes) == 2 else None, learned, 0.5)
+        curve = explanation.dependence(served, features, 0, made=made)
+        drawn = features.iloc[explanation._drawn(np.arange(600), explanation.DEPENDENCE_ROWS, 0)]
+        first = learned.of(inside.predict_proba(drawn.assign(a=curve["feature_value"].iloc[0]))).mean(axis=0)
+        found = curve[(curve["feature"] == "a") & (curve["grid_point"] == 0)].set_index("class")["mean_prediction"]
+        for place, one in enumerate(classes):
+            assert found.get(one, first[place]) == pytest.approx(first[place], rel=1e-9)
+        score = explanation.scoring("log_loss", made)(inside, features, answers)
+        places = np.array([classes.index(one) for one in answers])
+        probabilities = served.predict_proba(features)
+        assert -score == pytest.approx(float(-np.log(probabilities[np.arange(600), places]).mean()), rel=1e-9)
 
 
 def test_a_fold_of_one_class_is_not_the_one_that_ranks_are_measured_on() -> None:

@@ -9,7 +9,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from ml.learning import measures
+from ml.learning.measures import BINS
 from ml.reports import class_pictures, drawing, pictures
 from ml.reports.drawing import Picture
 from tests.ml.reports.test_pictures import texts
@@ -98,7 +98,7 @@ def test_bins_are_scikit_learns_and_their_bars_hold_what_is_true() -> None:
     said = random.uniform(size=6_000)
     true = random.uniform(size=6_000) < said
     mean, share, low, high = class_pictures._bins(said, true)
-    theirs = calibration_curve(true, said, n_bins=measures.BINS, strategy="quantile")
+    theirs = calibration_curve(true, said, n_bins=BINS, strategy="quantile")
     np.testing.assert_allclose(share, theirs[0], atol=0.01)
     np.testing.assert_allclose(mean, theirs[1], atol=0.01)
     assert ((low <= share) & (share <= high)).all()
