@@ -11,6 +11,8 @@ from ml.lake import first_line
 
 # DuckDB computes a batch of products of each pair of columns before it sums them: 2,048 doubles a pair, in each thread.
 PAIR_BYTES = 2_048 * 8
+# Of a wide table the products are made beside it, of each cell: five folds by five.
+CELLS = 25
 
 
 class MemoryRanOutError(TractError):
@@ -38,9 +40,12 @@ def ran_out(error: Exception, con: duckdb.DuckDBPyConnection, exposure: Exposure
     rows = f"{most:,} rows (meta.ml.max_rows) of {columns} columns are {size(most * columns * 8)}"
     width = f"{exposure.relation} has {columns} columns to learn from"
     if isinstance(error, duckdb.OutOfMemoryException):
+        from ml.linear.moments import SQL_COLUMNS  # scipy takes a moment to import
+
         settings = "select current_setting('memory_limit'), current_setting('threads')"
         limit, threads = con.execute(settings).fetchall()[0]
-        sums = size(threads * columns * (columns + 1) // 2 * PAIR_BYTES)
+        pairs = columns * (columns + 1) // 2
+        sums = size(threads * pairs * PAIR_BYTES if columns <= SQL_COLUMNS else pairs * CELLS * 16)
         return (
             f"DuckDB ran out of memory, of which it may use {limit}. {width}: their sums take about {sums} with "
             f"TRACT_THREADS at {threads}, and {rows}. Raise TRACT_MEMORY_LIMIT above both together, lower "

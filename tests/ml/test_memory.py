@@ -18,22 +18,22 @@ def wide(exposure: Exposure) -> Exposure:
 
 
 def test_what_duckdb_has_and_what_the_table_takes_are_told(exposure: Exposure) -> None:
-    with duckdb.connect(config={"threads": 1, "memory_limit": "100MB"}) as con:
-        con.execute(
-            f"create table t as select {', '.join(f'random() as {name}' for name in WIDE)}, 1 as y from range(9)"
-        )
-        with pytest.raises(MemoryRanOutError) as error, memory.enough(con, wide(exposure)):
-            gather(con, "t", WIDE, "y")
+    with (
+        duckdb.connect(config={"threads": 1, "memory_limit": "100MB", "temp_directory": ""}) as con,
+        pytest.raises(MemoryRanOutError) as error,
+        memory.enough(con, wide(exposure)),
+    ):
+        con.execute("select count(distinct i) from range(100_000_000) as t(i)")
     assert str(error.value) == (
         "Exposure points: DuckDB ran out of memory, of which it may use 95.3 MiB. features.points has 150 columns to "
-        "learn from: their sums take about 0.2 GB with TRACT_THREADS at 1, and 200,000 rows (meta.ml.max_rows) of 150 "
+        "learn from: their sums take about 5 MB with TRACT_THREADS at 1, and 200,000 rows (meta.ml.max_rows) of 150 "
         "columns are 0.2 GB. Raise TRACT_MEMORY_LIMIT above both together, lower TRACT_THREADS, or leave columns out."
     )
     assert isinstance(error.value.__cause__, duckdb.OutOfMemoryException)
 
 
 def test_what_is_told_to_be_enough_is(exposure: Exposure) -> None:
-    with duckdb.connect(config={"threads": 1, "memory_limit": "400MB"}) as con:
+    with duckdb.connect(config={"threads": 1, "memory_limit": "100MB"}) as con:
         con.execute(
             f"create table t as select {', '.join(f'random() as {name}' for name in WIDE)}, 1 as y from range(9)"
         )

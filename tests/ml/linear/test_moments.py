@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -10,10 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.arrays import Integers, Matrix
+from ml.linear import moments as made
 from ml.linear.moments import Moments, UnusableRowsError, complement, gather, total
 
 COLUMNS = ["a", "b c", 'd"e', "y"]
 SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
+
+
+@pytest.fixture(scope="module", autouse=True, params=[made.SQL_COLUMNS, 0], ids=["as SQL", "by blocks"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both ways of making the products."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made, "SQL_COLUMNS", request.param)
+        yield
 
 
 def numbers(seed: int, n: int, width: int = 4) -> Matrix:
@@ -175,3 +186,19 @@ def test_an_empty_table_is_an_error(con: duckdb.DuckDBPyConnection) -> None:
     for fold in (None, "0"):
         with pytest.raises(UnusableRowsError, match="t has no rows"):
             gather(con, "t", ["x"], "y", fold)
+
+
+def test_a_wide_table_sums_to_the_same_in_several_blocks(
+    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, width = numbers(5, 30_000, 40), 40
+    fold = np.random.default_rng(0).integers(0, 3, len(rows))
+    names = [f"x{number}" for number in range(width)]
+    frame = pd.DataFrame(rows, columns=names).assign(fold=fold)  # noqa: F841
+    con.execute("create table t as select * from frame")
+    monkeypatch.setattr(made, "_BLOCK_BYTES", 8 * width * 7_000)
+    folds = gather(con, "t", names[:-1], names[-1], "case when fold = 2 then 20 else fold end")
+    assert list(folds) == [0, 1, 20]
+    for key, part in folds.items():
+        assert_same(part, Moments.of(rows[fold == min(key, 2)]), 1e-12)
+        np.testing.assert_array_equal(part.scatter, part.scatter.T)
