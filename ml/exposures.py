@@ -29,6 +29,10 @@ from ml.spec import (
     Spec,
 )
 
+# The database in which dbt builds what can be learned from.
+LAKE = "lake"
+# dbt's materializations that keep no rows.
+NO_TABLES = ("view", "ephemeral", "materialized_view", "external")
 # Columns that ml puts beside the published ones while it learns and predicts.
 TAKEN = (
     "prediction",
@@ -283,6 +287,16 @@ def _exposure(where: str, node: Mapping[str, Any], said: object, models: Mapping
         raise SpecError(
             f"{where}: {model['name']} has no enforced contract. "
             "Set `contract: {enforced: true}` and name its columns with their types."
+        )
+    if (materialized := model["config"].get("materialized", "table")) in NO_TABLES:
+        raise SpecError(
+            f"{where}: {model['name']} is materialized as {materialized}, which keeps no rows of its own to go back "
+            "to. Materialize it as `table` or `incremental`."
+        )
+    if (database := model.get("database", LAKE)) != LAKE:
+        raise SpecError(
+            f"{where}: {model['name']} is built in the database {database}. It must be built in `{LAKE}`, whose "
+            "snapshots are learned from: leave its `database` out."
         )
     if not isinstance(said, Mapping):
         raise SpecError(f"{where}: meta.ml is {said!r}. It must be a mapping with key, target and candidates.")

@@ -415,6 +415,25 @@ def test_a_model_without_a_contract() -> None:
     ]
 
 
+@pytest.mark.parametrize("materialized", ["view", "ephemeral", "materialized_view", "external"])
+def test_a_model_that_keeps_no_rows_is_refused(materialized: str) -> None:
+    given = manifest()
+    given["nodes"]["model.tract.points"]["config"]["materialized"] = materialized
+    assert refused(given) == [
+        f"{POINTS}: points is materialized as {materialized}, which keeps no rows of its own to go back to. "
+        "Materialize it as `table` or `incremental`."
+    ]
+
+
+def test_a_model_that_is_built_elsewhere_is_refused() -> None:
+    given = manifest()
+    given["nodes"]["model.tract.points"]["database"] = "attached"
+    assert refused(given) == [
+        f"{POINTS}: points is built in the database attached. It must be built in `lake`, whose snapshots are learned "
+        "from: leave its `database` out."
+    ]
+
+
 @pytest.mark.parametrize(
     ("parents", "named"),
     [
