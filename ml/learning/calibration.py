@@ -26,8 +26,9 @@ from ml.arrays import Integers, Mask, Matrix, Vector
 
 # No log is taken of less.
 LEAST = 1e-12
-# The prior's standard deviation of the shift, in log odds, and of the log of the stretch.
-PRIOR = 0.5
+# The prior's standard deviations: of the shift, in log odds, which is large where classes were weighted alike, and of
+# the log of the stretch.
+SHIFT, STRETCH = 2.0, 0.5
 # The chance at which probabilities that are right are changed all the same.
 SIGNIFICANCE = 0.05
 _STEPS = 100
@@ -92,9 +93,9 @@ def inside(fitted: Any) -> Any:
 def fit(raw: Matrix, codes: Integers) -> Calibration:
     """Learn from held-out probabilities of shape (rows, classes), and the places of the true classes, shape (rows,).
 
-    Nothing is changed where there are no rows, or fewer than two classes.
+    Nothing is changed where the rows are not of two classes at least.
     """
-    if not len(raw) or raw.shape[1] < 2:
+    if len(np.unique(codes)) < 2:
         return Calibration()
     logs = np.log(np.clip(raw, LEAST, 1 - LEAST))
     two = raw.shape[1] == 2
@@ -109,6 +110,9 @@ def fit(raw: Matrix, codes: Integers) -> Calibration:
 
 def held_out(raw: Matrix, codes: Integers, fold: Integers, known: Mask) -> Matrix:
     """Calibrated probabilities of held-out rows, shape (rows, classes), each learned without the row's fold.
+
+    The fits of the other folds have seen the row, as they have for intervals: two numbers learned of them all tell
+    nothing of it.
 
     Args:
         raw: Shape (rows, classes).
@@ -172,11 +176,11 @@ def _of_more(logs: Matrix, codes: Integers) -> _Objective:
 
 
 def _with_prior(parameters: Vector, value: float, gradient: Vector, hessian: Matrix) -> tuple[float, Vector, Matrix]:
-    precision = PRIOR**-2
+    precision = np.array([SHIFT, STRETCH])[-len(parameters) :] ** -2.0
     return (
-        value + precision / 2 * float(np.sum(parameters**2)),
+        value + float(np.sum(precision * parameters**2)) / 2,
         gradient + precision * parameters,
-        hessian + precision * np.eye(len(parameters)),
+        hessian + np.diag(precision),
     )
 
 

@@ -391,7 +391,7 @@ def estimator(spec: CandidateSpec, seed: int, encoding: Encoding | None = None, 
     assert path is not None, f"{spec.name} has no estimator"
     where = f"candidate {spec.name}: estimator {path}"
     make = _imported(path, where)
-    accepted = _parameters(make)
+    accepted = [name for name in _parameters(make) if make is not LogisticRegression or name not in THREADS]
     ours = [(names, value) for names, value in ((SEEDS, seed), (THREADS, 1)) if not set(names) & set(spec.chosen)]
     given = {_first(accepted, names): value for names, value in ours}
     try:
@@ -425,6 +425,8 @@ def _filled(made: Any, ours: Sequence[tuple[Sequence[str], int]]) -> Any:
         told = part.get_params(deep=False)
         # not every estimator tells of a parameter that was not given
         known = dict.fromkeys([*told, *_parameters(type(part))])
+        if isinstance(part, LogisticRegression):
+            known.pop("n_jobs", None)  # which it warns of: it has no threads
         for names, value in ours:
             values = [told[name] for name in names if told.get(name) is not None]
             open_ = not values or (names is THREADS and min(values) < 0)  # joblib's -1 is all cores

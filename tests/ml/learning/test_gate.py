@@ -13,8 +13,12 @@ from ml.exposures import Exposure
 from ml.learning import candidates, gate, judging, measures
 from ml.learning.intervals import ExpectedError, Spread
 from ml.learning.judgement import Judged, Judgement
+from ml.learning.measures import Ranking
 from ml.learning.training_set import TrainingSet
+from ml.numbers import figure
 from ml.spec import CandidateSpec
+from tests.ml.classes import exposure as of_classes
+from tests.ml.classes import noisy
 from tests.ml.conftest import POINTS
 from tests.ml.rows import frame, silent, trained_on
 
@@ -130,6 +134,77 @@ def test_a_lucky_split_wins_no_more_often_than_the_level_allows_and_a_better_rec
         better += gate.challenge(line, one, blocks, alone).promoted
     assert lucky <= binom.ppf(0.95, 20, alone.spec.significance) == 3
     assert better == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["log_loss", "roc_auc"])
+def test_a_lucky_split_of_classes_wins_no_more_often_than_the_level_allows(metric: str) -> None:
+    # as of numbers; what is drawn of ranks takes longer: fewer contests
+    contests = 20 if metric == "log_loss" else 10
+    blocks = np.arange(600) % 60
+    lucky = better = 0
+    for seed in range(contests):
+        rows = noisy(600, seed, noise=0.5)
+        asked = of_classes(rows, folds=2, metric=metric)
+        training = trained_on(rows, asked)
+        one, other = (
+            judged(training, name, "sklearn.tree.ExtraTreeClassifier", random_state=i) for i, name in enumerate("ab")
+        )
+        lucky += gate.challenge(other, one, blocks, asked).promoted
+        line = judged(training, "line", "sklearn.linear_model.LogisticRegression")
+        better += gate.challenge(line, one, blocks, asked).promoted
+    assert lucky <= binom.ppf(0.95, contests, asked.spec.significance)
+    assert better == contests
+
+
+def test_the_gate_judges_by_the_spec_s_metric_as_a_loss() -> None:
+    by = POINTS.spec.model_copy(update={"metric": "mae"})
+    verdict = gate.first(judgement(1.0), replace(POINTS, spec=POINTS.spec))
+    assert "held-out RMSE" in verdict.reason
+    table = pd.DataFrame(
+        [("ridge", "random", "all", "mae", 5.0), ("mean", "random", "all", "mae", 4.0)],
+        columns=["candidate", "split", "slice", "metric", "value"],
+    )
+    refused = gate.first(replace(judgement(1.0), metrics=table), replace(POINTS, spec=by))
+    assert refused.reason == "no better than the mean predictor: held-out MAE 5 (random folds), the mean's 4"
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"), [("accuracy", "1 - accuracy"), ("roc_auc", "1 - ROC AUC"), ("brier_score", "Brier score")]
+)
+def test_of_metrics_where_more_is_better_the_rest_is_lost(metric: str, name: str) -> None:
+    rows = noisy(600, noise=0.5)
+    asked = of_classes(rows, metric=metric, slices={"side": "b > 0"})
+    training = trained_on(rows, asked)
+    line, weak = (
+        judged(training, "line", "sklearn.linear_model.LogisticRegression"),
+        judged(training, "weak", "sklearn.tree.ExtraTreeClassifier", max_depth=2, random_state=0),
+    )
+    value = line.value("random", metric)
+    lost = value if metric == "brier_score" else 1 - value
+    assert line.loss("random", metric) == pytest.approx(lost)
+    assert gate.first(line, asked).reason.startswith(
+        f"first model, better than the mean predictor: held-out {name} {figure(lost)} (random folds), the mean's"
+    )
+    assert gate.refresh(line, lost / 1.2, asked).promoted is False
+    assert gate.refresh(line, lost / 1.04, asked).promoted is True
+    won = gate.challenge(line, weak, training.blocks, asked)
+    assert won.promoted
+    draws = "500" if metric == "roc_auc" else "5,000"
+    assert f"line has held-out {name} {figure(lost)}" in won.reason and f"of {draws} draws" in won.reason
+    lost_in_turn = gate.challenge(weak, line, training.blocks, asked)
+    assert lost_in_turn.reason.startswith(f"challenge lost: weak has held-out {name}")
+
+
+def test_the_chance_of_ranks_is_counted_over_draws_of_blocks() -> None:
+    # each block has one row of each class; the scores of block 0 alone become better, of block 1 worse
+    inside = np.array([True, False, True, False])
+    before, now = (Ranking(inside, np.array(scores)) for scores in ([1.0, 2, 4, 3], [2.0, 1, 4, 3]))
+    blocks = np.array([0, 0, 1, 1])
+    # of the draws of two blocks, only that of block 1 twice has no gain
+    chance = gate.chance_of_no_gain_in_rank("roc_auc", [before], [now], blocks, seed=0)
+    assert chance == pytest.approx(0.25, abs=0.06)
+    assert gate.chance_of_no_gain_in_rank("roc_auc", [now], [before], blocks, seed=0) == 1.0
 
 
 def test_the_chance_is_counted_over_draws_of_blocks() -> None:
