@@ -154,7 +154,7 @@ class Logistic:
     def fit(self) -> Fitted:
         """See `Candidate`."""
         fitted = self._fits[None]
-        return Fitted(fitted.pipeline, {"C": logistic.C, "scans": fitted.steps}, fitted.notes)
+        return Fitted(fitted.pipeline, {"C": logistic.C, "steps": fitted.steps}, fitted.notes)
 
     @cached_property
     def _fits(self) -> dict[tuple[str, int] | None, logistic.LogisticFit]:

@@ -40,6 +40,8 @@ _ROUNDING = 1e-10
 # Rows of the sample, and the rows from which one is drawn.
 _SAMPLE = 100_000
 _MANY_ROWS = 4 * _SAMPLE
+# Numbers that are held, 134 MB: of a table that has no more, all rows are read once; a sample has no more either.
+_HELD = 2**24
 # Rows of its rarer class that a sample needs for each coefficient (Peduzzi et al., 'A simulation study of the number of
 # events per variable in logistic regression analysis', 1996); with fewer, its coefficients lead away.
 _EVENTS = 10
@@ -67,7 +69,7 @@ class LogisticFit:
     Attributes:
         pipeline: `Pipeline(StandardScaler, LogisticRegression)`, fitted: what scikit-learn would have made of the rows.
             If not all terms are plain numbers, after the `ColumnTransformer` that makes them of raw columns.
-        steps: Scans of all rows that it took.
+        steps: Of Newton on all rows that it took; of a table of many rows each is a scan.
         separated: Whether it tells the classes of its own rows apart without an error.
         notes: A sentence for that, and one for each constant or collinear column.
     """
@@ -155,8 +157,11 @@ def fit_cells(
         for centred, (is_one, cells, weights) in batches.centred(con, of, terms, first.mean, beside):
             yield _Rows(centred, 2.0 * is_one - 1.0, cells, weights)
 
+    ((count,),) = con.execute(f"select count(*) from {relation}").fetchall()
+    held = list(rows()) if count * (len(terms) + 1) <= _HELD else None
+
     def scan(coefficients: Matrix, active: Mask) -> _Sums:
-        sums = _summed(rows(), coefficients, learns[active])
+        sums = _summed(rows() if held is None else held, coefficients, learns[active])
         expected = [training.moments.n for training, asked in zip(trainings, active, strict=True) if asked]
         if list(sums.rows) != expected:
             raise UnusableRowsError(
@@ -358,7 +363,7 @@ def _base_rate(moments: Moments) -> Vector:
 def _share(trainings: Sequence[Training]) -> float:
     """The share of rows that are fitted before all are, 0 for none: a start that is near saves half of the scans."""
     rows = max(training.moments.n for training in trainings)
-    share = _SAMPLE / rows
+    share = min(_SAMPLE, _HELD // len(trainings[0].moments.mean)) / rows
     rarer = min(
         training.moments.n * min(training.moments.mean[-1], 1 - training.moments.mean[-1]) for training in trainings
     )

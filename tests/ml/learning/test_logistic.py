@@ -60,7 +60,7 @@ def assert_same_as_on_rows(training: TrainingSet, candidate: Logistic, estimator
     )
     assert list(ours.estimator.classes_) == list(training.classes)
     assert ours.parameters["C"] == 1.0
-    assert 3 < ours.parameters["scans"] < 15
+    assert 3 < ours.parameters["steps"] < 15
 
 
 def test_held_out_fits_by_fold_and_by_group_are_scikit_learns() -> None:

@@ -121,6 +121,7 @@ def test_many_rows_begin_at_a_samples_fit_and_end_at_the_same(
     slow = logistic.fit(con, "t", names(x), "y", fold="fold")
     monkeypatch.setattr(logistic, "_MANY_ROWS", 10_000)
     monkeypatch.setattr(logistic, "_SAMPLE", 5_000)
+    monkeypatch.setattr(logistic, "_HELD", 40_000)
     fast = logistic.fit(con, "t", names(x), "y", fold="fold")
     for ours, theirs in zip(fast, slow, strict=True):
         np.testing.assert_allclose(ours.pipeline[-1].coef_, theirs.pipeline[-1].coef_, rtol=1e-9)
