@@ -15,7 +15,7 @@ T = TypeVar("T")
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 # Postgres's words, which it says in the language of its own messages: the local one's are English.
 NO_ROOM = re.compile(r"too many (clients|connections)|remaining connection slots")
-NOT_READY = re.compile(r"is (starting up|shutting down)")
+NOT_READY = re.compile(r"is (starting up|shutting down|in recovery mode)")
 
 # Of a request that S3 refuses as busy, or cuts off: 0.1, 0.2 … 3.2 s, 6 s in all; DuckDB's own is three times. For the
 # cursors of a connection too.

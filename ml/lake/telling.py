@@ -34,7 +34,7 @@ POSTGRES = {
     ),
     r"No space left on device": ("has no room", "Free some on its disk (TRACT_POSTGRES_HOST)"),
     r"server closed the connection[^\n]*|terminating connection[^\n]*|no connection to the server|SSL connection has "
-    r"been closed[^\n]*|[Cc]onnection refused|is (starting up|shutting down)": (
+    r"been closed[^\n]*|[Cc]onnection refused|is (starting up|shutting down|in recovery mode)": (
         "ended, or does not answer",
         "See that it is up (TRACT_POSTGRES_HOST, TRACT_POSTGRES_PORT)",
     ),

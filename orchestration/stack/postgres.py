@@ -41,7 +41,8 @@ PAUSES = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 def start(home: Path) -> Postgres:
     """Start the server if it does not run, and return its address when the databases can be entered."""
-    if processes.find(home, NAME) is None:
+    # one that was killed a moment ago is found, and ends
+    if processes.find(home, NAME) is None or not _wait(home):
         if not (home / "postgres").exists():
             _initialize(home)
         for pause in PAUSES:
@@ -51,8 +52,6 @@ def start(home: Path) -> Postgres:
                 break
         else:
             raise processes.failure(home, NAME, "did not start")
-    elif not _wait(home):
-        raise processes.failure(home, NAME, "ended while it was waited for")
     _complete(home)
     return address(home)
 

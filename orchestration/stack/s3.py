@@ -28,9 +28,11 @@ PATIENCE = 60.0
 
 def start(home: Path) -> S3:
     """Start the server if it does not run, and return its address when it serves what was written before."""
-    if processes.find(home, NAME) is None:
+    # one that was killed a moment ago is found, and ends
+    if processes.find(home, NAME) is None or not _wait(home):
         _launch(home)
-    _wait(home)
+        if not _wait(home):
+            raise processes.failure(home, NAME, "did not start")
     return address(home)
 
 
@@ -108,10 +110,10 @@ def ready(home: Path) -> bool:
         return _readable(client)
 
 
-def _wait(home: Path) -> None:
+def _wait(home: Path) -> bool:
+    """Wait until the server serves what was written before; False if it ends instead."""
     with _client(home) as client:
-        if not processes.wait(home, NAME, lambda: _readable(client), PATIENCE):
-            raise processes.failure(home, NAME, "did not start")
+        return processes.wait(home, NAME, lambda: _readable(client), PATIENCE)
 
 
 def _client(home: Path) -> duckdb.DuckDBPyConnection:
