@@ -207,7 +207,8 @@ def sentence(decision: Decision) -> str:
 
 def learnable_sql(exposure: Exposure, table: str) -> str:
     """One row: how many rows there are, with an answer, groups (or times) of those and likely classes, of key and group
-    how many values are NULL, of the time how many are no moment, and of each number and date how many are not usable.
+    how many values are NULL, of the time how many are no moment, of each number and date how many are not usable, and
+    how many rows repeat a key.
     A target and a feature may be NULL, and the group and the time of a row without an answer.
 
     Args:
@@ -230,7 +231,9 @@ def learnable_sql(exposure: Exposure, table: str) -> str:
     of_classes = exposure.task == "classification"
     distinct = f"count(distinct {quoted(spec.target)})" if of_classes else classes.count_sql(spec.target)
     counted = [f"count(*), count({quoted(spec.target)}), {groups}, {distinct}"]
-    return f"select {', '.join([*counted, *missing, *unusable])} from {table}"
+    key = ", ".join(quoted(name) for name in spec.key_columns)
+    repeated = f"count(*) - count(distinct ({key}))"  # less than that where a key is NULL, which is said before
+    return f"select {', '.join([*counted, *missing, *unusable, repeated])} from {table}"
 
 
 def _unusable_sql(name: str, kind: Kind) -> str:
@@ -250,7 +253,7 @@ def _numbers(exposure: Exposure) -> dict[str, Kind]:
 def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
     """Why an exposure cannot learn from rows, of the counts of `learnable_sql`; empty where it can."""
     spec, numbers = exposure.spec, _numbers(exposure)
-    rows, known, groups, distinct, *others = counts
+    rows, known, groups, distinct, *others, repeated = counts
     assert rows is not None
     assert known is not None
     time = spec.time if spec.split == "time" else None
@@ -270,6 +273,9 @@ def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
     ]
     if missing or unusable:  # a column of the key may be the group, too
         return f"{'; '.join([*dict.fromkeys(missing), *unusable])} of {rows:,} rows: fill them in, or leave them out"
+    if repeated:
+        key = ", ".join(spec.key_columns)
+        return f"{repeated:,} of {rows:,} rows repeat the key {key}: leave them out, or name a key that is unique"
     if rows and not known:
         return f"{named[spec.target]} is missing in all of {rows:,} rows: nothing is there to learn from"
     if exposure.task == "classification" and (why := _unfit_classes(exposure, distinct or 0, known)):

@@ -15,7 +15,7 @@ from sklearn.datasets import fetch_california_housing
 
 from ml import lake
 from ml.errors import TractError
-from ml.lake.sql import is_numeric
+from ml.lake.sql import LARGEST, is_numeric
 
 COLUMNS = (
     "MedInc",
@@ -104,30 +104,97 @@ def carried() -> npt.NDArray[np.float64]:
 def read(con: duckdb.DuckDBPyConnection, source: str) -> duckdb.DuckDBPyRelation:
     """The same nine columns from a CSV or parquet file (any place that DuckDB reads, `s3://` too), as doubles.
 
+    A house value may be missing: such a block group is predicted, and not learned from.
+
     Raises:
-        SourceError: The file cannot be read, or a column is missing, unknown or not a number.
+        SourceError: The file cannot be read or has no rows; a column is missing, unknown or not a number; a value is
+            missing, NaN, infinite or too large; or two rows have the same attributes.
     """
     # a CSV's types are those of all its rows: a text below the rows that DuckDB samples would fail without its column
     parquet = source.split("?")[0].endswith((".parquet", ".pq"))
-    reader = "read_parquet($source)" if parquet else "read_csv($source, sample_size = -1)"
+    reader = "read_parquet($source)" if parquet else "read_csv($source, sample_size = -1, header = true)"
+    where = f"HOUSING_SOURCE: {source}"
     try:
         described = con.execute(f"describe select * from {reader}", {"source": source}).fetchall()
-    except duckdb.Error as error:
-        raise SourceError(f"HOUSING_SOURCE: {source} cannot be read: {lake.first_line(error)}.") from None
-    found = {str(name): str(kind) for name, kind, *_ in described}
-    allowed = f"It must have the nine columns of scikit-learn's loader: {', '.join(COLUMNS)}."
-    if missing := [name for name in COLUMNS if name not in found]:
-        raise SourceError(f"HOUSING_SOURCE: {source} has no column {', '.join(missing)}. {allowed}")
-    if unknown := [name for name in found if name not in COLUMNS]:
-        raise SourceError(f"HOUSING_SOURCE: {source} has an unknown column {', '.join(unknown)}. {allowed}")
-    for name, kind in found.items():
-        if not is_numeric(kind):
-            raise SourceError(f"HOUSING_SOURCE: {source}: column {name} is {kind}, not a number.")
-    numbers = ", ".join(f'cast("{name}" as double) as "{name}"' for name in COLUMNS)
-    try:
+        found = {str(name): str(kind) for name, kind, *_ in described}
+        if not parquet and not set(COLUMNS) & set(found):
+            con.execute(RAGGED, {"source": source}).fetchall()
+        allowed = f"It must have the nine columns of scikit-learn's loader: {', '.join(COLUMNS)}."
+        if missing := [name for name in COLUMNS if name not in found]:
+            raise SourceError(f"{where} has no column {', '.join(missing)}. {allowed}")
+        if unknown := [name[:LONGEST] for name in found if name not in COLUMNS]:
+            raise SourceError(f"{where} has an unknown column {', '.join(unknown)}. {allowed}")
+        if not con.execute(f"select 1 from {reader} limit 1", {"source": source}).fetchall():
+            raise SourceError(f"{where} has no rows. {allowed}")
+        for name, kind in found.items():
+            if not is_numeric(kind):
+                raise SourceError(f"{where}: column {name} is {kind}, not a number{_first(con, reader, source, name)}.")
+        numbers = ", ".join(f'cast("{name}" as double) as "{name}"' for name in COLUMNS)
+        if wrong := _unfit(con, f"select {numbers} from {reader}", source):
+            raise SourceError(f"{where}: {'; '.join(wrong)}. Mend these rows, or leave them out.")
         return con.sql(f"select {numbers} from {reader}", params={"source": source})  # with params it reads all rows
     except duckdb.Error as error:
-        raise SourceError(f"HOUSING_SOURCE: {source} cannot be read: {lake.first_line(error)}.") from None
+        raise SourceError(f"{where} cannot be read: {_told(error)}.") from None
+
+
+# What a CSV with lines of several lengths is read as is one column of texts: this says which line it is.
+RAGGED = f"""
+    select count(*) from read_csv(
+        $source, header = true, auto_detect = false, delim = ',', columns = {dict.fromkeys(COLUMNS, "VARCHAR")}
+    )
+"""
+LONGEST = 60  # characters of a name or a value in a sentence
+ATTRIBUTES = COLUMNS[:-1]  # by whose hash a block group is known
+
+
+def _told(error: duckdb.Error) -> str:
+    """The first line of what DuckDB says; of a CSV the second too, where the reason is."""
+    lines = str(error).strip().splitlines()
+    return " ".join(lines[:2]).rstrip(".") if "CSV Error on Line" in lines[0] else lake.first_line(error)
+
+
+def _first(con: duckdb.DuckDBPyConnection, reader: str, source: str, name: str) -> str:
+    """The first value of a column that is no number, and its row."""
+    found = con.execute(
+        f"""
+        select "{name}"::varchar, row from (select *, row_number() over () as row from {reader})
+        where "{name}" is not null and not coalesce(isfinite(try_cast("{name}"::varchar as double)), false)
+        order by row limit 1
+        """,
+        {"source": source},
+    ).fetchone()
+    return f": {found[0][:LONGEST]!r} in row {found[1]}" if found else ""
+
+
+def _unfit(con: duckdb.DuckDBPyConnection, rows: str, source: str) -> list[str]:
+    """What is wrong with values, by column, with the first rows; rows count from 1, below a CSV's header."""
+    # NULL, NaN, infinities and what is too large to be squared: of none of them this is true
+    fits = {name: f'coalesce(abs("{name}") < {LARGEST}, false)' for name in ATTRIBUTES}
+    fits[COLUMNS[-1]] = f'("{COLUMNS[-1]}" is null or abs("{COLUMNS[-1]}") < {LARGEST})'
+    attributes = ", ".join(f'"{name}"' for name in ATTRIBUTES)
+    repeats = f"row_number() over (partition by {attributes} order by row) = 1"
+    judged = ", ".join(f'{fit} as "{name}"' for name, fit in fits.items())
+    counted = ", ".join(
+        f'count(*) filter (not "{name}"), (list(row order by row) filter (not "{name}"))[:3]'
+        for name in (*COLUMNS, "once")
+    )
+    query = f"""
+        with numbered as (select *, row_number() over () as row from ({rows})),
+        judged as (select {judged}, row, {repeats} as once from numbered)
+        select count(*), {counted} from judged
+    """
+    total, *found = con.execute(query, {"source": source}).fetchall()[0]
+    said = []
+    for name, count, first in zip((*COLUMNS, "once"), found[::2], found[1::2], strict=True):
+        if count:
+            what = (
+                "the eight attributes of a row before it"
+                if name == "once"
+                else "missing, NaN, infinite or beyond 1e150"
+            )
+            these = f"{count:,} of {total:,} rows ({', '.join(map(str, first))}{', …' if count > len(first) else ''})"
+            said.append(f"{these} have {what}" if name == "once" else f"{name} is {what} in {these}")
+    return said
 
 
 def check(con: duckdb.DuckDBPyConnection) -> None:

@@ -118,7 +118,9 @@ def test_a_column_that_is_not_a_number_is_named(
     con: duckdb.DuckDBPyConnection, few: pd.DataFrame, tmp_path: Path, name: str
 ) -> None:
     source = write(few.assign(AveRooms="many"), tmp_path / name)
-    assert refused(con, source) == f"HOUSING_SOURCE: {source}: column AveRooms is VARCHAR, not a number."
+    assert (
+        refused(con, source) == f"HOUSING_SOURCE: {source}: column AveRooms is VARCHAR, not a number: 'many' in row 1."
+    )
 
 
 def test_a_damaged_file_is_named(con: duckdb.DuckDBPyConnection, cache: Path, tmp_path: Path) -> None:
@@ -133,7 +135,10 @@ def test_a_text_in_the_last_row_of_a_csv_is_found(con: duckdb.DuckDBPyConnection
     source = write(pd.concat([california_housing.fetch(cache)] * 3), tmp_path / "housing.csv")
     with Path(source).open("a") as file:
         file.write("1,2,3,4,5,6,37,-122,dear\n")
-    assert refused(con, source) == f"HOUSING_SOURCE: {source}: column MedHouseVal is VARCHAR, not a number."
+    assert (
+        refused(con, source)
+        == f"HOUSING_SOURCE: {source}: column MedHouseVal is VARCHAR, not a number: 'dear' in row 61921."
+    )
 
 
 def test_a_file_that_is_not_there_is_named(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:

@@ -218,6 +218,10 @@ def counts(exposure: Exposure, change: str) -> tuple[int | None, ...]:
             "out",
         ),
         (
+            "update points set id = 'k' || (a % 97)::int",
+            "3 of 100 rows repeat the key id: leave them out, or name a key that is unique",
+        ),
+        (
             "delete from points where a >= 3",
             "it has 3 rows, and 5 folds need at least as many (meta.ml.folds)",
         ),
