@@ -25,7 +25,8 @@ from tests.ml import classified
 from tests.ml.classes import exposure as of_frame
 from tests.ml.classes import noisy
 from tests.ml.classified import KEY, KINDS, SIZE, WHERE
-from tests.ml.rows import candidate, published, silent, trained_on
+from tests.ml.learning.test_class_judging import made_of
+from tests.ml.rows import published, silent, trained_on
 
 NOWHERE = Artifact("", "")
 
@@ -182,14 +183,12 @@ def test_a_table_of_predictions_for_something_else_is_refused_before_anything_is
     taken = replace(
         asked, spec=asked.spec.model_copy(update={"predictions": "predictions"})
     )  # of numbers, in this lake
-    classified.publish(con, classified.frame(), taken)
+    classified.publish(con, classified.frame(), asked)
     with pytest.raises(
         TableError, match=r"^Exposure class_1: ml\.predictions has predictions of type DOUBLE, and what"
     ):
         consumption.consume(taken, say=silent)
     texts = replace(taken, columns={**taken.columns} | {BINARY: "VARCHAR"})
-    for statement in tables.statements([asked]):
-        con.execute(statement)
     tables.check(con, asked)
     with pytest.raises(TableError, match="has predictions of type BOOLEAN, and what it asks for now is classificatio"):
         tables.check(con, replace(asked, columns=texts.columns))
@@ -251,7 +250,7 @@ def test_a_wide_binary_line_is_predicted_as_sql_and_as_the_estimator_does() -> N
     rows["b"] = rows["b"] * 1e6 + 1e9
     asked = of_frame(rows[["id", "a", "b", "y"]])
     training = trained_on(rows[["id", "a", "b", "y"]], asked)
-    estimator = candidate("logistic", training).fit().estimator
+    estimator = made_of(rows[["id", "a", "b", "y"]], asked).fit().estimator
     for calibration in (Calibration(), Calibration(-0.4, 1.3)):
         served = calibration.around(estimator, training.features)
         for positive in training.classes:
