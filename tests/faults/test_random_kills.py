@@ -265,7 +265,8 @@ def what_nothing_refers_to_is_removed() -> int:
 
 def table(kept: Lake, removed: int, seconds: float) -> str:
     """The table for docs/faults.md."""
-    outcomes = dict(kept.rows("select outcome, count(*) from lake.ops.consumptions group by all"))  # type: ignore[arg-type]
+    counted = kept.rows("select outcome, count(*) from lake.ops.consumptions group by all")
+    outcomes = {str(outcome): number for outcome, number in counted}
     lines = [
         "| killed | how often | it was cut off | it had just ended | lost, twice or half |",
         "|---|--:|--:|--:|--:|",
