@@ -76,9 +76,10 @@ def check(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> None:
         and there["prediction"] == asked["prediction"].removesuffix(" not null").upper()
     ):
         return
+    beside = ", ".join(name for name in there if name not in asked)
     raise TableError(
         f"Exposure {exposure.name}: ml.{exposure.spec.predictions_table} has predictions of type "
-        f"{there.get('prediction')} beside {', '.join(set(there) - set(asked))}, and what it asks for now is "
+        f"{there.get('prediction')} beside {beside}, and what it asks for now is "
         f"{exposure.task} of {exposure.columns[exposure.spec.target]} by {', '.join(exposure.spec.key_columns)}. Name "
         "another table in meta.ml.predictions, and build once more."
     )

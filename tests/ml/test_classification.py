@@ -184,13 +184,11 @@ def test_a_table_of_predictions_for_something_else_is_refused_before_anything_is
         asked, spec=asked.spec.model_copy(update={"predictions": "predictions"})
     )  # of numbers, in this lake
     classified.publish(con, classified.frame(), asked)
-    with pytest.raises(
-        TableError, match=r"^Exposure class_1: ml\.predictions has predictions of type DOUBLE, and what"
-    ):
+    with pytest.raises(TableError, match=r"^Exposure class_1: ml\.predictions has predictions of type DOUBLE beside"):
         consumption.consume(taken, say=silent)
     texts = replace(taken, columns={**taken.columns} | {BINARY: "VARCHAR"})
     tables.check(con, asked)
-    with pytest.raises(TableError, match="has predictions of type BOOLEAN, and what it asks for now is classificatio"):
+    with pytest.raises(TableError, match="has predictions of type BOOLEAN beside row no, and what it"):
         tables.check(con, replace(asked, columns=texts.columns))
 
 
