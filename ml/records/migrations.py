@@ -150,6 +150,9 @@ LATEST = len(MIGRATIONS)
 PRESENT_SQL = """
     select schema_name || '.' || table_name from duckdb_tables()
     where database_name = 'lake' and schema_name in ('ops', 'ml')
+    union all
+    select schema_name || '.' || view_name from duckdb_views()
+    where database_name = 'lake' and schema_name in ('ops', 'ml')
 """
 APPLIED_SQL = f"select coalesce(max(migration), 0) from lake.{LEDGER}"
 
@@ -165,7 +168,7 @@ def statements(present: Collection[str], applied: int, exposures: Iterable[Expos
         LakeVersionError: The lake is of a later release.
     """
     check(present, applied)
-    made = tables.statements(exposures)
+    made = tables.statements(exposures, present)
     if FIRST not in present:  # a new lake: the tables are made as they are today
         return [_at_once([*made, *(_recorded(number) for number in range(1, LATEST + 1))])]
     due = range(applied + 1, LATEST + 1)

@@ -35,10 +35,14 @@ def option_statements(present: Collection[str] = ()) -> list[str]:
     return [f"call lake.set_option('{name}', '{value}')" for name, value in OPTIONS.items() if name not in present]
 
 
-def statements(exposures: Iterable[Exposure]) -> list[str]:
+def statements(exposures: Iterable[Exposure], present: Collection[str] = ()) -> list[str]:
     """Idempotent statements that make the tables and views: those of `tables.sql`, then the exposures' predictions.
 
     A table of predictions carries the key's own name and type, so that it joins to the features as it is.
+
+    Args:
+        present: Tables and views that are there, as `ml.predictions`. A view that is there is left as it is: its table
+            may be of a time when the exposure had another key, which `check` says.
     """
     fixed = files("ml.records").joinpath("tables.sql").read_text(encoding="utf-8")
     made = [statement.query for statement in duckdb.extract_statements(fixed)]
@@ -50,7 +54,8 @@ def statements(exposures: Iterable[Exposure]) -> list[str]:
             lines = [f"{quoted(column)} {ddl}" for column, ddl in (key | columns).items()]
             made.append(f"create table if not exists lake.ml.{quoted(name)} ({', '.join(lines)})")
         current = standing.predictions_sql(table, key, [*key, *predicted], standing.NEWEST)
-        made.append(f"create view if not exists lake.ml.{quoted(f'current_{table}')} as {current}")
+        if f"ml.current_{table}" not in present:
+            made.append(f"create view if not exists lake.ml.{quoted(f'current_{table}')} as {current}")
     return list(dict.fromkeys(made))
 
 

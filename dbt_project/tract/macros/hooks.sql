@@ -17,10 +17,14 @@
             {%- set node = graph.nodes[parent] -%}
             {%- do nodes.update({parent: {
                 'name': node.name,
+                'database': node.database,
                 'schema': node.schema,
                 'alias': node.alias,
                 'columns': node.columns,
-                'config': {'contract': {'enforced': node.config.contract.enforced}},
+                'config': {
+                    'contract': {'enforced': node.config.contract.enforced},
+                    'materialized': node.config.materialized,
+                },
             }}) -%}
         {%- endfor -%}
     {%- endfor -%}
