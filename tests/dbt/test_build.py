@@ -38,6 +38,9 @@ TABLES = {
         "live_errors",
         "heldout_predictions",
         "predictions",
+        "current_predictions",
+        "removed_predictions",
+        "scorings",
     },
     "exports": {"california_housing"},
 }

@@ -98,7 +98,7 @@ def test_it_says_what_was_published_who_serves_and_how_large_it_is(worked: Worke
         (predictions,) = con.execute("select count(*) from lake.ml.predictions").fetchall()[0]
         (snapshots,) = con.execute("select count(*) from ducklake_snapshots('lake')").fetchall()[0]
     champion = line(told.stdout, "housing_value", version)
-    assert champion.split()[2:6] == ["ridge", f"{rmse:,.0f}", "(random)", f"{coverage:.1%}"]
+    assert champion.split()[2:7] == ["ridge", "RMSE", f"{rmse:,.0f}", "(random)", f"{coverage:.1%}"]
     assert f" {predictions:,} " in line(told.stdout, "ml.predictions")
     assert f"  {snapshots:,} snapshots, the oldest from " in told.stdout
 

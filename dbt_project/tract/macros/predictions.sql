@@ -3,10 +3,13 @@
     dbt must know it before it knows the exposures. -#}
 {% macro predictions(exposure_name, table='predictions') -%}
     {%- set predictions = source('ml', table) -%}
+    {%- set standing_predictions = source('ml', 'standing_predictions') -%}
+    {%- set incremental = [] -%}
     {%- if execute -%}
         {%- set tables = {} -%}
         {%- for exposure in graph.exposures.values() if exposure.type == 'ml' -%}
             {%- set named = exposure.config.meta.ml.predictions or 'predictions' -%}
+            {%- if named is mapping and named.incremental -%} {%- do incremental.append(exposure.name) -%} {%- endif -%}
             {%- set named = named if named is string else named.table or 'predictions' -%}
             {%- do tables.update({exposure.name: named}) -%}
         {%- endfor -%}
@@ -23,9 +26,22 @@
             ) -}}
         {%- endif -%}
     {%- endif -%}
+    {%- if exposure_name in incremental -%}
     (
         select *
         from {{ predictions.incorporate(path={'identifier': 'current_' ~ predictions.identifier}) }}
         where exposure = '{{ exposure_name }}'
     )
+    {%- else -%}
+    (
+        select predicted.*
+        from {{ predictions }} as predicted
+        inner join {{ standing_predictions }} as standing
+            on
+                predicted.exposure = standing.exposure
+                and predicted.version_id = standing.version_id
+                and predicted.publication_id = standing.predicted_publication_id
+        where predicted.exposure = '{{ exposure_name }}'
+    )
+    {%- endif -%}
 {%- endmacro %}
