@@ -108,7 +108,7 @@ def test_dagster_and_every_command_mean_the_project_of_the_setting(project: Path
         check=False,
     )
     assert told.returncode == 0, told.stdout + told.stderr
-    assert told.stdout.splitlines() == [f"{project} {project}/.lake/dbt other_value", f"{project} {project}", "14"]
+    assert told.stdout.splitlines() == [f"{project} {project}/.lake/dbt other_value", f"{project} {project}", "15"]
     assert (project / "dbt_packages" / "tract").resolve() == project / "dbt_project" / "tract"
 
 

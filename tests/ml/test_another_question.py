@@ -12,6 +12,7 @@ from ml.exposures import Exposure
 from ml.monitoring import checks
 from ml.records import champions, versions
 from ml.spec import CandidateSpec, FeaturesSpec
+from tests.ml.completed import consume_and_complete
 from tests.ml.conftest import Publish
 from tests.ml.rows import silent
 
@@ -94,7 +95,7 @@ def test_a_champion_that_cannot_be_read_does_not_keep_its_follower_out(
     con.execute(f"copy (select 'damaged'::blob) to '{champion.artifact.uri}' (format blob)")
     publish(0.2)
     said: list[str] = []
-    made = consumption.consume(exposure, say=said.append)
+    made = consume_and_complete(exposure, said.append)
     assert made is not None
     assert (made.outcome, made.predicted_rows) == ("refreshed", 400)
     assert made.champion_id == made.version_id != champion.version_id

@@ -25,6 +25,7 @@ from tests.ml import classified
 from tests.ml.classes import exposure as of_frame
 from tests.ml.classes import noisy
 from tests.ml.classified import KEY, KINDS, SIZE, WHERE
+from tests.ml.completed import consume_and_complete
 from tests.ml.learning.test_class_judging import made_of
 from tests.ml.rows import published, silent, trained_on
 
@@ -91,7 +92,7 @@ BINARY = "is open?"
 
 
 def consumed(asked: Any) -> consumption.Consumption:
-    done = consumption.consume(asked, say=silent)
+    done = consume_and_complete(asked)
     assert done is not None
     return done
 

@@ -287,7 +287,7 @@ def test_a_spec_that_does_not_fit_is_said_at_loading(
     missing, unknown = str(error.value).splitlines()
     where = "Exposure housing_value (dbt_project/housing/models/exposures.yml)"
     assert missing == f"{where}: meta.ml.target is missing (column to be predicted)."
-    assert unknown.startswith(f"{where}: meta.ml.targt is not known. Allowed: key, target, group, ")
+    assert unknown.startswith(f"{where}: meta.ml.targt is not known. Allowed: key, target, task, ")
 
 
 def test_a_candidate_that_is_not_to_be_found_is_warned_of_at_loading(

@@ -31,7 +31,10 @@ def test_what_is_recorded_of_a_version_is_read_back_and_its_card_is_due(
     )
     findings.record_explanation(con, exposure, version, importance, dependence)
     assert findings.importance(con, "points", version_id).to_numpy().tolist() == importance[::-1].to_numpy().tolist()
-    assert findings.dependence(con, "points", version_id).to_numpy().tolist() == dependence[::-1].to_numpy().tolist()
+    assert findings.dependence(con, "points", version_id).to_numpy().tolist() == [
+        [*row, None]
+        for row in dependence[::-1].to_numpy().tolist()  # of numbers there is no class
+    ]
 
     drift = pd.DataFrame(
         [(version_id, publication.publication_id, name, psi, 0.1, 400, 400) for name, psi in (("b", 0.3), ("a", 0.2))],
