@@ -14,8 +14,8 @@ from tests.ml.test_exposures import manifest
         (None, ""),
         (
             Decimal(3),
-            " Mind, points: y, the target, has only 3 distinct values, all of them whole: if they are classes, mind "
-            "that they are learned as numbers, and that predictions lie between them.",
+            " Mind, points: y, the target, has only 3 distinct values, all of them whole: they are learned as "
+            "numbers, and predictions lie between them. If they are classes, say so: meta.ml.task: classification.",
         ),
     ],
 )
