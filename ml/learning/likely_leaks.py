@@ -9,7 +9,7 @@ import pandas as pd
 from ml.arrays import Integers, Mask, Matrix, Vector
 from ml.columns import LEVELS, Kind
 
-# Of the target's variance: of houses, the income of the block group tells 0.5; of flowers, the petal's width 0.93.
+# Of the target's variance: the best feature of three flowers, the petal's width, tells 0.93.
 LIKELY = 0.95
 # Rows that are looked at, and of fewer than the least nothing is said: of 2,000 columns it takes 6 s.
 MOST_ROWS, LEAST_ROWS = 20_000, 40
