@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -128,13 +127,15 @@ class Ridge:
 class Logistic:
     """Logistic regression of two classes on standardized columns, fitted to all rows by scans of the warehouse.
 
-    All fits, the one that serves and one for each fold of each split without its rows, advance by the same scans. The
-    penalty is scikit-learn's own, C = 1: where rows are many it decides nothing, and where they are few each other C
-    that is tried would add a fit for each fold.
+    All fits of a split, one for each fold without its rows, advance by the same scans, and the one that serves with
+    those of the spec's split: the other split is judged later, and its fits are not made before. The penalty is
+    scikit-learn's own, C = 1: where rows are many it decides nothing, and where they are few each other C that is tried
+    would add a fit for each fold.
     """
 
     def __init__(self, name: str, con: duckdb.DuckDBPyConnection, training: TrainingSet, say: Say) -> None:
         self.name, self.con, self.training, self.say = name, con, training, say
+        self.made: dict[str, dict[int | None, logistic.LogisticFit]] = {}
 
     def held_out(self, split: str) -> Matrix:
         """See `Candidate`."""
@@ -143,7 +144,7 @@ class Logistic:
         for number in training.folds(split):
             if not (held := fold == number).any():
                 continue
-            fitted = self._fits.get((split, number))
+            fitted = self._fits(split).get(number)
             if fitted is None:  # it learned from one class alone
                 predicted[held] = np.eye(2)[round(float(training.others(split, number).mean[-1]))]
                 continue
@@ -153,20 +154,28 @@ class Logistic:
 
     def fit(self) -> Fitted:
         """See `Candidate`."""
-        fitted = self._fits[None]
+        fitted = self._fits(self.training.exposure.spec.split)[None]
         return Fitted(fitted.pipeline, {"C": logistic.C, "steps": fitted.steps}, fitted.notes)
 
-    @cached_property
-    def _fits(self) -> dict[tuple[str, int] | None, logistic.LogisticFit]:
-        """The fit that serves, as None, and those that are judged by a fold of a split and know both classes."""
+    def _fits(self, split: str) -> dict[int | None, logistic.LogisticFit]:
+        """Those that are judged by a fold of the split and know both classes, and of the spec's split, as None, the one
+        that serves.
+        """
+        if split not in self.made:
+            self.made[split] = self._fitted(split)
+        return self.made[split]
+
+    def _fitted(self, split: str) -> dict[int | None, logistic.LogisticFit]:
         training = self.training
-        asked: dict[tuple[str, int] | None, logistic.Training]
-        asked = {None: logistic.Training(training.served, training.served_cells)}
-        for split in training.moments:
-            for number in training.folds(split):
-                others = training.others(split, number)
-                if logistic.has_both_classes(others):
-                    asked[split, number] = logistic.Training(others, training.learned_cells(split, number))
+        asked: dict[int | None, logistic.Training] = {}
+        if split == training.exposure.spec.split:
+            asked[None] = logistic.Training(training.served, training.served_cells)
+        for number in training.folds(split):
+            others = training.others(split, number)
+            if logistic.has_both_classes(others):
+                asked[number] = logistic.Training(others, training.learned_cells(split, number))
+        if not asked:
+            return {}
         with _named(self), following(self.con, self.say, f"fitting {self.name}", training.whole.n):
             found = logistic.fit_cells(
                 self.con,
