@@ -6,6 +6,7 @@ import psycopg2
 
 from ml import lake
 from ml.errors import TractError
+from ml.lake import patience
 from ml.lake.away import ENDED
 
 # Words of S3 and its clients.
@@ -20,7 +21,7 @@ CODE = re.compile(r"^(\w+): ", re.MULTILINE)
 QUERY = "Failed to execute query"  # DuckDB's word for a query of the catalog
 # Words of Postgres, and what they mean for who reads.
 POSTGRES = {
-    r"too many (clients|connections)[^\n]*|remaining connection slots[^\n]*": (
+    rf"({patience.NO_ROOM.pattern})[^\n]*": (
         "has no connection left",
         "Raise its max_connections, or the limit of the role (TRACT_POSTGRES_USER)",
     ),
@@ -34,7 +35,7 @@ POSTGRES = {
     ),
     r"No space left on device": ("has no room", "Free some on its disk (TRACT_POSTGRES_HOST)"),
     r"server closed the connection[^\n]*|terminating connection[^\n]*|no connection to the server|SSL connection has "
-    r"been closed[^\n]*|[Cc]onnection refused|is (starting up|shutting down|in recovery mode)": (
+    rf"been closed[^\n]*|[Cc]onnection refused|{patience.NOT_READY.pattern}": (
         "ended, or does not answer",
         "See that it is up (TRACT_POSTGRES_HOST, TRACT_POSTGRES_PORT)",
     ),

@@ -120,19 +120,22 @@ def held_out(raw: Matrix, codes: Integers, fold: Integers, known: Mask) -> Matri
         fold: In which each row was held out, shape (rows,).
         known: Rows whose class its fit had seen, shape (rows,): of others nothing is learned.
     """
-    calibrated = np.empty_like(raw)
-    for number in np.unique(fold):
-        held, others = fold == number, known & (fold != number)
-        calibrated[held] = fit(raw[others], codes[others]).of(raw[held])
-    return calibrated
+    return _by_others(raw, codes, fold, known, np.not_equal)
 
 
 def over_time(raw: Matrix, codes: Integers, fold: Integers, known: Mask) -> Matrix:
     """The same of periods, numbered as time goes: each is learned from those before it, the first is left as it is."""
+    return _by_others(raw, codes, fold, known, np.less)
+
+
+def _by_others(
+    raw: Matrix, codes: Integers, fold: Integers, known: Mask, learns: Callable[[Integers, int], Mask]
+) -> Matrix:
+    """Each fold's rows, calibrated by the known rows of the folds that it learns from."""
     calibrated = np.empty_like(raw)
     for number in np.unique(fold):
-        held, before = fold == number, known & (fold < number)
-        calibrated[held] = fit(raw[before], codes[before]).of(raw[held])
+        held, others = fold == number, known & learns(fold, number)
+        calibrated[held] = fit(raw[others], codes[others]).of(raw[held])
     return calibrated
 
 

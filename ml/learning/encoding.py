@@ -17,7 +17,7 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
-from ml.arrays import Integers, Mask
+from ml.arrays import Integers, Mask, Vector
 from ml.columns import LEVELS, Kind
 from ml.linear.encoder import reading
 
@@ -110,6 +110,12 @@ class Encoding:
         """Of classes, the share of each; which there are, each fit sees for itself."""
         dealt = KFold(MEAN_FOLDS, shuffle=True, random_state=self.seed)
         return TargetEncoder(target_type="auto" if of_classes else "continuous", cv=dealt)
+
+
+def numbers(column: "pd.Series[Any]", kind: Kind) -> Vector:
+    """A raw column that is no text as float64, shape (rows,): dates in days since 1970, NaN for NULL."""
+    days = (column - pd.Timestamp(0)) / pd.Timedelta(days=1) if kind == "date" else column
+    return np.asarray(days, np.float64)
 
 
 def _told(boosting: Boosting, levels: Sequence[str]) -> Boosting:

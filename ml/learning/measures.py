@@ -74,8 +74,12 @@ def expected_calibration_error(codes: Integers, probabilities: Matrix) -> float:
     numbers of rows, as Nixon, Dusenberry, Zhang, Jerfel, Tran, Measuring calibration in deep learning, 2019.
     """
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == codes
-    bins = [rows for rows in np.array_split(np.argsort(sure, kind="stable"), BINS) if len(rows)]
-    return float(sum(abs(np.sum(sure[rows]) - np.sum(right[rows])) for rows in bins) / len(codes))
+    return float(sum(abs(np.sum(sure[rows]) - np.sum(right[rows])) for rows in bins(sure)) / len(codes))
+
+
+def bins(said: Vector) -> list[Integers]:
+    """The rows of each of `BINS` bins of equal numbers of rows, by probabilities of shape (rows,), the least first."""
+    return [rows for rows in np.array_split(np.argsort(said, kind="stable"), BINS) if len(rows)]
 
 
 class Ranking:

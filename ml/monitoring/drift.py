@@ -13,7 +13,7 @@ from ml.arrays import Vector
 from ml.columns import LEVELS, Kind, read_sql, value_sql
 from ml.exposures import Exposure
 from ml.lake.sql import listed
-from ml.learning import candidates, folds
+from ml.learning import candidates, encoding, folds
 from ml.learning.classification import Classification
 from ml.learning.intervals import PREDICTION
 from ml.records.publications import Publication
@@ -170,8 +170,7 @@ def _of_predictions(champion: Version, estimator: Any, then: pd.DataFrame, now: 
 
 def _numbers(column: "pd.Series[Any]", kind: Kind) -> Vector:
     """Numbers, or dates in days, `NULL` where there is none."""
-    days = (column - pd.Timestamp(0)) / pd.Timedelta(days=1) if kind == "date" else column
-    values = days.to_numpy(np.float64)
+    values = encoding.numbers(column, kind)
     return np.where(np.isnan(values), NULL, values)
 
 

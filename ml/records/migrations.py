@@ -64,11 +64,17 @@ def _rename(present: Collection[str]) -> list[str]:
     ]
 
 
+def _making(table: str) -> list[str]:
+    """The statement that makes a table of `tables.sql`, as `ml.scorings`, as it is today."""
+    return [
+        statement for statement in tables.statements([]) if f"create table if not exists lake.{table} (" in statement
+    ]
+
+
 def _scorings(present: Collection[str]) -> list[str]:
     """The scorings that the tables of predictions show."""
-    scorings = [statement for statement in tables.statements([]) if "lake.ml.scorings" in statement]
     predictions = sorted(name.removeprefix("ml.heldout_") for name in present if name.startswith("ml.heldout_"))
-    return scorings + [
+    return _making("ml.scorings") + [
         f"""
         insert into lake.ml.scorings by name
         select
@@ -84,15 +90,7 @@ def _scorings(present: Collection[str]) -> list[str]:
 
 def _complete(present: Collection[str]) -> list[str]:
     return [
-        """
-        create table if not exists lake.ops.completions (
-            exposure varchar not null,
-            publication_id varchar not null,
-            reason varchar not null,
-            run_id varchar,
-            completed_at timestamptz not null
-        )
-        """,
+        *_making("ops.completions"),
         """
         insert into lake.ops.completions by name
         select exposure, publication_id, 'measured in the same commit' as reason, run_id, consumed_at as completed_at
@@ -174,9 +172,8 @@ def statements(present: Collection[str], applied: int, exposures: Iterable[Expos
     due = range(applied + 1, LATEST + 1)
     if not due:
         return made
-    ledger = [statement for statement in made if f"lake.{LEDGER}" in statement]
     steps = [s for number in due for s in (*MIGRATIONS[number - 1].statements(present), _recorded(number))]
-    return [_at_once([*ledger, *steps]), *made]
+    return [_at_once([*_making(LEDGER), *steps]), *made]
 
 
 def _at_once(steps: Iterable[str]) -> str:

@@ -88,30 +88,18 @@ def prune(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> int:
     spec = exposure.spec
     if spec.keep == "all":
         return 0
-    aged = "" if spec.keep == "latest" else f"and scored_at < now() - interval {text(spec.keep)}"
+    aged = "" if spec.keep == "latest" else f"and scored.scored_at < now() - interval {text(spec.keep)}"
     con.execute(
         f"""
         create or replace temp table pruned as
-        with standing as (
-            select scorings.version_id, since.snapshot_id as since_snapshot_id, publications.snapshot_id
-            from lake.ml.standing_predictions as standing
-            inner join lake.ml.scorings as scorings
-                on
-                    standing.exposure = scorings.exposure
-                    and standing.version_id = scorings.version_id
-                    and standing.predicted_publication_id = scorings.publication_id
-            inner join lake.ops.publications as publications on scorings.publication_id = publications.publication_id
-            inner join lake.ops.publications as since on scorings.since_publication_id = since.publication_id
-            where standing.exposure = $exposure
-        )
-        select scorings.version_id, scorings.publication_id
-        from lake.ml.scorings as scorings
-        inner join lake.ops.publications as publications on scorings.publication_id = publications.publication_id
-        where scorings.exposure = $exposure {aged} and not exists (
+        with {standing_rows.scored_sql(standing_rows.NEWEST)}
+        select scored.version_id, scored.publication_id
+        from scored
+        where scored.exposure = $exposure {aged} and not exists (
             from standing
             where
-                standing.version_id = scorings.version_id
-                and publications.snapshot_id between standing.since_snapshot_id and standing.snapshot_id
+                standing.exposure = scored.exposure and standing.version_id = scored.version_id
+                and scored.snapshot_id between standing.since_snapshot_id and standing.snapshot_id
         )
         """,
         {"exposure": exposure.name},

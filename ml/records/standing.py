@@ -23,6 +23,26 @@ def one(exposure: str, version_id: str, publication_id: str) -> str:
     )
 
 
+def scored_sql(standing: str) -> str:
+    """Two named queries: `scored`, all scorings with the snapshots that they are of and add to, and `standing`, those
+    of them that a query of what stands names.
+    """
+    return f"""
+        scored as (
+            select
+                scorings.exposure, scorings.version_id, scorings.publication_id, scorings.since_publication_id,
+                scorings.scored_at, publications.snapshot_id, since.snapshot_id as since_snapshot_id
+            from lake.ml.scorings as scorings
+            inner join lake.ops.publications as publications on scorings.publication_id = publications.publication_id
+            inner join lake.ops.publications as since on scorings.since_publication_id = since.publication_id
+        ),
+
+        standing as (
+            select scored.* from scored inner join ({standing}) using (exposure, version_id, publication_id)
+        )
+    """
+
+
 def predictions_sql(table: str, key: Iterable[str], columns: Iterable[str], standing: str) -> str:
     """A query of the predictions that stand, a row per exposure and key.
 
@@ -33,18 +53,7 @@ def predictions_sql(table: str, key: Iterable[str], columns: Iterable[str], stan
     """
     keys, asked = listed(key), listed(columns, of="predicted")
     return f"""
-        with scored as (
-            select
-                scorings.exposure, scorings.version_id, scorings.publication_id, scorings.since_publication_id,
-                publications.snapshot_id, since.snapshot_id as since_snapshot_id
-            from lake.ml.scorings as scorings
-            inner join lake.ops.publications as publications on scorings.publication_id = publications.publication_id
-            inner join lake.ops.publications as since on scorings.since_publication_id = since.publication_id
-        ),
-
-        standing as (
-            select scored.* from scored inner join ({standing}) using (exposure, version_id, publication_id)
-        ),
+        with {scored_sql(standing)},
 
         -- the scorings of changed rows since all were scored (every table of DuckLake has a column snapshot_id)
         steps as (

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 from scipy.stats import norm
 
 from ml.arrays import Integers, Mask, Matrix, Vector
-from ml.learning.measures import BINS, Ranking
+from ml.learning.measures import Ranking, bins
 from ml.reports import drawing
 from ml.reports.drawing import COUNTS, HUES, INK, LINES, MUTED, OTHER, OURS, Picture
 
@@ -170,7 +170,7 @@ def _bins(said: Vector, true: Mask) -> tuple[Vector, Vector, Vector, Vector]:
 
     Wilson, Probable inference, the law of succession, and statistical inference, 1927.
     """
-    parts = [rows for rows in np.array_split(np.argsort(said, kind="stable"), BINS) if len(rows)]
+    parts = bins(said)
     count = np.array([len(rows) for rows in parts], np.float64)
     mean = np.array([said[rows].mean() for rows in parts])
     share = np.array([true[rows].mean() for rows in parts])
