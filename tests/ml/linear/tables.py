@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from ml.arrays import Vector
 
@@ -57,3 +58,14 @@ def reference(alpha: float = 1.0) -> Pipeline:
 
 def assert_same_coefficients(ours: Vector, theirs: Vector, tolerance: float) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * max(1.0, np.abs(theirs).max()))
+
+
+def assert_fitted_alike(ours: Pipeline, theirs: Pipeline) -> None:
+    """A pipeline has all that scikit-learn's own fit would have left, of the same types."""
+    for mine, other in zip(ours, theirs, strict=True):
+        assert {name: type(value) for name, value in vars(mine).items()} == {
+            name: type(value) for name, value in vars(other).items()
+        }
+        assert mine.get_params() == other.get_params()
+        check_is_fitted(mine)
+    assert repr(ours) == repr(theirs)

@@ -18,14 +18,21 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted
 
 from ml.arrays import Integers, Vector
 from ml.columns import read_sql
 from ml.linear import logistic, predict_sql
 from ml.linear.moments import UnusableRowsError, gather
 from ml.linear.terms import Level, Value
-from tests.ml.linear.tables import SETTINGS, assert_same_coefficients, load, make_table, names, tables
+from tests.ml.linear.tables import (
+    SETTINGS,
+    assert_fitted_alike,
+    assert_same_coefficients,
+    load,
+    make_table,
+    names,
+    tables,
+)
 from tests.ml.linear.test_encoder import table as raw_table
 from tests.ml.linear.test_encoder import tables as raw_tables
 from tests.ml.linear.test_encoder import terms_of
@@ -164,13 +171,7 @@ def test_the_pipeline_is_an_ordinary_fitted_one(con: duckdb.DuckDBPyConnection, 
     relation = "(select * replace (cast(y as integer) as y) from t)"
     ours = logistic.fit(con, relation, names(x), "y", c=2.0, classes=["it's not", "yes"])[0].pipeline
     theirs = make_pipeline(StandardScaler(), LogisticRegression(C=2.0)).fit(x, labels)
-    for mine, other in zip(ours, theirs, strict=True):
-        assert {name: type(value) for name, value in vars(mine).items()} == {
-            name: type(value) for name, value in vars(other).items()
-        }
-        assert mine.get_params() == other.get_params()
-        check_is_fitted(mine)
-    assert repr(ours) == repr(theirs)
+    assert_fitted_alike(ours, theirs)
     assert list(ours.classes_) == ["it's not", "yes"]
     joblib.dump(ours, tmp_path / "model.joblib")
     np.testing.assert_array_equal(joblib.load(tmp_path / "model.joblib").predict(x), ours.predict(x))

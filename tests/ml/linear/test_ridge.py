@@ -17,7 +17,6 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted
 
 from ml.linear import ridge
 from ml.linear.moments import Moments
@@ -25,6 +24,7 @@ from tests.ml.conftest import POINTS
 from tests.ml.linear.tables import (
     ALPHAS,
     SETTINGS,
+    assert_fitted_alike,
     assert_same_coefficients,
     load,
     make_table,
@@ -114,13 +114,7 @@ def test_the_pipeline_is_an_ordinary_fitted_one(tmp_path: Path) -> None:
     x, y = make_table(8, 100, 3, "plain")
     ours = ridge.fit_moments(Moments.of(np.column_stack([x, y])), 2.0, names(x))
     theirs = reference(2.0).fit(x, y)
-    for mine, other in zip(ours, theirs, strict=True):
-        assert {name: type(value) for name, value in vars(mine).items()} == {
-            name: type(value) for name, value in vars(other).items()
-        }
-        assert mine.get_params() == other.get_params()
-        check_is_fitted(mine)
-    assert repr(ours) == repr(theirs)
+    assert_fitted_alike(ours, theirs)
     assert list(ours.feature_names_in_) == names(x)
     assert ours[0].n_samples_seen_ == 100
     joblib.dump(ours, tmp_path / "model.joblib")
