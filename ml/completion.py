@@ -17,9 +17,8 @@ from ml.lake import locks
 from ml.lake.artifacts import ArtifactError
 from ml.monitoring import live_error
 from ml.monitoring.live_error import LiveError
-from ml.numbers import figure
 from ml.progress import Say, Stopwatch
-from ml.records import champions, completions, findings, migrations, versions
+from ml.records import champions, completions, findings, migrations, overview, versions
 from ml.records.champions import Standing
 from ml.records.completions import Pending
 from ml.spec import MEAN
@@ -160,13 +159,9 @@ def _drift(
 
 
 def _turned_out(error: LiveError) -> str:
-    if error.rmse is None:
-        assert error.log_loss is not None
-        found, promised = f"log loss {figure(error.log_loss)}, accuracy {error.accuracy:.1%}", "sets"
-    else:
-        found, promised = f"RMSE {figure(error.rmse)}", "intervals"
+    promised = "sets" if error.rmse is None else "intervals"
     return (
-        f"{error.row_count:,} true values that {error.version_id} had not seen: {found}, "
+        f"{error.row_count:,} true values that {error.version_id} had not seen: {overview.turned_out(asdict(error))}, "
         f"{error.coverage:.1%} in its {promised}"
     )
 
