@@ -6,3 +6,7 @@ class TractError(Exception):
 
     It names what was wrong, where, what was found, what is allowed, and what to do.
     """
+
+
+class MemoryRanOutError(TractError):
+    """DuckDB or Python ran out of memory; the message names what takes it, and the settings that bound it."""

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import duckdb
 
-from ml.errors import TractError
+from ml.errors import MemoryRanOutError
 from ml.exposures import Exposure
 from ml.lake import first_line
 
@@ -13,10 +13,6 @@ from ml.lake import first_line
 PAIR_BYTES = 2_048 * 8
 # Of a wide table the products are made beside it, of each cell: five folds by five.
 CELLS = 25
-
-
-class MemoryRanOutError(TractError):
-    """DuckDB or Python ran out of memory; the message names the table's width, what it takes, and the settings."""
 
 
 @contextmanager

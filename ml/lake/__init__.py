@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from ml.code import project
-from ml.errors import TractError
+from ml.errors import MemoryRanOutError, TractError
 from ml.lake import environment, patience
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def connect() -> duckdb.DuckDBPyConnection:
 
     Raises:
         LakeUnavailableError: The secrets, Postgres or S3 are not there.
+        MemoryRanOutError: DuckDB may not use enough to read the lake's catalog.
     """
     con = _duckdb()
     try:
@@ -150,6 +151,11 @@ def connect() -> duckdb.DuckDBPyConnection:
             con.execute(
                 "set enable_progress_bar = true; set enable_progress_bar_print = false; set progress_bar_time = 0"
             )
+    except duckdb.OutOfMemoryException as error:
+        con.close()
+        raise MemoryRanOutError(
+            f"DuckDB ran out of memory when it opened the lake ({first_line(error)}). Raise TRACT_MEMORY_LIMIT."
+        ) from None
     except duckdb.Error as error:
         con.close()
         raise unavailable("its catalog does not answer", error) from None

@@ -13,9 +13,9 @@ import pytest
 
 from ml import consumption
 from ml.consumption import Consumption
+from ml.errors import MemoryRanOutError
 from ml.exposures import Exposure
 from ml.lake import locks
-from ml.memory import MemoryRanOutError
 from ml.records import champions, versions
 from ml.reports import facts
 from ml.reports.card import explain, to_html
@@ -265,11 +265,11 @@ def test_a_table_too_wide_for_the_memory_says_so_and_nothing_is_written(
         "insert into lake.ops.publications select 'features.points@x', 'features.points', max(snapshot_id), 'f', "
         "'1', 90, 'i', 'me', null, now() from lake.snapshots()"
     )
-    monkeypatch.setenv("TRACT_MEMORY_LIMIT", "12MB")
+    monkeypatch.setenv("TRACT_MEMORY_LIMIT", "24MB")
     with pytest.raises(MemoryRanOutError) as error:
         consume(replace(exposure, columns=columns))
     assert str(error.value).startswith(
-        "Exposure points: DuckDB ran out of memory, of which it may use 11.4 MiB. features.points has 150 columns to "
+        "Exposure points: DuckDB ran out of memory, of which it may use 22.8 MiB. features.points has 150 columns to "
     )
     assert [count(con, t) for t in ("ops.consumptions", "ml.model_versions", "ml.predictions")] == [0, 0, 0]
 

@@ -6,9 +6,9 @@ import duckdb
 import pytest
 
 from ml import memory
+from ml.errors import MemoryRanOutError
 from ml.exposures import Exposure
 from ml.linear.moments import gather
-from ml.memory import MemoryRanOutError
 
 WIDE = [f"x{number}" for number in range(149)]
 

@@ -91,7 +91,7 @@ def test_the_time_may_be_the_key_or_the_group() -> None:
     assert found.features == ("a", "b", "at")
     (found,) = read_exposures(manifest({"time": "at", "group": "at"}, columns=COLUMNS))
     assert found.features == ("a", "b", "cell")
-    with pytest.raises(SpecError, match=r"the target at of features\.points is TIMESTAMP, not a number"):
+    with pytest.raises(SpecError, match=r"the target at of features\.points is TIMESTAMP, neither a number nor a c"):
         read_exposures(manifest({"time": "at", "target": "at"}, columns=COLUMNS))
 
 

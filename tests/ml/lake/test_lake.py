@@ -6,6 +6,7 @@ import duckdb
 import pytest
 
 from ml import consumption, lake
+from ml.errors import MemoryRanOutError
 from ml.exposures import Exposure
 from ml.lake import locks
 from tests.ml.conftest import Publish
@@ -81,6 +82,12 @@ def test_limits_are_settings_of_the_process_and_wrong_ones_are_named(
     monkeypatch.setenv("TRACT_THREADS", "2")
     assert (lake.config()["memory_limit"], lake.config()["threads"]) == ("much", "2")
     with pytest.raises(lake.LakeUnavailableError, match="Set TRACT_MEMORY_LIMIT to such as 2GB, and TRACT_THREADS to"):
+        lake.connect()
+
+
+def test_a_limit_below_what_the_catalog_takes_is_named_as_such(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACT_MEMORY_LIMIT", "1MB")
+    with pytest.raises(MemoryRanOutError, match=r"ran out of memory when it opened the lake .* Raise TRACT_MEM"):
         lake.connect()
 
 
