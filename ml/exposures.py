@@ -44,6 +44,7 @@ TAKEN = (
     "time fold",
     "time cell",
     "moment in microseconds",
+    "weight of the row",
     "code of the class",
     "probability of the second class",
 )
@@ -151,12 +152,12 @@ class Exposure:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The contract's columns less key, target, group and time, what other exposures predict, and what is excluded.
+        """The contract's columns less those that have a role, what other exposures predict, and what is excluded.
 
         Where the spec includes some, it is those, in the contract's order.
         """
         chosen = self.spec.features
-        others = {*self.spec.key_columns, self.spec.target, self.spec.group, self.spec.time, *chosen.exclude}
+        others = {*self.spec.roles, *chosen.exclude}
         included = set(chosen.include or set(self.columns) - self.predicted_by_others)
         return tuple(column for column in self.columns if column in included - others)
 
@@ -225,6 +226,8 @@ class Exposure:
             said["categorical"] = codes
         if self.spec.time:
             said["time"] = self.spec.time
+        if self.spec.weight:
+            said["weight"] = self.spec.weight
         if self.spec.split == "time":
             said["backtest"] = self.spec.backtest.model_dump()
         if self.task == "classification":
@@ -388,7 +391,23 @@ def _unfit_roles(exposure: Exposure) -> Iterator[str]:
         )
     if spec.split == "group" and spec.group is None:
         yield f"meta.ml.split is 'group', but meta.ml.group names no column. {allowed}"
+    yield from _unfit_weight(exposure)
     yield from _unfit_time(exposure)
+
+
+def _unfit_weight(exposure: Exposure) -> Iterator[str]:
+    spec, kind = exposure.spec, exposure.columns.get(exposure.spec.weight or "")
+    if spec.weight is None:
+        return
+    if kind is None:
+        yield f"meta.ml.weight is '{spec.weight}', which is no column. {_named_columns(exposure)}"
+    elif not is_numeric(kind):
+        yield (
+            f"meta.ml.weight is '{spec.weight}', which is {kind}. It must be a number: cast it where the "
+            "table is built."
+        )
+    if spec.weight in (*spec.key_columns, spec.target):
+        yield f"meta.ml.weight is '{spec.weight}', which is key or target: a weight is a column of its own."
 
 
 def _unfit_time(exposure: Exposure) -> Iterator[str]:
@@ -417,10 +436,10 @@ def _unfit_settings(exposure: Exposure) -> Iterator[str]:
         for name in getattr(spec.features, field):
             if name not in columns:
                 yield f"meta.ml.features.{field} names '{name}', which is no column. {allowed}"
-            elif field == "include" and name in (*spec.key_columns, spec.target, spec.group, spec.time):
+            elif field == "include" and name in spec.roles:
                 yield (
-                    f"meta.ml.features.include names '{name}', which is key, target, group or time: those are no "
-                    "features. Give what is learned from a column of its own where the table is built."
+                    f"meta.ml.features.include names '{name}', which is key, target, group, time or weight: those are "
+                    "no features. Give what is learned from a column of its own where the table is built."
                 )
     for name in spec.features.categorical:
         kind = columns.get(name)
@@ -516,8 +535,8 @@ def _unfit_columns(exposure: Exposure) -> Iterator[str]:
             yield (
                 f"column {name} of {relation} is {columns[name]}, from which nothing is learned: numbers, booleans, "
                 "dates, timestamps, texts and enums are learned from. Features are the contract's columns less key, "
-                "target, group and time, and less what other exposures on the table predict: cast it where the table "
-                "is built, or name it in meta.ml.features.exclude."
+                "target, group, time and weight, and less what other exposures on the table predict: cast it where the "
+                "table is built, or name it in meta.ml.features.exclude."
             )
     if not exposure.features:
         yield f"{relation} has no column left to learn from. {_named_columns(exposure)}"

@@ -231,9 +231,15 @@ def learnable_sql(exposure: Exposure, table: str) -> str:
     of_classes = exposure.task == "classification"
     distinct = f"count(distinct {quoted(spec.target)})" if of_classes else classes.count_sql(spec.target)
     counted = [f"count(*), count({quoted(spec.target)}), {groups}, {distinct}"]
+    if spec.weight:
+        weight = f"cast({quoted(spec.weight)} as double)"
+        usable = f"{weight} > 0 and {weight} < {LARGEST}"  # of NaN, DuckDB says that it is greater than all numbers
+        weightless = f"count(*) {known} - count(*) filter (where {answers.known_sql(spec.target)} and {usable})"
+    else:
+        weightless = "0"
     key = ", ".join(quoted(name) for name in spec.key_columns)
     repeated = f"count(*) - count(distinct ({key}))"  # less than that where a key is NULL, which is said before
-    return f"select {', '.join([*counted, *missing, *unusable, repeated])} from {table}"
+    return f"select {', '.join([*counted, *missing, *unusable, weightless, repeated])} from {table}"
 
 
 def _unusable_sql(name: str, kind: Kind) -> str:
@@ -253,7 +259,7 @@ def _numbers(exposure: Exposure) -> dict[str, Kind]:
 def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
     """Why an exposure cannot learn from rows, of the counts of `learnable_sql`; empty where it can."""
     spec, numbers = exposure.spec, _numbers(exposure)
-    rows, known, groups, distinct, *others, repeated = counts
+    rows, known, groups, distinct, *others, weightless, repeated = counts
     assert rows is not None
     assert known is not None
     time = spec.time if spec.split == "time" else None
@@ -273,6 +279,11 @@ def unlearnable(exposure: Exposure, counts: Sequence[int | None]) -> str:
     ]
     if missing or unusable:  # a column of the key may be the group, too
         return f"{'; '.join([*dict.fromkeys(missing), *unusable])} of {rows:,} rows: fill them in, or leave them out"
+    if weightless:
+        return (
+            f"{spec.weight}, the weight, is missing, or no number above zero, in {weightless:,} of {rows:,} rows: fill "
+            "it in, or leave them out"
+        )
     if repeated:
         key = ", ".join(spec.key_columns)
         return f"{repeated:,} of {rows:,} rows repeat the key {key}: leave them out, or name a key that is unique"

@@ -15,6 +15,7 @@ NOT_LEARNING: dict[str, Any] = {
     "map_columns": True,
     "unit": True,
     "time": True,  # these stand beside the spec, too
+    "weight": True,
     "backtest": True,
     "task": True,
     "positive": True,
@@ -201,6 +202,11 @@ class Spec(BaseModel):
     )
     group: str | None = Field(None, description="column whose rows must not be split between train and test")
     time: str | None = Field(None, description="column with the date or timestamp of a row; it is no feature")
+    weight: str | None = Field(
+        None,
+        description="column of numbers above zero, for how much a row counts in what is learned and in every metric; "
+        "it is no feature",
+    )
     features: FeaturesSpec = Field(FeaturesSpec(), description="which columns are learned from")
     split: Literal["random", "group", "time"] = Field(
         "random",
@@ -260,6 +266,12 @@ class Spec(BaseModel):
     def key_columns(self) -> tuple[str, ...]:
         """The columns that identify a row together."""
         return key_columns(self.key)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The columns that are no features: key, target, group, time and weight."""
+        named = (*self.key_columns, self.target, self.group, self.time, self.weight)
+        return tuple(name for name in named if name is not None)
 
     @field_validator("positive", mode="before")
     @classmethod

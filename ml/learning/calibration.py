@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from ml.arrays import Integers, Mask, Matrix, Vector
+from ml.arrays import Integers, Mask, Matrix, Vector, taken
 
 # No log is taken of less.
 LEAST = 1e-12
@@ -90,16 +90,17 @@ def inside(fitted: Any) -> Any:
     return fitted.estimators_[0] if calibrated else fitted
 
 
-def fit(raw: Matrix, codes: Integers) -> Calibration:
-    """Learn from held-out probabilities of shape (rows, classes), and the places of the true classes, shape (rows,).
+def fit(raw: Matrix, codes: Integers, weights: Vector | None = None) -> Calibration:
+    """Learn from held-out probabilities of shape (rows, classes), and the places of the true classes and perhaps
+    weights, shape (rows,).
 
     Nothing is changed where the rows are not of two classes at least.
     """
     if len(np.unique(codes)) < 2:
         return Calibration()
     logs = np.log(np.clip(raw, LEAST, 1 - LEAST))
-    two = raw.shape[1] == 2
-    objective = _of_two(logit(np.exp(logs[:, 1])), codes) if two else _of_more(logs, codes)
+    two, counts = raw.shape[1] == 2, np.ones(len(codes)) if weights is None else weights
+    objective = _of_two(logit(np.exp(logs[:, 1])), codes, counts) if two else _of_more(logs, codes, counts)
     start = np.zeros(2 if two else 1)
     found = _least(objective, start)
     gain = objective(start)[0] - objective(found)[0]
@@ -108,7 +109,7 @@ def fit(raw: Matrix, codes: Integers) -> Calibration:
     return Calibration(float(found[0]) if two else 0.0, float(np.exp(found[-1])))
 
 
-def held_out(raw: Matrix, codes: Integers, fold: Integers, known: Mask) -> Matrix:
+def held_out(raw: Matrix, codes: Integers, fold: Integers, known: Mask, weights: Vector | None = None) -> Matrix:
     """Calibrated probabilities of held-out rows, shape (rows, classes), each learned without the row's fold.
 
     The fits of the other folds have seen the row, as they have for intervals: two numbers learned of them all tell
@@ -119,23 +120,30 @@ def held_out(raw: Matrix, codes: Integers, fold: Integers, known: Mask) -> Matri
         codes: The places of the true classes, shape (rows,).
         fold: In which each row was held out, shape (rows,).
         known: Rows whose class its fit had seen, shape (rows,): of others nothing is learned.
+        weights: What each row counts, shape (rows,); None where each counts once.
     """
-    return _by_others(raw, codes, fold, known, np.not_equal)
+    return _by_others(raw, codes, fold, known, weights, np.not_equal)
 
 
-def over_time(raw: Matrix, codes: Integers, fold: Integers, known: Mask) -> Matrix:
+def over_time(raw: Matrix, codes: Integers, fold: Integers, known: Mask, weights: Vector | None = None) -> Matrix:
     """The same of periods, numbered as time goes: each is learned from those before it, the first is left as it is."""
-    return _by_others(raw, codes, fold, known, np.less)
+    return _by_others(raw, codes, fold, known, weights, np.less)
 
 
 def _by_others(
-    raw: Matrix, codes: Integers, fold: Integers, known: Mask, learns: Callable[[Integers, int], Mask]
+    raw: Matrix,
+    codes: Integers,
+    fold: Integers,
+    known: Mask,
+    weights: Vector | None,
+    learns: Callable[[Integers, int], Mask],
 ) -> Matrix:
     """Each fold's rows, calibrated by the known rows of the folds that it learns from."""
     calibrated = np.empty_like(raw)
     for number in np.unique(fold):
         held, others = fold == number, known & learns(fold, number)
-        calibrated[held] = fit(raw[others], codes[others]).of(raw[held])
+        counts = taken(weights, others)
+        calibrated[held] = fit(raw[others], codes[others], counts).of(raw[held])
     return calibrated
 
 
@@ -143,7 +151,7 @@ def _by_others(
 _Objective = Callable[[Vector], tuple[float, Vector, Matrix]]
 
 
-def _of_two(odds: Vector, codes: Integers) -> _Objective:
+def _of_two(odds: Vector, codes: Integers, weights: Vector) -> _Objective:
     """The log loss of log odds that are shifted and stretched by the exponential, and the prior."""
     wanted = codes.astype(np.float64)
 
@@ -151,9 +159,10 @@ def _of_two(odds: Vector, codes: Integers) -> _Objective:
         stretched = np.exp(parameters[1]) * odds
         z = parameters[0] + stretched
         p = expit(z)
-        value = float(np.sum(np.logaddexp(0, z) - wanted * z))
-        gradient = np.array([np.sum(p - wanted), np.sum((p - wanted) * stretched)])
-        w = p * (1 - p)
+        value = float(np.sum(weights * (np.logaddexp(0, z) - wanted * z)))
+        off = weights * (p - wanted)
+        gradient = np.array([np.sum(off), np.sum(off * stretched)])
+        w = weights * p * (1 - p)
         cross = np.sum(w * stretched)
         hessian = np.array([[np.sum(w), cross], [cross, np.sum(w * stretched**2)]])
         return _with_prior(parameters, value, gradient, hessian)
@@ -161,7 +170,7 @@ def _of_two(odds: Vector, codes: Integers) -> _Objective:
     return at
 
 
-def _of_more(logs: Matrix, codes: Integers) -> _Objective:
+def _of_more(logs: Matrix, codes: Integers, weights: Vector) -> _Objective:
     """The log loss of logs that are stretched by the exponential, and the prior."""
     true = logs[np.arange(len(codes)), codes]
 
@@ -170,9 +179,9 @@ def _of_more(logs: Matrix, codes: Integers) -> _Objective:
         log_p = log_softmax(stretch * logs, axis=1)
         p = np.exp(log_p)
         mean = np.sum(p * logs, axis=1)
-        value = float(-np.sum(log_p[np.arange(len(codes)), codes]))
-        gradient = np.array([stretch * np.sum(mean - true)])
-        hessian = np.array([[stretch**2 * np.sum(p * (logs - mean[:, None]) ** 2)]])
+        value = float(-np.sum(weights * log_p[np.arange(len(codes)), codes]))
+        gradient = np.array([stretch * np.sum(weights * (mean - true))])
+        hessian = np.array([[stretch**2 * np.sum(weights[:, None] * p * (logs - mean[:, None]) ** 2)]])
         return _with_prior(parameters, value, gradient, hessian)
 
     return at

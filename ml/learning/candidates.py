@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ml import memory
-from ml.arrays import Mask, Matrix, Vector
+from ml.arrays import Mask, Matrix, Vector, taken
 from ml.classes import Class
 from ml.classes import array as classes_array
 from ml.errors import TractError
@@ -28,7 +28,7 @@ from ml.lake import first_line
 from ml.lake.sql import LARGEST
 from ml.learning.encoding import Encoding
 from ml.learning.scratch import scratch
-from ml.learning.training_set import CODE, TrainingSet
+from ml.learning.training_set import CODE, WEIGHT, TrainingSet
 from ml.learning.workers import workers
 from ml.linear import logistic, ridge
 from ml.metrics import Task
@@ -118,7 +118,13 @@ class Ridge:
                 following(self.con, self.say, "leaving one out", whole.n),
             ):
                 errors = ridge.left_out_errors(
-                    self.con, training.served_table, training.terms, exposure.spec.target, whole, ALPHAS
+                    self.con,
+                    training.served_table,
+                    training.terms,
+                    exposure.spec.target,
+                    whole,
+                    ALPHAS,
+                    training.weight,
                 )
         fitted = ridge.chosen(whole, training.terms, ALPHAS, errors)
         return Fitted(fitted.pipeline, {"alpha": fitted.alpha}, fitted.notes)
@@ -184,6 +190,7 @@ class Logistic:
                 CODE,
                 training.cell,
                 list(asked.values()),
+                weight=training.weight,
                 classes=classes_array(training.classes),
             )
         return dict(zip(asked, found, strict=True))
@@ -216,6 +223,7 @@ class FromRows:
         predicted = np.full((len(fold), len(training.classes)) if training.classes else len(fold), np.nan)
         numbers = np.intersect1d(fold, training.folds(split))
         progress = Progress(self.say, f"judging {self.name} on {split} folds", len(numbers), "folds")
+        weights = training.weights
         beside = self.expected and split == training.exposure.spec.split and not self.made
 
         def tasks() -> Iterator[Any]:
@@ -225,7 +233,7 @@ class FromRows:
                 learned = training.learned(split, int(number))
                 held = fold == number
                 yield delayed(hold_out)(
-                    self.estimator, training.features, training.answers, learned, held, training.classes
+                    self.estimator, training.features, training.answers, learned, held, training.classes, weights
                 )
 
         with _named(self):
@@ -244,9 +252,11 @@ class FromRows:
                 self.made.append(fit(self.estimator, *self._served()))
         return Fitted(self.made[0], {"rows": len(self.training.served_sample)})
 
-    def _served(self) -> tuple[pd.DataFrame, "pd.Series[float]"]:
-        served, exposure = self.training.served_sample, self.training.exposure
-        return served[list(exposure.features)], self.training.answers.loc[served.index]
+    def _served(self) -> tuple[pd.DataFrame, "pd.Series[float]", Vector | None]:
+        training = self.training
+        served = training.served_sample
+        weights = None if training.weight is None else served[WEIGHT].to_numpy(np.float64)
+        return served[list(training.exposure.features)], training.answers.loc[served.index], weights
 
 
 @contextmanager
@@ -263,15 +273,36 @@ def _named(
         raise EstimatorError(f"candidate {candidate.name}: {why}") from error
 
 
-def fit(estimator: Any, features: pd.DataFrame, target: "pd.Series[Any]") -> Any:
-    """The estimator fitted on features of shape (rows, features) and a target of shape (rows,).
+def fit(estimator: Any, features: pd.DataFrame, target: "pd.Series[Any]", weights: Vector | None = None) -> Any:
+    """The estimator fitted on features of shape (rows, features), a target and perhaps weights of shape (rows,).
 
     Rows of one class teach a classifier nothing but that class.
     """
     # One thread a fit, a fit a core: OpenMP's threads wait for each other in every split of every tree, and on a
     # busy machine 500 rows took 100 s that take 0.2 s alone. The numbers repeat to the bit, too.
     with threadpool_limits(limits=1), scratch():
-        return suited(clone(estimator), target).fit(features, target)
+        made = suited(clone(estimator), target)
+        return made.fit(features, target, **weighed(made, weights))
+
+
+def weighed(estimator: Any, weights: Vector | None) -> dict[str, Vector]:
+    """Weights as an estimator's `fit` takes them: those of a pipeline are its last step's.
+
+    Raises:
+        EstimatorError: It takes none.
+    """
+    if weights is None:
+        return {}
+    name, last = "", estimator
+    while isinstance(last, Pipeline):
+        name, last = f"{name}{last.steps[-1][0]}__", last[-1]
+    accepted = inspect.signature(last.fit).parameters.values()
+    if not any(one.name == "sample_weight" or one.kind is one.VAR_KEYWORD for one in accepted):
+        raise EstimatorError(
+            f"{type(last).__name__}.fit takes no sample_weight, and rows have a weight (meta.ml.weight): leave the "
+            "weight out, or name an estimator that takes it"
+        )
+    return {f"{name}sample_weight": weights}
 
 
 def suited(estimator: Any, target: Any) -> Any:
@@ -298,6 +329,7 @@ def hold_out(
     learned: Mask,
     held: Mask,
     classes: Sequence[Class] = (),
+    weights: Vector | None = None,
 ) -> Matrix:
     """Predictions of the held rows by a fit on those that are learned from: of numbers, shape (held rows,); of classes
     their probabilities, shape (held rows, classes).
@@ -305,7 +337,7 @@ def hold_out(
     Raises:
         EstimatorError: As `predictions`.
     """
-    fitted = fit(estimator, features[learned], target[learned])
+    fitted = fit(estimator, features[learned], target[learned], taken(weights, learned))
     with threadpool_limits(limits=1):
         return probabilities(fitted, features[held], classes) if classes else predictions(fitted, features[held])
 

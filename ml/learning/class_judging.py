@@ -6,7 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ml import classes
-from ml.arrays import Integers, Mask, Matrix
+from ml.arrays import Integers, Mask, Matrix, taken
 from ml.learning import calibration, judgement, measures, sets
 from ml.learning.candidates import Candidate
 from ml.learning.classification import Classification
@@ -28,16 +28,16 @@ def judge(candidate: Candidate, training: TrainingSet, splits: Sequence[str]) ->
         judged = training.judged(split)
         codes, fold = training.codes[judged], training.fold(split)[judged]
         raw = candidate.held_out(split)[judged]
-        known = _seen(training, split)[judged]
+        known, weights = _seen(training, split)[judged], training.judged_weights(split)
         by_time = split == "time"
         with threadpool_limits(limits=1):
-            calibrated = (calibration.over_time if by_time else calibration.held_out)(raw, codes, fold, known)
+            calibrated = (calibration.over_time if by_time else calibration.held_out)(raw, codes, fold, known, weights)
             if by_time:
                 quantiles, quantile = sets.over_time(calibrated, codes, fold, spec.coverage)
             else:
                 quantiles = sets.held_out(calibrated, codes, fold, spec.coverage)
             if split == spec.split:
-                served = calibration.fit(raw[known], codes[known])
+                served = calibration.fit(raw[known], codes[known], taken(weights, known))
                 if not by_time:
                     quantile = sets.fit(calibrated, codes, spec.coverage)
                 classification = Classification(training.classes, positive, served, quantile)
@@ -48,15 +48,15 @@ def judge(candidate: Candidate, training: TrainingSet, splits: Sequence[str]) ->
             rows = in_slice[judged]
             if not rows.any():
                 continue
-            measured = measures.of_classes(codes[rows], calibrated[rows], place)
+            measured = measures.of_classes(codes[rows], calibrated[rows], place, taken(weights, rows))
             if (some := rows & promised).any():
                 measured["coverage"] = float(np.mean(inside[some, codes[some]]))
                 measured["mean_set_size"] = float(np.mean(inside[some].sum(axis=1)))
             metrics.append((candidate.name, split, name, measured))
         frequencies = _frequencies(training, split, fold)
-        mean = measures.of_classes(codes, frequencies, place)
+        mean = measures.of_classes(codes, frequencies, place, weights)
         # no fold's frequencies rank rows: those of folds that hold out more of a class are less
-        constant = measures.of_classes(codes, np.full_like(frequencies, 1 / len(training.classes)), place)
+        constant = measures.of_classes(codes, np.full_like(frequencies, 1 / len(training.classes)), place, weights)
         metrics.append((MEAN, split, ALL, mean | {name: constant[name] for name in OF_RANKS if name in constant}))
         if split == spec.split and exposure.metric not in mean:
             raise RowsError(
@@ -78,9 +78,11 @@ def _seen(training: TrainingSet, split: str) -> Mask:
 
 
 def _frequencies(training: TrainingSet, split: str, fold: Integers) -> Matrix:
-    """Of held-out rows, the share of each class among the rows that their fold's fit learns from."""
+    """Of held-out rows, the share of each class among the rows that their fold's fit learns from, by weight."""
     found = np.empty((len(fold), len(training.classes)))
+    weights = np.ones(len(training.codes)) if training.weights is None else training.weights
     for number in training.folds(split):
-        learned = training.codes[training.learned(split, number)]
-        found[fold == number] = np.bincount(learned, minlength=len(training.classes)) / max(len(learned), 1)
+        learned = training.learned(split, number)
+        counts = np.bincount(training.codes[learned], weights[learned], len(training.classes))
+        found[fold == number] = counts / max(counts.sum(), np.finfo(np.float64).tiny)
     return found

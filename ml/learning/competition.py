@@ -236,9 +236,9 @@ def _choose(
         return best, gate.succession(judgements[best], champion.loss, exposure)
     lost = ""
     if best != defender:
-        verdict = gate.challenge(
-            judgements[best], judgements[defender], training.judged_blocks(exposure.spec.split), exposure
-        )
+        split = exposure.spec.split
+        blocks, weights = training.judged_blocks(split), training.judged_weights(split)
+        verdict = gate.challenge(judgements[best], judgements[defender], blocks, exposure, weights)
         if verdict.promoted:
             return best, verdict
         lost = f"; {verdict.reason}"

@@ -77,7 +77,13 @@ def _no_worse(what: str, judgement: "Judged", champion_loss: float, exposure: Ex
     return Verdict(change <= spec.refresh_margin, f"{what}: {compared}")
 
 
-def challenge(challenger: "Judged", defender: "Judged", blocks: Integers, exposure: Exposure) -> Verdict:
+def challenge(
+    challenger: "Judged",
+    defender: "Judged",
+    blocks: Integers,
+    exposure: Exposure,
+    weights: Vector | None = None,
+) -> Verdict:
     """Another recipe than the champion's wins if it is better by more than chance; both are refitted on the same folds.
 
     Chance is that of drawing blocks of neighbouring rows with replacement (Efron and Tibshirani, An Introduction to the
@@ -87,11 +93,12 @@ def challenge(challenger: "Judged", defender: "Judged", blocks: Integers, exposu
     Args:
         blocks: Of each held-out row, shape (rows,): the bucket of its group, or of its key where there are no groups;
             of rows held out by time, the stretch of time.
+        weights: What each held-out row counts, shape (rows,); None where each counts once.
     """
     spec, metric = exposure.spec, exposure.metric
     split, name = spec.split, loss_name(exposure.metric)
     theirs, ours = defender.loss(split, metric), challenger.loss(split, metric)
-    chance, draws = _chance(challenger, defender, metric, blocks, exposure)
+    chance, draws = _chance(challenger, defender, metric, blocks, exposure, weights)
     compared = (
         f"{challenger.candidate} has held-out {name} {figure(ours)} ({split} folds), champion's recipe "
         f"{defender.candidate} {figure(theirs)}: {_growth(ours, theirs):+.1%}, no gain in {chance:.1%} of {draws:,} "
@@ -116,14 +123,20 @@ def challenge(challenger: "Judged", defender: "Judged", blocks: Integers, exposu
 
 
 def _chance(
-    challenger: "Judged", defender: "Judged", metric: Metric, blocks: Integers, exposure: Exposure
+    challenger: "Judged",
+    defender: "Judged",
+    metric: Metric,
+    blocks: Integers,
+    exposure: Exposure,
+    weights: Vector | None,
 ) -> tuple[float, int]:
     """The chance of no gain, and the number of draws that it was counted over."""
     split, seed = exposure.spec.split, exposure.spec.seed
     if metric in OF_RANKS:
         theirs, ours = (judgement.rankings(split) for judgement in (defender, challenger))
-        return chance_of_no_gain_in_rank(metric, theirs, ours, blocks, seed), RANK_DRAWS
-    before, now = (judgement.losses(split, metric) for judgement in (defender, challenger))
+        return chance_of_no_gain_in_rank(metric, theirs, ours, blocks, seed, weights), RANK_DRAWS
+    counts = 1.0 if weights is None else weights
+    before, now = (counts * judgement.losses(split, metric) for judgement in (defender, challenger))
     return chance_of_no_gain(before, now, blocks, seed), DRAWS
 
 
@@ -138,7 +151,7 @@ def chance_of_no_gain(before: Vector, now: Vector, blocks: Integers, seed: int) 
     """The share of draws of blocks, with replacement, in which the mean loss did not fall.
 
     Args:
-        before, now: Losses of the same rows, as squared errors, shape (rows,).
+        before, now: Losses of the same rows, as squared errors, times what each row counts, shape (rows,).
         blocks: Of each row, shape (rows,).
     """
     _, block = np.unique(blocks, return_inverse=True)
@@ -149,7 +162,12 @@ def chance_of_no_gain(before: Vector, now: Vector, blocks: Integers, seed: int) 
 
 
 def chance_of_no_gain_in_rank(
-    metric: str, before: "Sequence[Ranking]", now: "Sequence[Ranking]", blocks: Integers, seed: int
+    metric: str,
+    before: "Sequence[Ranking]",
+    now: "Sequence[Ranking]",
+    blocks: Integers,
+    seed: int,
+    counts: Vector | None = None,
 ) -> float:
     """The share of draws of blocks, with replacement, in which a metric of ranks did not rise; else as above.
 
@@ -157,6 +175,7 @@ def chance_of_no_gain_in_rank(
 
     Args:
         before, now: Rankings of the same rows.
+        counts: What each row counts, shape (rows,); None where each counts once.
     """
     from ml.learning.measures import mean_rank
 
@@ -164,7 +183,7 @@ def chance_of_no_gain_in_rank(
     count = block.max() + 1
     gains = []
     for drawn in np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RANK_DRAWS):
-        weights = drawn[block].astype(np.float64)
+        weights = drawn[block] * (1.0 if counts is None else counts)
         gains.append(mean_rank(metric, now, weights) - mean_rank(metric, before, weights))
     counted = [gain for gain in gains if not math.isnan(gain)]
     return float(np.mean(np.array(counted) <= 0)) if counted else 1.0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ml.arrays import Vector
+from ml.arrays import Vector, taken
 from ml.learning import class_judging, intervals, judgement, measures
 from ml.learning.candidates import Candidate
 from ml.learning.judgement import ALL, Judged, Judgement
@@ -38,7 +38,7 @@ def _judge(candidate: Candidate, training: TrainingSet, splits: Sequence[str]) -
         actual: Vector = np.asarray(training.target, np.float64)[judged]
         slices = {name: rows[judged] for name, rows in training.slices().items() if rows[judged].any()}
         numbers, fold = training.numbers[judged], training.fold(split)[judged]
-        predicted = candidate.held_out(split)[judged]
+        predicted, weights = candidate.held_out(split)[judged], training.judged_weights(split)
         if split == "time":
             half, found = intervals.over_time(
                 numbers, predicted, actual, fold, spec.coverage, spec.minimum, training.fills
@@ -63,12 +63,12 @@ def _judge(candidate: Candidate, training: TrainingSet, splits: Sequence[str]) -
         means = {number: float(training.others(split, number).mean[-1]) for number in training.folds(split)}
         mean: Vector = np.array([means[number] for number in fold], np.float64)
         for name, rows in slices.items():
-            measured = measures.of_numbers(actual[rows], predicted[rows])
+            measured = measures.of_numbers(actual[rows], predicted[rows], taken(weights, rows))
             if (known := rows & ~np.isnan(half)).any():
                 measured["coverage"] = float(np.mean((lower <= actual) & (actual <= upper), where=known))
                 measured["mean_width"] = float(np.mean(upper - lower, where=known))
             metrics.append((candidate.name, split, name, measured))
-        metrics.append((MEAN, split, ALL, measures.of_numbers(actual, mean)))
+        metrics.append((MEAN, split, ALL, measures.of_numbers(actual, mean, weights)))
         if split == "time":
             spread = found
         elif split == spec.split:

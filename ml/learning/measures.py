@@ -17,20 +17,31 @@ from ml.metrics import LEAST
 BINS = 15
 
 
-def of_numbers(actual: Vector, predicted: Vector) -> dict[str, float]:
-    """The metrics of predictions of shape (rows,), and how many rows; errors in the target's unit."""
+def of_numbers(actual: Vector, predicted: Vector, weights: Vector | None = None) -> dict[str, float]:
+    """The metrics of predictions of shape (rows,), and how many rows; errors in the target's unit.
+
+    Args:
+        weights: What each row counts, shape (rows,); None where each counts once.
+    """
     error = np.abs(actual - predicted)
+    # of weights, numpy knows no method that lies between two rows
+    p90 = (
+        np.quantile(error, 0.9) if weights is None else np.quantile(error, 0.9, weights=weights, method="inverted_cdf")
+    )
     return {
         "rows": float(len(actual)),
-        "rmse": float(root_mean_squared_error(actual, predicted)),
-        "mae": float(mean_absolute_error(actual, predicted)),
-        **({"r2": float(r2_score(actual, predicted))} if len(actual) > 1 else {}),  # of one row there is none
-        "median_absolute_error": float(median_absolute_error(actual, predicted)),
-        "p90_absolute_error": float(np.quantile(error, 0.9)),
+        "rmse": float(root_mean_squared_error(actual, predicted, sample_weight=weights)),
+        "mae": float(mean_absolute_error(actual, predicted, sample_weight=weights)),
+        # of one row there is none
+        **({"r2": float(r2_score(actual, predicted, sample_weight=weights))} if len(actual) > 1 else {}),
+        "median_absolute_error": float(median_absolute_error(actual, predicted, sample_weight=weights)),
+        "p90_absolute_error": float(p90),
     }
 
 
-def of_classes(codes: Integers, probabilities: Matrix, positive: int | None) -> dict[str, float]:
+def of_classes(
+    codes: Integers, probabilities: Matrix, positive: int | None, weights: Vector | None = None
+) -> dict[str, float]:
     """The metrics of probabilities of shape (rows, classes), and how many rows.
 
     What compares classes is left out where the rows are of one.
@@ -39,15 +50,19 @@ def of_classes(codes: Integers, probabilities: Matrix, positive: int | None) -> 
         codes: The places of the true classes, shape (rows,).
         positive: Of two classes, the place of the one that is ranked; of more, each is, against all others, and the
             mean is taken.
+        weights: What each row counts, shape (rows,); None where each counts once.
     """
-    by_row = {metric: float(np.mean(of_rows(metric, codes, probabilities))) for metric in ("log_loss", "brier_score")}
+    by_row = {
+        metric: float(np.average(of_rows(metric, codes, probabilities), weights=weights))
+        for metric in ("log_loss", "brier_score")
+    }
     ranks = rankings(codes, probabilities, positive)
     return {
         "rows": float(len(codes)),
         **by_row,
-        **({metric: mean_rank(metric, ranks) for metric in ("roc_auc", "average_precision")} if ranks else {}),
-        "accuracy": float(np.mean(probabilities.argmax(axis=1) == codes)),
-        "ece": expected_calibration_error(codes, probabilities),
+        **({metric: mean_rank(metric, ranks, weights) for metric in ("roc_auc", "average_precision")} if ranks else {}),
+        "accuracy": float(np.average(probabilities.argmax(axis=1) == codes, weights=weights)),
+        "ece": expected_calibration_error(codes, probabilities, weights),
     }
 
 
@@ -67,14 +82,16 @@ def of_rows(metric: str, codes: Integers, probabilities: Matrix) -> Vector:
     return wrong
 
 
-def expected_calibration_error(codes: Integers, probabilities: Matrix) -> float:
+def expected_calibration_error(codes: Integers, probabilities: Matrix, weights: Vector | None = None) -> float:
     """The mean gap between the probability of the predicted class and how often it is right, over bins of rows.
 
     Naeini, Cooper, Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, 2015; with bins of equal
     numbers of rows, as Nixon, Dusenberry, Zhang, Jerfel, Tran, Measuring calibration in deep learning, 2019.
     """
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == codes
-    return float(sum(abs(np.sum(sure[rows]) - np.sum(right[rows])) for rows in bins(sure)) / len(codes))
+    weight = np.ones(len(codes)) if weights is None else weights
+    gap = weight * (sure - right)
+    return float(sum(abs(np.sum(gap[rows])) for rows in bins(sure)) / weight.sum())
 
 
 def bins(said: Vector) -> list[Integers]:

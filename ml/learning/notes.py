@@ -18,6 +18,7 @@ def of_rows(training: TrainingSet) -> tuple[str, ...]:
         answers.told(spec.target, training.unknown, training.whole.n + training.unknown),
         _rare(training) if training.classes else _like_classes(training),
         _by_chance(training),
+        _worth(training),
         intervals.too_few(int(training.judged(spec.split).sum()), spec.coverage, bool(training.classes)),
         _constant(training),
         *_leaking(training),
@@ -57,6 +58,18 @@ def _by_chance(training: TrainingSet) -> str:
     return (
         f"the rows have a time, {spec.time}, and are held out by chance: each fit knows what came after, so the errors "
         "are those of filling in the past. Of what is to come, meta.ml.split: time tells"
+    )
+
+
+def _worth(training: TrainingSet) -> str:
+    """Of rows that count differently: how many of equal weight would tell as much (Kish, Survey Sampling, 1965)."""
+    weights = training.weights
+    if weights is None:
+        return ""
+    worth = weights.sum() ** 2 / np.square(weights).sum()
+    return (
+        f"rows count by {training.exposure.spec.weight}, their weight: {len(weights):,} of them tell as much as "
+        f"{worth:,.0f} of equal weight"
     )
 
 

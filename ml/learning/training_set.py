@@ -29,6 +29,7 @@ from ml.records.publications import Publication
 FOLD = {"random": "random fold", "group": "group fold", "time": "time fold"}
 CELL = "time cell"
 MOMENT = "moment in microseconds"
+WEIGHT = "weight of the row"
 BLOCK = "block of rows"
 SAMPLED = "in the sample"
 # The place of a row's class among the classes, from 0.
@@ -60,6 +61,7 @@ class TrainingSet:
         before: Of these, by fold, the sums of all rows that its fit learns from.
         classes: The target's, rising; none of numbers. In the sums, a row's target is the place of its class.
         folded: All rows that have their answer, with their folds or cell, as a table expression.
+        weight: SQL of what a row counts, 1 in the mean of all of them; None where each counts once.
     """
 
     exposure: Exposure
@@ -72,6 +74,7 @@ class TrainingSet:
     before: Mapping[int, Moments] = field(default_factory=dict)
     classes: tuple[Class, ...] = ()
     folded: str = ""
+    weight: str | None = None
 
     @property
     def plain(self) -> bool:
@@ -168,6 +171,11 @@ class TrainingSet:
             return self.target
         return pd.Series(classes.array(self.classes)[self.codes], index=self.sample.index, name=self.target.name)
 
+    @property
+    def weights(self) -> Vector | None:
+        """What each sampled row counts, shape (rows,); None where each counts once."""
+        return None if self.weight is None else self.sample[WEIGHT].to_numpy(np.float64)
+
     def fold(self, split: str) -> Integers:
         """The fold of each sampled row, shape (rows,)."""
         return self.sample[FOLD[split]].to_numpy(np.int64)
@@ -225,6 +233,11 @@ class TrainingSet:
         judged = self.judged(split)
         return periods.stretches(self.times[judged]) if split == "time" else self.blocks[judged]
 
+    def judged_weights(self, split: str) -> Vector | None:
+        """What each held-out row counts, shape (held-out rows,); None where each counts once."""
+        weights = self.weights
+        return None if weights is None else weights[self.judged(split)]
+
     def slices(self) -> dict[str, Mask]:
         """Which sampled rows are in each slice, shape (rows,): `all`, and `name: value` of each of the spec's.
 
@@ -264,7 +277,7 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
     with following(con, say, "summing", rows.known):
         terms = _terms(con, exposure, publication, where)
         if rows.periods is None:
-            moments = _moments(con, exposure, rows.relation, terms, where)
+            moments = _moments(con, exposure, rows, terms, where)
             return TrainingSet(
                 exposure,
                 publication,
@@ -274,8 +287,9 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
                 terms,
                 classes=rows.classes,
                 folded=rows.relation,
+                weight=rows.weight,
             )
-        cells = _cells(con, exposure, rows.relation, terms, quoted(CELL), where)
+        cells = _cells(con, exposure, rows, terms, quoted(CELL), where)
     by_time = _by_time(exposure, cells, rows.periods, where)
     return TrainingSet(
         exposure,
@@ -288,6 +302,7 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
         by_time[1],
         rows.classes,
         rows.relation,
+        rows.weight,
     )
 
 
@@ -348,7 +363,9 @@ def _classes(
 
 @dataclass(frozen=True)
 class _Rows:
-    """How many rows have an answer, how many have none, the former with their folds, a sample of them, the periods."""
+    """How many rows have an answer, how many have none, the former with their folds, a sample of them, the periods, the
+    classes, and the weight: see `TrainingSet`.
+    """
 
     known: int
     unknown: int
@@ -356,12 +373,14 @@ class _Rows:
     sample: pd.DataFrame
     periods: Periods | None
     classes: tuple[Class, ...]
+    weight: str | None
 
 
 def _sampled(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> _Rows:
     where = _where(exposure, publication)
     sizes, unknown = _sizes(con, exposure, publication, where)
     rows = sum(sizes.values())
+    weight = _weight(con, exposure, publication, where)
     found = _classes(con, exposure, publication, where)
     cut = _periods(con, exposure, publication, where) if exposure.spec.split == "time" else None
     columns = _timed(exposure, cut, rows) if cut else _folded(con, exposure, publication, sizes, where)
@@ -369,7 +388,7 @@ def _sampled(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pu
     relation = f"({folded})"
     with following(con, say, "sampling", rows):
         try:
-            sample = _sample(con, exposure, relation, rows, CODE if found else exposure.spec.target)
+            sample = _sample(con, exposure, relation, rows, CODE if found else exposure.spec.target, weight)
         except (
             duckdb.BinderException,
             duckdb.CatalogException,
@@ -378,7 +397,7 @@ def _sampled(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pu
         ) as error:
             raise RowsError(f"{where}: meta.ml.slices or a feature cannot be read: {first_line(error)}.") from None
     _check_key(sample, exposure, where)
-    return _Rows(rows, unknown, relation, sample, cut, found)
+    return _Rows(rows, unknown, relation, sample, cut, found, weight)
 
 
 def _sizes(
@@ -404,6 +423,31 @@ def _sizes(
             "Fill it in where the table is built, and give the column the dbt test `not_null`."
         )
     return {bucket: count for bucket, _, count, _ in found if count}, unknown
+
+
+def _weight(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> str | None:
+    """What a row counts: its weight by the mean of all, so that penalties mean what they do where each counts once.
+
+    Raises:
+        RowsError: A weight is missing, not finite, or not above zero.
+    """
+    name = exposure.spec.weight
+    if name is None:
+        return None
+    weight = f"cast({quoted(name)} as double)"
+    relation = _answered(exposure, publication)
+    query = (
+        f"select avg({weight}), count(*) - count(*) filter (where {weight} > 0 and {weight} < {LARGEST}), count(*) "
+        f"from {relation}"
+    )
+    ((mean, unusable, rows),) = con.execute(query).fetchall()
+    if unusable:
+        raise RowsError(
+            f"{where}: the weight {name} is missing, or no number above zero, in {unusable:,} of {rows:,} rows. Fill "
+            "it in where the table is built, or leave the rows out."
+        )
+    # the order of threads decides the last digits of a mean: no model is to depend on them
+    return f"{weight} / {literal(float(f'{mean:.6g}'))}"
 
 
 def _periods(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> Periods:
@@ -536,12 +580,12 @@ def _check_finite(con: duckdb.DuckDBPyConnection, exposure: Exposure, publicatio
 
 
 def _moments(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, terms: tuple[Term, ...], where: str
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, rows: _Rows, terms: tuple[Term, ...], where: str
 ) -> dict[str, dict[int, Moments]]:
     """Gather both splits in one scan: by pairs of folds, which add up to the folds of each."""
     spec = exposure.spec
     splits = spec.splits
-    cells = _cells(con, exposure, relation, terms, _pair_sql(exposure), where)
+    cells = _cells(con, exposure, rows, terms, _pair_sql(exposure), where)
     found: dict[str, dict[int, Moments]] = {}
     for i, split in enumerate(splits):
         parts: dict[int, list[Moments]] = {}
@@ -560,12 +604,12 @@ def _pair_sql(exposure: Exposure) -> str:
 
 
 def _cells(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, terms: tuple[Term, ...], cell: str, where: str
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, rows: _Rows, terms: tuple[Term, ...], cell: str, where: str
 ) -> dict[int, Moments]:
     """Gather the sums of each cell, an expression, in one scan."""
     answer = exposure.spec.target if exposure.task == "regression" else CODE
     try:
-        return gather(con, relation, terms, answer, fold=cell)
+        return gather(con, rows.relation, terms, answer, fold=cell, weight=rows.weight)
     except UnusableRowsError as error:
         raise RowsError(f"{where}: {error}") from None
 
@@ -594,7 +638,9 @@ def _by_time(
     return held, before
 
 
-def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, rows: int, answer: str) -> pd.DataFrame:
+def _sample(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, rows: int, answer: str, weight: str | None
+) -> pd.DataFrame:
     spec = exposure.spec
     # as text, which SQL casts back to the same value: a frame has no decimals
     key = listed(spec.key_columns, of="published")
@@ -602,6 +648,8 @@ def _sample(con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, r
     labels = [*texts, *(quoted(FOLD[split]) for split in spec.splits)]
     if spec.split == "time":
         labels.append(quoted(MOMENT))
+    if weight:
+        labels.append(f"{weight} as {quoted(WEIGHT)}")
     labels.append(f'{folds.bucket_sql(*(spec.group,) if spec.group else spec.key_columns)} as "{BLOCK}"')
     for name, value in spec.slices.items():
         labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")

@@ -17,10 +17,10 @@ from sklearn.model_selection import GroupKFold, KFold, ParameterSampler
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from ml.arrays import Integers, Matrix
+from ml.arrays import Integers, Matrix, Vector, taken
 from ml.classes import Class, positive
 from ml.learning import measures
-from ml.learning.candidates import EstimatorError, estimator, predictions, probabilities, said, suited
+from ml.learning.candidates import EstimatorError, estimator, predictions, probabilities, said, suited, weighed
 from ml.learning.encoding import Encoding
 from ml.learning.periods import Periods
 from ml.learning.scratch import scratch
@@ -77,6 +77,7 @@ class Question:
         classes: Rising; none of numbers.
         codes: The places of the answers among the classes, shape (rows,).
         positive: Of two classes, the place of the one that is ranked; None of more.
+        weights: What each row counts, shape (rows,); None where each counts once.
     """
 
     answers: npt.NDArray[Any]
@@ -84,6 +85,7 @@ class Question:
     classes: tuple[Class, ...] = ()
     codes: Integers = field(default_factory=lambda: np.empty(0, np.int64))
     positive: int | None = None
+    weights: Vector | None = None
 
     @classmethod
     def of(cls, training: TrainingSet) -> "Question":
@@ -91,10 +93,10 @@ class Question:
         exposure, classes = training.exposure, training.classes
         answers = training.answers.to_numpy()
         if not classes:
-            return cls(np.asarray(answers, np.float64), exposure.metric)
+            return cls(np.asarray(answers, np.float64), exposure.metric, weights=training.weights)
         asked = positive(exposure.spec.positive, classes)
         place = None if asked is None else classes.index(asked)
-        return cls(answers, exposure.metric, classes, training.codes, place)
+        return cls(answers, exposure.metric, classes, training.codes, place, training.weights)
 
     def predictions(self, fitted: Any, features: Any) -> Matrix:
         """What a fitted estimator says: numbers, shape (rows,), or probabilities, shape (rows, classes)."""
@@ -104,10 +106,17 @@ class Question:
         """Of all rows that are given by their positions, in parts, with what is predicted of each part."""
         of, said = np.concatenate(rows), np.concatenate(predicted)
         if self.classes:
-            value = measures.of_classes(self.codes[of], said, self.positive).get(self.metric, math.nan)
+            measured = measures.of_classes(self.codes[of], said, self.positive, self.weights_of(of))
+            value = measured.get(self.metric, math.nan)
             return math.inf if math.isnan(value) else loss(self.metric, value)
         errors = np.abs(self.answers[of] - said)
-        return float(errors.mean() if self.metric == "mae" else np.sqrt(np.square(errors).mean()))
+        losses = errors if self.metric == "mae" else np.square(errors)
+        mean = float(np.average(losses, weights=self.weights_of(of)))
+        return mean if self.metric == "mae" else math.sqrt(mean)
+
+    def weights_of(self, rows: npt.NDArray[np.intp]) -> Vector | None:
+        """What rows count that are given by their positions; None where each counts once."""
+        return taken(self.weights, rows)
 
 
 def search(
@@ -254,7 +263,9 @@ class FoldFits:
             (learned, held), made = self.shared[number], made[-1]
         with threadpool_limits(limits=1), scratch():
             answers = self.question.answers[fold.learned]
-            return self.question.predictions(suited(made, answers).fit(learned, answers), held)
+            made = suited(made, answers)
+            weights = weighed(made, self.question.weights_of(fold.learned))
+            return self.question.predictions(made.fit(learned, answers, **weights), held)
 
     def _estimator(self, parameters: Mapping[str, Any]) -> Any:
         asked = self.recipe.model_copy(update={"found": {**self.recipe.found, **parameters}})

@@ -58,7 +58,7 @@ def imputed(moments: Moments, terms: Sequence[Term]) -> tuple[Matrix, tuple[Term
         if term.fill is not None and term.column in nulls:
             null = nulls[term.column]
             present = 1 - float(moments.mean[null])
-            mean = term.fill + (mean - term.fill) / present if moments.n * present > 0.5 else 0.0
+            mean = term.fill + (mean - term.fill) / present if present > 1e-12 else 0.0  # rounding may leave as much
             change[i, null] = mean - term.fill
         made.append(replace(term, fill=mean))
     return change, tuple(made)

@@ -27,12 +27,14 @@ def loo_errors(
     target: str,
     moments: Moments,
     alphas: Sequence[float] | Vector,
+    weight: str | None = None,
 ) -> Vector:
     """Mean squared leave-one-out error of each penalty, in one scan; the scaling is that of all rows.
 
     A row's left-out error is `(y - prediction) / (1 - h)` with its leverage `h = 1/n + sum_j q_j^2 / (l_j + a)`, q
-    being the standardized row in the eigenbasis: Golub, Heath, Wahba (1979), 'Generalized cross-validation as a method
-    for choosing a good ridge parameter', for one row at a time as in Allen's PRESS.
+    being the standardized row in the eigenbasis; a row of weight w has `1 - w h` and counts w times, n being the weight
+    of all: Golub, Heath, Wahba (1979), 'Generalized cross-validation as a method for choosing a good ridge parameter',
+    for one row at a time as in Allen's PRESS.
 
     Rows arrive as Arrow batches, and BLAS multiplies them by the eigenbasis. It takes 4.4 s for 10 million rows, 8
     features and 30 penalties on one thread. SQL expressions took 44 s: DuckDB makes a vector for each of 1,100
@@ -46,6 +48,7 @@ def loo_errors(
         target: Name of the target.
         moments: Of all rows, from `gather`, which has checked them.
         alphas: Penalties, positive and finite.
+        weight: As for `gather`, by which the moments were made.
 
     Returns:
         Shape (penalties,), in squared units of the target.
@@ -59,15 +62,15 @@ def loo_errors(
     spectrum = Spectrum(moments)
     nodes, weights = _nodes(spectrum, checked)
     columns = [*terms_of(features), Value(target)]
-    sums, leverage = _loo_scan(con, relation, columns, spectrum, nodes)
+    sums, leverage = _loo_scan(con, relation, columns, spectrum, nodes, weight)
     if len(nodes) < len(checked) and leverage > _MAX_LEVERAGE:
         nodes, weights = checked, np.eye(len(checked))
-        sums, _ = _loo_scan(con, relation, columns, spectrum, nodes)
+        sums, _ = _loo_scan(con, relation, columns, spectrum, nodes, weight)
     # The error at a penalty is e_0 + sum_s w_s (e_s - e_0). Squared, the differences stay apart from e_0^2: they
     # distinguish penalties whose errors agree in ten digits.
     rest = weights[:, 1:]
     excess = 2 * rest @ sums[0, 1:] + np.einsum("ks,st,kt->k", rest, sums[1:, 1:], rest)
-    result: Vector = (sums[0, 0] + excess) / moments.n
+    result: Vector = (sums[0, 0] + excess) / moments.weight
     return result
 
 
@@ -99,7 +102,12 @@ def _lagrange(nodes: Vector, points: Vector) -> Matrix:
 
 
 def _loo_scan(
-    con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Term], spectrum: Spectrum, nodes: Vector
+    con: duckdb.DuckDBPyConnection,
+    relation: str,
+    columns: Sequence[Term],
+    spectrum: Spectrum,
+    nodes: Vector,
+    weight: str | None,
 ) -> tuple[Matrix, float]:
     """Sum the products of `[e_0, e_1 - e_0, ...]`, e being a row's left-out errors at the nodes.
 
@@ -111,13 +119,14 @@ def _loo_scan(
     basis = spectrum.vectors / spectrum.scale[:, None]
     residual = np.vstack([-(basis @ (spectrum.projection[:, None] * shrunk)), np.ones(len(nodes))])
     sums, least, rows = np.zeros((len(nodes), len(nodes))), np.inf, 0
-    for centred, _ in batches.centred(con, relation, columns, means):
+    for centred, beside in batches.centred(con, relation, columns, means, [] if weight is None else [weight]):
         projected = basis.T @ centred[:-1]
-        kept = (1 - 1 / spectrum.n) - shrunk.T @ np.square(projected, out=projected)  # 1 - leverage
+        reach = shrunk.T @ np.square(projected, out=projected)
+        kept = (1 - 1 / spectrum.weight) - reach if weight is None else 1 - beside[0] * (reach + 1 / spectrum.weight)
         errors = residual.T @ centred
         errors /= kept
         errors[1:] -= errors[0]
-        sums += errors @ errors.T
+        sums += (errors if weight is None else errors * beside[0]) @ errors.T
         least, rows = min(least, float(kept.min(initial=np.inf))), rows + centred.shape[1]
     if rows != spectrum.n:
         raise UnusableRowsError(

@@ -35,6 +35,8 @@ _LAST_STEP = 1e-7
 _LAST_ROUGH_STEP = 1e-3
 # Steps that are tried; from a sample's fit three are enough, from nothing eight.
 _MOST_STEPS = 60
+# A share of a class below which there is none: rounding may leave as much.
+_NO_SHARE = 1e-12
 # A loss may rise by this share of itself: so much is rounding.
 _ROUNDING = 1e-10
 # Rows of the sample, and the rows from which one is drawn.
@@ -89,6 +91,7 @@ def fit(
     c: float = C,
     fold: str | None = None,
     folds: int | None = None,
+    weight: str | None = None,
     classes: Sequence[Any] | npt.NDArray[Any] = (0, 1),
 ) -> list[LogisticFit]:
     """The fit on all rows and, if there are folds, the fits that leave one out, in rising order.
@@ -101,17 +104,18 @@ def fit(
         c: As for `fit_cells`.
         fold: SQL expression for each row's fold, an integer.
         folds: How many folds are expected.
+        weight: As for `gather`: then all is as scikit-learn's with `sample_weight`, of the scaler too.
         classes: As for `fit_cells`.
 
     Raises:
         UnusableRowsError: See `gather` and `fit_cells`.
     """
-    parts = gather(con, relation, features, target, fold, folds)
+    parts = gather(con, relation, features, target, fold, folds, weight)
     cells = np.arange(max(parts) + 1)
     trainings = [Training(total(parts.values()), cells >= 0)]
     if fold is not None:
         trainings += [Training(complement(parts, number), cells != number) for number in parts]
-    return fit_cells(con, relation, features, target, fold or "0", trainings, c=c, classes=classes)
+    return fit_cells(con, relation, features, target, fold or "0", trainings, c=c, weight=weight, classes=classes)
 
 
 def fit_cells(
@@ -123,6 +127,7 @@ def fit_cells(
     trainings: Sequence[Training],
     *,
     c: float = C,
+    weight: str | None = None,
     classes: Sequence[Any] | npt.NDArray[Any] = (0, 1),
 ) -> list[LogisticFit]:
     """Fit each training set, all by the same scans.
@@ -136,6 +141,7 @@ def fit_cells(
         trainings: At least one, of one number of cells. The first one's scaling is the scans' own.
         c: scikit-learn's `C`: the penalty is `1 / (2 c)` times the squared coefficients of the standardized features,
             beside the sum of log losses.
+        weight: As for `gather`, by which the moments were made.
         classes: What the pipelines predict for 0 and for 1.
 
     Raises:
@@ -152,8 +158,9 @@ def fit_cells(
     changes = [_change(training.moments, first.mean[:-1], terms) for training in trainings]
     learns = np.array([training.cells for training in trainings])
 
-    def rows(of: str = relation, weight: str = "1e0") -> Iterable[_Rows]:
-        beside = [f"cast({quoted(target)} as double)", f"cast({cell} as bigint)", weight]
+    def rows(of: str = relation, times: str = "1e0") -> Iterable[_Rows]:
+        stands_for = times if weight is None else f"({times}) * ({weight})"
+        beside = [f"cast({quoted(target)} as double)", f"cast({cell} as bigint)", stands_for]
         for centred, (is_one, cells, weights) in batches.centred(con, of, terms, first.mean, beside):
             yield _Rows(centred, 2.0 * is_one - 1.0, cells, weights)
 
@@ -162,10 +169,11 @@ def fit_cells(
 
     def scan(coefficients: Matrix, active: Mask) -> _Sums:
         sums = _summed(rows() if held is None else held, coefficients, learns[active])
-        expected = [training.moments.n for training, asked in zip(trainings, active, strict=True) if asked]
-        if list(sums.rows) != expected:
+        asked = [training.moments for training, asked in zip(trainings, active, strict=True) if asked]
+        expected = np.array([moments.weight for moments in asked])
+        if not np.allclose(sums.rows, expected, rtol=0.0 if weight is None else _ROUNDING, atol=0.0):
             raise UnusableRowsError(
-                f"{relation} had {expected[0]} rows at the first scan and {int(sums.rows[0])} at the next: read one "
+                f"{relation} had {expected[0]:g} rows at the first scan and {sums.rows[0]:g} at the next: read one "
                 "snapshot of it, with at (version => ...)"
             )
         return sums
@@ -191,19 +199,19 @@ def fit_cells(
 
 def has_both_classes(moments: Moments) -> bool:
     """Whether rows with these moments, whose target is 0 or 1, are of both."""
-    return 0 < round(moments.n * float(moments.mean[-1])) < moments.n
+    # of weights, the least share is less than a row's
+    return _NO_SHARE < float(moments.mean[-1]) < 1 - _NO_SHARE
 
 
 def _check_classes(moments: Moments, target: str) -> None:
     share = float(moments.mean[-1])
     # of 0 and 1 the variance follows from the mean; rounding leaves far less
-    expected = moments.n * share * (1 - share)
-    if abs(float(moments.scatter[-1, -1]) - expected) > 1e-6 * moments.n or not -1e-9 < share < 1 + 1e-9:
+    expected = moments.weight * share * (1 - share)
+    if abs(float(moments.scatter[-1, -1]) - expected) > 1e-6 * moments.weight or not -1e-9 < share < 1 + 1e-9:
         raise UnusableRowsError(f"column {target!r} holds other numbers than 0 and 1, which logistic regression needs")
     if not has_both_classes(moments):
-        ones = round(moments.n * share)
         raise UnusableRowsError(
-            f"column {target!r} is {1 if ones else 0} in all {moments.n} rows that a fit learns from: both classes are "
+            f"column {target!r} is {round(share)} in all {moments.n} rows that a fit learns from: both classes are "
             "needed; ask for fewer folds, or give it more rows"
         )
 
@@ -227,7 +235,7 @@ class _Rows:
 
 @dataclass(eq=False)
 class _Sums:
-    """Of each fit, (fits, ...): rows, errors, log loss, its gradient (p + 1,) and its Hessian (p + 1, p + 1)."""
+    """Of each fit, (fits, ...), by weight: rows, errors, log loss, its gradient (p + 1,) and Hessian (p + 1, p + 1)."""
 
     rows: Vector
     errors: Vector
@@ -312,16 +320,16 @@ class _Newton:
     Attributes:
         coefficients: Of 1 and the standardized features, where the next scan looks, shape (p + 1,).
         steps: Scans so far.
-        errors: Rows of its own that the last scan saw on the wrong side.
+        errors: Rows of its own that the last scan saw on the wrong side, or their weight.
     """
 
     def __init__(self, change: Matrix, start: Vector, c: float) -> None:
-        self.change, self.coefficients, self.steps, self.errors = change, start, 0, 0
+        self.change, self.coefficients, self.steps, self.errors = change, start, 0, 0.0
         self.penalty = np.full(len(start), 1.0 / c)
         self.penalty[0] = 0.0  # the intercept has none
         self.reached, self.step, self.loss = start, np.zeros(len(start)), np.inf
 
-    def advance(self, loss: float, gradient: Vector, hessian: Matrix, errors: int, last: float) -> bool:
+    def advance(self, loss: float, gradient: Vector, hessian: Matrix, errors: float, last: float) -> bool:
         """Take what a scan gave of the rows' loss at `coefficients`; whether the step from there is the last one."""
         change, at = self.change, self.coefficients
         self.steps, self.errors = self.steps + 1, errors
@@ -345,7 +353,7 @@ def _converged(newtons: Sequence[_Newton], scan: Callable[[Matrix, Mask], _Sums]
         moving = [newton for newton, asked in zip(newtons, active, strict=True) if asked]
         sums = scan(np.array([newton.change @ newton.coefficients for newton in moving]), active)
         arrived = [
-            newton.advance(float(sums.loss[i]), sums.gradient[i], sums.hessian[i], int(sums.errors[i]), last)
+            newton.advance(float(sums.loss[i]), sums.gradient[i], sums.hessian[i], float(sums.errors[i]), last)
             for i, newton in enumerate(moving)
         ]
         active[np.flatnonzero(active)[arrived]] = False
@@ -381,7 +389,7 @@ def _far_sql(moments: Moments, terms: Sequence[Term], share: float) -> str:
     steps on all rows are halved ten times (rooms per person of a million block groups: 21 scans, 5 with them). No more
     than the sample's number can be so far (Chebyshev).
     """
-    deviations = np.sqrt(np.diag(moments.scatter)[:-1] / (moments.n * share) * len(terms))
+    deviations = np.sqrt(np.diag(moments.scatter)[:-1] / (moments.weight * share) * len(terms))
     far = [
         f"abs({term.sql} - {literal(mean)}) > {literal(deviation)}"
         for term, mean, deviation in zip(terms, moments.mean, deviations, strict=False)

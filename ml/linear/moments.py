@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import combinations
 from operator import add
@@ -52,7 +52,7 @@ class UnusableRowsError(TractError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Count, mean and centred second moments of rows `[x_1, ..., x_p, y]`.
+    """Count, weight, mean and centred second moments of rows `[x_1, ..., x_p, y]`.
 
     Attributes:
         n: Number of rows, at least one.
@@ -60,23 +60,35 @@ class Moments:
         rest: What rounding took from the mean, shape (p + 1,): `mean + rest` is the mean to more digits than a double
             has. Without it, folds whose means are a million standard deviations from zero would add up to ten digits
             only.
-        scatter: Sum over rows of `(row - mean)(row - mean)'`, not divided by n, shape (p + 1, p + 1).
+        scatter: Sum over rows of `(row - mean)(row - mean)'`, not divided by the weight, shape (p + 1, p + 1).
+        weight: For how many rows they stand: each for one, or for its weight. Mean and scatter are so weighted.
     """
 
     n: int
     mean: Vector
     rest: Vector
     scatter: Matrix
+    weight: float = field(default=0.0)
+
+    def __post_init__(self) -> None:
+        if not self.weight:
+            object.__setattr__(self, "weight", float(self.n))
 
     @classmethod
-    def of(cls, rows: Matrix) -> Moments:
-        """Moments of the rows of an array of shape (n, p + 1), by the two-pass algorithm."""
+    def of(cls, rows: Matrix, weights: Vector | None = None) -> Moments:
+        """Moments of the rows of an array of shape (n, p + 1), by the two-pass algorithm.
+
+        Args:
+            weights: Above zero, shape (n,); None where each row stands for itself.
+        """
         rows = np.asarray(rows, dtype=np.float64)
-        shift = rows.mean(axis=0)
+        weight = float(len(rows) if weights is None else weights.sum())
+        shift = np.average(rows, axis=0, weights=weights)
         centred = rows - shift
-        off = centred.mean(axis=0)
+        off = np.average(centred, axis=0, weights=weights)
         mean, rest = _two_sum(shift, off)
-        return cls(len(rows), mean, rest, centred.T @ centred - len(rows) * np.outer(off, off))
+        weighted = centred if weights is None else centred * weights[:, None]
+        return cls(len(rows), mean, rest, weighted.T @ centred - weight * np.outer(off, off), weight)
 
     def __add__(self, other: Moments) -> Moments:
         """The moments of both sets of rows together.
@@ -86,20 +98,22 @@ class Moments:
         """
         if self.mean.shape != other.mean.shape:
             raise ValueError(f"moments of {len(self.mean)} and of {len(other.mean)} columns do not add up")
-        n = self.n + other.n
+        weight = self.weight + other.weight
         step = self.step(other)
-        mean, rest = _two_sum(self.mean, step * (other.n / n) + self.rest)
-        between = np.outer(step, step) * (self.n * (other.n / n))
-        return Moments(n, mean, rest, self.scatter + other.scatter + between)
+        mean, rest = _two_sum(self.mean, step * (other.weight / weight) + self.rest)
+        between = np.outer(step, step) * (self.weight * (other.weight / weight))
+        return Moments(self.n + other.n, mean, rest, self.scatter + other.scatter + between, weight)
 
     def mapped(self, change: Matrix) -> Moments:
         """The moments of `change row` of each row; `change` has shape (p' + 1, p + 1)."""
-        return Moments(self.n, change @ self.mean, change @ self.rest, change @ self.scatter @ change.T)
+        scatter = change @ self.scatter @ change.T
+        return Moments(self.n, change @ self.mean, change @ self.rest, scatter, self.weight)
 
     def of_columns(self, columns: Sequence[int]) -> Moments:
         """The moments of some columns and the target."""
         chosen = [*columns, len(self.mean) - 1]
-        return Moments(self.n, self.mean[chosen], self.rest[chosen], self.scatter[np.ix_(chosen, chosen)])
+        scatter = self.scatter[np.ix_(chosen, chosen)]
+        return Moments(self.n, self.mean[chosen], self.rest[chosen], scatter, self.weight)
 
     def step(self, other: Moments) -> Vector:
         """The other's mean less this one's, shape (p + 1,)."""
@@ -131,6 +145,7 @@ def gather(
     target: str,
     fold: str | None = None,
     folds: int | None = None,
+    weight: str | None = None,
 ) -> dict[int, Moments]:
     """Moments of each fold of a table, in one scan.
 
@@ -147,6 +162,7 @@ def gather(
         fold: SQL expression over the relation's columns giving each row's fold as an integer; None puts all rows in
             fold 0.
         folds: Number of folds expected, numbered from 0. None allows any two or more.
+        weight: SQL expression for what each row stands for, a double above zero; None where each stands for itself.
 
     Returns:
         The moments by fold, in rising order.
@@ -160,7 +176,7 @@ def gather(
     _check_columns(con, relation, columns, fold)
     dense = [column for column in columns if not is_of_levels(column)]
     shift = _first_mean(con, relation, dense)
-    sums = _scan(con, _centred(relation, dense, fold, shift), len(dense), fold is not None)
+    sums = _scan(con, _centred(relation, dense, fold, shift, weight), len(dense), fold is not None, weight is not None)
     _check_rows(con, relation, dense, sums)
     _check_folds(sums, fold, folds)
     shifts = {key: shift for key in sums if key is not None}
@@ -172,15 +188,16 @@ def gather(
         return {key: parts[key] for key in sorted(parts)}
     if not one_for_all:
         shifts = {key: np.where(values, moments.mean, 0.0) for key, moments in parts.items()}
-        sums = _scan(con, _centred_by_fold(relation, dense, fold, shifts), len(dense), True)
+        centred = _centred_by_fold(relation, dense, fold, shifts, weight)
+        sums = _scan(con, centred, len(dense), True, weight is not None)
     if len(dense) < len(columns):
         codes = level_codes(columns)
         centred = (
-            _centred(relation, dense, fold, shift, list(codes.values()))
+            _centred(relation, dense, fold, shift, weight, list(codes.values()))
             if one_for_all
-            else _centred_by_fold(relation, dense, fold, shifts, list(codes.values()))
+            else _centred_by_fold(relation, dense, fold, shifts, weight, list(codes.values()))
         )
-        sums = _with_levels(con, centred, columns, list(codes), sums)
+        sums = _with_levels(con, centred, columns, list(codes), sums, weight is not None)
         places = [i for i, column in enumerate(columns) if not is_of_levels(column)]
         shifts = {key: _placed(shift, places, len(columns)) for key, shift in shifts.items()}
     return {key: _from_sums(sums[key], shifts[key]) for key in sorted(shifts)}
@@ -199,6 +216,7 @@ def _with_levels(
     columns: Sequence[Term],
     coded: Sequence[str],
     sums: Mapping[int | None, _Sums],
+    weighted: bool,
 ) -> dict[int | None, _Sums]:
     """The sums of all columns, of those that are without levels: what is missing are counts and sums by level.
 
@@ -208,14 +226,19 @@ def _with_levels(
     places = [i for i, column in enumerate(columns) if not is_of_levels(column)]
     names = [f"c{i}" for i in range(len(coded))]
     sets = ", ".join(f"(fold, {', '.join(some)})" for size in (1, 2) for some in combinations(names, size))
-    totals = ", ".join(f"sum(v{i})" for i in range(len(places)))
+    totals = ", ".join(f"sum({'w * ' if weighted else ''}v{i})" for i in range(len(places)))
+    count_sql = "sum(w)" if weighted else "count(*)"
     grouped = con.execute(
-        f"select fold, {', '.join(names)}, count(*), {totals} from ({centred}) as c group by grouping sets ({sets})"
+        f"select fold, {', '.join(names)}, {count_sql}, {totals} from ({centred}) as c group by grouping sets ({sets})"
     ).fetchall()
     width = len(columns)
     found = {
         key: _Sums(
-            row.n, np.full(width, row.n), _placed(row.sums, places, width), _in_square(row.products, places, width)
+            row.n,
+            row.weight,
+            np.full(width, row.n),
+            _placed(row.sums, places, width),
+            _in_square(row.products, places, width),
         )
         for key, row in sums.items()
     }
@@ -241,37 +264,55 @@ def _in_square(products: Matrix, places: Sequence[int], width: int) -> Matrix:
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """One fold's row of the scan: rows, non-NULL values per column, sums, sums of products (p + 1, p + 1)."""
+    """One fold's row of the scan: rows, their weight, non-NULL values per column, sums and sums of products, weighted,
+    (p + 1,) and (p + 1, p + 1).
+    """
 
     n: int
+    weight: float
     values: Integers
     sums: Vector
     products: Matrix
 
 
-def _centred(relation: str, columns: Sequence[Term], fold: str | None, shift: Vector, codes: Sequence[str] = ()) -> str:
-    """Select `fold` and the columns less their shift, as v0, v1, ..., and codes as they are, as c0, c1, ..."""
+def _centred(
+    relation: str,
+    columns: Sequence[Term],
+    fold: str | None,
+    shift: Vector,
+    weight: str | None = None,
+    codes: Sequence[str] = (),
+) -> str:
+    """Select `fold` and the columns less their shift, as v0, v1, ..., a weight as w, and codes, as c0, c1, ..."""
     values = ", ".join(
         f"{column.sql} - {literal(s)} as v{i}" for i, (column, s) in enumerate(zip(columns, shift, strict=True))
     )
-    coded = "".join(f", {code} as c{i}" for i, code in enumerate(codes))
-    return f"select {_fold(fold)} as fold, {values}{coded} from {relation}"
+    beside = _beside(weight, codes)
+    return f"select {_fold(fold)} as fold, {values}{beside} from {relation}"
+
+
+def _beside(weight: str | None, codes: Sequence[str]) -> str:
+    weighed = "" if weight is None else f", {weight} as w"
+    return weighed + "".join(f", {code} as c{i}" for i, code in enumerate(codes))
 
 
 def _centred_by_fold(
-    relation: str, columns: Sequence[Term], fold: str | None, shifts: Mapping[int, Vector], codes: Sequence[str] = ()
+    relation: str,
+    columns: Sequence[Term],
+    fold: str | None,
+    shifts: Mapping[int, Vector],
+    weight: str | None = None,
+    codes: Sequence[str] = (),
 ) -> str:
     """Select the same with a shift of its own for each fold."""
     rows = ", ".join(f"({key}, {', '.join(map(literal, shift))})" for key, shift in shifts.items())
     names = ", ".join(f"s{i}" for i in range(len(columns)))
-    raw = ", ".join(
-        [f"{column.sql} as v{i}" for i, column in enumerate(columns)]
-        + [f"{code} as c{i}" for i, code in enumerate(codes)]
-    )
-    coded = "".join(f", c{i}" for i in range(len(codes)))
+    raw = ", ".join(f"{column.sql} as v{i}" for i, column in enumerate(columns))
+    beside = ("" if weight is None else ", w") + "".join(f", c{i}" for i in range(len(codes)))
     values = ", ".join(f"v{i} - s{i} as v{i}" for i in range(len(columns)))
     return (
-        f"select fold, {values}{coded} from (select {_fold(fold)} as fold, {raw} from {relation}) as r "
+        f"select fold, {values}{beside} from "
+        f"(select {_fold(fold)} as fold, {raw}{_beside(weight, codes)} from {relation}) as r "
         f"join (values {rows}) as shifts (shift_fold, {names}) on r.fold = shifts.shift_fold"
     )
 
@@ -280,18 +321,19 @@ def _fold(fold: str | None) -> str:
     return "0" if fold is None else f"({fold})"
 
 
-def _sums_sql(centred: str, width: int, by_fold: bool) -> str:
-    """One row per fold: n, counts, sums, products of the upper triangle.
+def _sums_sql(centred: str, width: int, by_fold: bool, weighted: bool = False) -> str:
+    """One row per fold: n, the weight, counts, sums, products of the upper triangle.
 
     CPU seconds for 10 million rows of 8 features and a target on one thread: the bare sums of products, unshifted and
     with neither fold nor counts, take 2.7; this takes 2.9, and by fold 3.2 (3.9 if the fold is an expression whose
     range DuckDB does not know). Counting costs 0.1. Rejected: grouping by a constant 4.8, fsum (Kahan) for sum 4.3,
     covar_pop 4.5, one filtered sum per fold 252.
     """
+    by = "w * " if weighted else ""
     counts = [f"count(v{i})" for i in range(width)]
-    sums = [f"sum(v{i})" for i in range(width)]
-    products = [f"sum(v{i} * v{j})" for i, j in _triangle(width)]
-    aggregates = ", ".join(["count(*)", *counts, *sums, *products])
+    sums = [f"sum({by}v{i})" for i in range(width)]
+    products = [f"sum({by}v{i} * v{j})" for i, j in _triangle(width)]
+    aggregates = ", ".join(["count(*)", "sum(w)" if weighted else "count(*)", *counts, *sums, *products])
     if not by_fold:
         return f"select 0, {aggregates} from ({centred}) as c"
     return f"select fold, {aggregates} from ({centred}) as c group by fold"
@@ -301,21 +343,23 @@ def _triangle(width: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(width) for j in range(i, width)]
 
 
-def _scan(con: duckdb.DuckDBPyConnection, centred: str, width: int, by_fold: bool) -> dict[int | None, _Sums]:
+def _scan(
+    con: duckdb.DuckDBPyConnection, centred: str, width: int, by_fold: bool, weighted: bool
+) -> dict[int | None, _Sums]:
     if width > SQL_COLUMNS:
-        return _scan_blocks(con, centred, width)
-    rows = con.execute(_sums_sql(centred, width, by_fold)).fetchall()
+        return _scan_blocks(con, centred, width, weighted)
+    rows = con.execute(_sums_sql(centred, width, by_fold, weighted)).fetchall()
     return {row[0]: _parse(row, width) for row in rows}
 
 
-def _scan_blocks(con: duckdb.DuckDBPyConnection, centred: str, width: int) -> dict[int | None, _Sums]:
+def _scan_blocks(con: duckdb.DuckDBPyConnection, centred: str, width: int, weighted: bool) -> dict[int | None, _Sums]:
     """The same sums by blocks of rows; a NULL is NaN, and makes its column's sums one.
 
     DuckDB reads the next block while this one is multiplied. On one thread the sums repeat to the bit: rows come in
     their order then, whatever DuckDB is told. To keep their order on several threads, a million rows of 300 columns
     take 17 s of CPU to read, and lie in memory all at once; 10 s otherwise.
     """
-    values = ", ".join(f"v{i}" for i in range(width))
+    values = ", ".join([f"v{i}" for i in range(width)] + (["w"] if weighted else []))
     rows = min(max(_BLOCK_BYTES // (8 * width), _LEAST_ROWS), _MOST_ROWS)
     query = f"select cast(fold as bigint) as fold, {values} from ({centred}) as c"
     found: dict[int | None, _Block] = {}
@@ -342,30 +386,39 @@ class _Block:
     """The sums of one fold's rows so far: of products the upper triangle, in Fortran's order."""
 
     n: int
+    weight: float
     sums: Vector
     products: Matrix
 
     @classmethod
     def none(cls, width: int) -> _Block:
-        return cls(0, np.zeros(width), np.zeros((width, width), order="F"))
+        return cls(0, 0.0, np.zeros(width), np.zeros((width, width), order="F"))
 
     def add(self, rows: Matrix) -> None:
-        """Add rows of shape (columns, rows): what BLAS takes for columns."""
+        """Add rows of shape (columns, rows), or (columns and their weight, rows): what BLAS takes for columns."""
+        width = len(self.sums)
         self.n += rows.shape[1]
-        self.sums += rows.sum(axis=1)
+        if len(rows) == width:
+            self.weight += rows.shape[1]
+            self.sums += rows.sum(axis=1)
+        else:
+            weights, rows = rows[width], rows[:width]
+            self.weight += weights.sum()
+            self.sums += rows @ weights
+            rows = rows * np.sqrt(weights)
         self.products = dsyrk(1.0, np.ascontiguousarray(rows).T, beta=1.0, c=self.products, trans=1, overwrite_c=1)
 
     def as_sums(self) -> _Sums:
         upper = np.triu(self.products)
-        return _Sums(self.n, np.full(len(self.sums), self.n), self.sums, upper + np.triu(upper, 1).T)
+        return _Sums(self.n, self.weight, np.full(len(self.sums), self.n), self.sums, upper + np.triu(upper, 1).T)
 
 
 def _add_block(found: dict[int | None, _Block], batch: pa.RecordBatch, width: int) -> None:
-    """Add a batch of `fold, v0, v1, ...` to the sums of its folds."""
+    """Add a batch of `fold, v0, v1, ...`, and perhaps a weight, to the sums of its folds."""
     folds = batch.column(0).dictionary_encode(null_encoding="encode")
     code = folds.indices.to_numpy()
     order = np.argsort(code, kind="stable")
-    block = np.empty((width, batch.num_rows))
+    block = np.empty((batch.num_columns - 1, batch.num_rows))
     for column, row in zip(batch.columns[1:], block, strict=True):
         np.take(column.to_numpy(zero_copy_only=False), order, out=row, mode="clip")
     ends = np.cumsum(np.bincount(code, minlength=len(folds.dictionary)))
@@ -374,22 +427,24 @@ def _add_block(found: dict[int | None, _Block], batch: pa.RecordBatch, width: in
 
 
 def _parse(row: tuple[object, ...], width: int) -> _Sums:
-    numbers = np.array([np.nan if x is None else x for x in row[2:]], dtype=np.float64)
+    numbers = np.array([np.nan if x is None else x for x in row[3:]], dtype=np.float64)
     products = np.zeros((width, width))
     products[np.triu_indices(width)] = numbers[2 * width :]
     products = products + np.triu(products, 1).T
-    return _Sums(int(str(row[1])), numbers[:width].astype(np.int64), numbers[width : 2 * width], products)
+    return _Sums(
+        int(str(row[1])), float(str(row[2])), numbers[:width].astype(np.int64), numbers[width : 2 * width], products
+    )
 
 
 def _from_sums(sums: _Sums, shift: Vector) -> Moments:
-    off = sums.sums / sums.n
-    scatter = sums.products - sums.n * np.outer(off, off)
+    off = sums.sums / sums.weight
+    scatter = sums.products - sums.weight * np.outer(off, off)
     np.fill_diagonal(scatter, np.maximum(np.diag(scatter), 0.0))  # rounding may leave a constant at -1e-30
-    return Moments(sums.n, *_two_sum(shift, off), scatter)
+    return Moments(sums.n, *_two_sum(shift, off), scatter, sums.weight)
 
 
 def _is_far(moments: Moments, shift: Vector, values: Mask) -> bool:
-    far = moments.n * (moments.mean - shift) ** 2 > _MAX_SHIFT_VARIANCES * np.diag(moments.scatter)
+    far = moments.weight * (moments.mean - shift) ** 2 > _MAX_SHIFT_VARIANCES * np.diag(moments.scatter)
     return bool(np.any(far & values))
 
 

@@ -60,6 +60,7 @@ def fit(
     alpha_by: Literal["loo", "folds"] = "loo",
     fold: str | None = None,
     folds: int | None = None,
+    weight: str | None = None,
 ) -> RidgeFit:
     """Choose a penalty and fit, without pulling the rows together.
 
@@ -74,6 +75,7 @@ def fit(
             `Pipeline(StandardScaler(), Ridge())` does, standardizing within each training set, in one.
         fold: SQL expression for each row's fold, an integer; for 'folds' only.
         folds: How many folds are expected.
+        weight: As for `gather`: then all is as scikit-learn's with `sample_weight`, of the scaler too.
 
     Raises:
         UnusableRowsError: See `gather`; also a single row, or a table that changed between the scans.
@@ -84,12 +86,12 @@ def fit(
         raise ValueError(f"alpha_by is {alpha_by!r}; 'loo' and 'folds' are allowed")
     if (alpha_by == "folds") != (fold is not None):
         raise ValueError("alpha_by='folds' needs a fold expression, and only it")
-    parts = gather(con, relation, features, target, fold, folds)
+    parts = gather(con, relation, features, target, fold, folds, weight)
     moments = total(parts.values())
     if alpha_by == "folds":
         errors = fold_errors(parts, checked, features).mean(axis=0)
     else:
-        errors = left_out_errors(con, relation, features, target, moments, checked)
+        errors = left_out_errors(con, relation, features, target, moments, checked, weight)
     return chosen(moments, features, checked, errors)
 
 
@@ -100,10 +102,11 @@ def left_out_errors(
     target: str,
     moments: Moments,
     alphas: Sequence[float] | Vector,
+    weight: str | None = None,
 ) -> Vector:
     """As `loo_errors`, of terms whose NULLs stand at the mean of all rows."""
     own, made = pipelines.imputed(moments, features)
-    return loo_errors(con, relation, made, target, own, alphas)
+    return loo_errors(con, relation, made, target, own, alphas, weight)
 
 
 def chosen(
@@ -195,9 +198,9 @@ def generalized_errors(
     explained = spectrum.projection**2 / spectrum.eigenvalues
     least = max(float(moments.scatter[-1, -1] - explained.sum()), 0.0)
     rss = least + explained @ (penalties * shrunk) ** 2
-    freedom = moments.n - 1 - spectrum.eigenvalues @ shrunk
+    freedom = moments.weight - 1 - spectrum.eigenvalues @ shrunk
     # as few rows as columns leave no freedom, but for what rounding makes of it
-    errors: Vector = moments.n * rss / np.maximum(freedom, np.finfo(np.float64).eps) ** 2
+    errors: Vector = moments.weight * rss / np.maximum(freedom, np.finfo(np.float64).eps) ** 2
     return errors
 
 
@@ -205,7 +208,7 @@ def _held_out_errors(training: Moments, held_out: Moments, alphas: Sequence[floa
     spectrum = Spectrum(training)
     slopes = spectrum.coefficients(np.asarray(alphas)) / spectrum.scale
     direction = np.column_stack([-slopes, np.ones(len(alphas))])
-    root = _square_root(held_out.scatter / held_out.n)
+    root = _square_root(held_out.scatter / held_out.weight)
     # The means are subtracted first: an intercept in the columns' own units would cancel when they are large.
     bias = direction @ training.step(held_out)
     errors: Vector = np.sum((direction @ root) ** 2, axis=1) + bias**2

@@ -18,14 +18,14 @@ class Scaling:
     """How a table's features are standardized.
 
     Attributes:
-        n: Number of rows.
+        n, weight: Number of rows, and for how many they stand.
         mean, variance, scale: Of the features, as in StandardScaler, shape (p,).
         constant: Which features are constant, shape (p,).
     """
 
     def __init__(self, moments: Moments) -> None:
-        self.n, self.mean = moments.n, moments.mean[:-1]
-        self.variance = np.diag(moments.scatter)[:-1] / moments.n
+        self.n, self.weight, self.mean = moments.n, moments.weight, moments.mean[:-1]
+        self.variance = np.diag(moments.scatter)[:-1] / moments.weight
         self.constant = _is_constant(self.variance, self.mean, moments.n)
         self.scale = np.where(self.constant, 1.0, np.sqrt(self.variance))
 

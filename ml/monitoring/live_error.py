@@ -69,6 +69,7 @@ def measure(
     of_classes = exposure.task == "classification"
     value = f"cast({target} as {'varchar' if of_classes else 'double'})"
     columns, measured = _CLASSES if of_classes else _NUMBERS
+    weight = f"cast({quoted(spec.weight)} as double)" if spec.weight else "1e0"
     learned = " union all ".join(
         f"select '{version_id}' as version_id, {key}, {value} as learned from {table} where {sampled}"
         for version_id, table in learned_from.items()
@@ -84,7 +85,7 @@ def measure(
             {predicted}
         ),
         arrived as (
-            select {key}, {value} as actual from {publication.table}
+            select {key}, {value} as actual, {weight} as weight from {publication.table}
             where {sampled} and {answers.known_sql(spec.target)}
         ),
         learned as (
@@ -108,13 +109,18 @@ def measure(
     ]
 
 
-# The columns of predictions, and what is measured of them beside the true value.
+def _mean(losses: str) -> str:
+    """Over rows, by what each counts."""
+    return f"sum(arrived.weight * ({losses})) / sum(arrived.weight)"
+
+
+# The columns of predictions, and what is measured of them beside the true value. What is covered are rows.
 _NUMBERS = (
     "prediction, lower, upper",
     {
         "coverage": "avg(cast(arrived.actual between predicted.lower and predicted.upper as integer))",
-        "rmse": "sqrt(avg(pow(predicted.prediction - arrived.actual, 2)))",
-        "mae": "avg(abs(predicted.prediction - arrived.actual))",
+        "rmse": f"sqrt({_mean('pow(predicted.prediction - arrived.actual, 2)')})",
+        "mae": _mean("abs(predicted.prediction - arrived.actual)"),
     },
 )
 # As `measures.of_rows`; a class that the version does not know had the probability 0.
@@ -124,10 +130,10 @@ _CLASSES = (
     "cast(prediction as varchar) as prediction, probabilities, prediction_set",
     {
         "coverage": "avg(cast(list_contains(predicted.prediction_set, arrived.actual) as integer))",
-        "log_loss": f"avg(-ln(least(greatest({_TRUE}, {literal(LEAST)}), 1e0)))",
-        "brier_score": (
-            f"avg(({_SQUARES} - 2 * {_TRUE} + 1) / case cardinality(predicted.probabilities) when 2 then 2 else 1 end)"
+        "log_loss": _mean(f"-ln(least(greatest({_TRUE}, {literal(LEAST)}), 1e0))"),
+        "brier_score": _mean(
+            f"({_SQUARES} - 2 * {_TRUE} + 1) / case cardinality(predicted.probabilities) when 2 then 2 else 1 end"
         ),
-        "accuracy": "avg(cast(predicted.prediction = arrived.actual as integer))",
+        "accuracy": _mean("cast(predicted.prediction = arrived.actual as integer)"),
     },
 )

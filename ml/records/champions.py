@@ -53,8 +53,9 @@ def standing(
         return Standing(None, None, None)
     if why := outdated(con, exposure, serving, publication):
         return Standing(serving, why, None)
-    value = metric(con, exposure.name, serving, exposure.spec.split, exposure.metric)
-    # without one the spec's split is another, by which it was not judged
+    weighed_alike = row(con, exposure.name, serving.version_id)["spec"].get("weight") == exposure.spec.weight
+    value = metric(con, exposure.name, serving, exposure.spec.split, exposure.metric) if weighed_alike else None
+    # without one the spec asks by another split, metric or weight, by which it was not judged
     return Standing(serving, None, None if value is None else Champion(serving.recipe, loss(exposure.metric, value)))
 
 

@@ -11,19 +11,19 @@ from sklearn.inspection import partial_dependence, permutation_importance
 from threadpoolctl import threadpool_limits
 
 from ml import classes, metrics
-from ml.arrays import Integers, Mask, Vector
+from ml.arrays import Integers, Mask, Vector, taken
 from ml.columns import TYPES, Kind
 from ml.exposures import Exposure
 from ml.learning import calibration, candidates, measures, training_set
 from ml.learning.classification import Classification
-from ml.learning.training_set import FOLD
+from ml.learning.training_set import FOLD, WEIGHT
 from ml.progress import Say
 from ml.records import versions
 from ml.records.versions import Version
 from ml.spec import BacktestSpec, FeaturesSpec, Spec
 
 # Settings that decide which rows are read, and how they are dealt to folds.
-ROW_SETTINGS = ("key", "target", "group", "time", "split", "folds", "seed", "max_rows")
+ROW_SETTINGS = ("key", "target", "group", "time", "weight", "split", "folds", "seed", "max_rows")
 # The fold held out; of a split by time it is the last. One is enough to rank features, and costs one fit.
 HELD_OUT_FOLD = 0
 REPEATS = 5
@@ -81,6 +81,7 @@ def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version
                 asked.spec.seed,
                 learned,
                 scoring(asked.metric, made),
+                sample[WEIGHT].to_numpy(np.float64) if asked.spec.weight else None,
             ).assign(split=split),
             dependence(estimator, features, asked.spec.seed, version.kinds, made),
         )
@@ -102,10 +103,12 @@ def scoring(metric: str, made: Classification | None) -> Any:
         return {"rmse": "neg_root_mean_squared_error", "mae": "neg_mean_absolute_error"}[metric]
     places = {one: place for place, one in enumerate(made.classes)}
 
-    def score(fitted: Any, features: pd.DataFrame, answers: "pd.Series[Any]") -> float:
+    def score(
+        fitted: Any, features: pd.DataFrame, answers: "pd.Series[Any]", sample_weight: Vector | None = None
+    ) -> float:
         probabilities = made.calibration.of(candidates.probabilities(fitted, features, made.classes))
         codes = np.array([places[answer] for answer in answers], np.int64)
-        measured = measures.of_classes(codes, probabilities, made.positive_place)
+        measured = measures.of_classes(codes, probabilities, made.positive_place, sample_weight)
         # rows of one class have no order: nothing is gained or lost
         return -metrics.loss(metric, measured.get(metric, 0.0))
 
@@ -124,8 +127,7 @@ def as_asked(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Versio
     backtest = BacktestSpec.model_validate(asked.get("backtest", {}))
     features = FeaturesSpec(include=version.features, categorical=codes)
     spec = exposure.spec.model_copy(update={**settings, "backtest": backtest, "slices": {}, "features": features})
-    named = [name for name in (*spec.key_columns, spec.group, spec.target, spec.time) if name]
-    columns = {**dict.fromkeys(named, "DOUBLE"), **{name: TYPES[kind] for name, kind in version.kinds.items()}}
+    columns = {**dict.fromkeys(spec.roles, "DOUBLE"), **{name: TYPES[kind] for name, kind in version.kinds.items()}}
     if made:
         columns[spec.target] = {bool: "BOOLEAN", str: "VARCHAR"}.get(type(made["classes"][0]), "BIGINT")
     return replace(exposure, spec=spec, columns=columns, predicted_by_others=frozenset())
@@ -139,6 +141,7 @@ def importance(
     seed: int,
     learned: Mask | None = None,
     by: Any = "neg_root_mean_squared_error",
+    weights: Vector | None = None,
 ) -> pd.DataFrame:
     """Permutation importance of each feature (Breiman, Random Forests, 2001) for rows that the refit has not seen.
 
@@ -150,12 +153,13 @@ def importance(
         seed: Of what is drawn.
         learned: Which rows the refit learns from, shape (rows,); None of all that are not held out.
         by: What a shuffled feature takes away, as `scoring` gives it.
+        weights: What each row counts, shape (rows,); None where each counts once.
 
     Returns:
         `Explanation.importance`, without the split; errors in the target's unit.
     """
     known = ~held if learned is None else learned
-    refitted = candidates.fit(estimator, features[known], target[known])
+    refitted = candidates.fit(estimator, features[known], target[known], taken(weights, known))
     rows = _drawn(np.flatnonzero(held), IMPORTANCE_ROWS, seed)
     permuted = permutation_importance(
         refitted,
@@ -164,6 +168,7 @@ def importance(
         scoring=by,
         n_repeats=REPEATS,
         random_state=seed,
+        sample_weight=taken(weights, rows),
     )
     return pd.DataFrame(
         {

@@ -36,7 +36,7 @@ exposures:
           candidates: [ridge, gradient_boosting]
 ```
 
-Features are the contract's columns less key, target, group and time, and less what other exposures on the table
+Features are the contract's columns less key, target, group, time and weight, and less what other exposures on the table
 predict: numbers, booleans, dates and timestamps, texts and enums, each with NULL or without. Columns of other types
 are named in `features: {{exclude: […]}}`. The target is a number (`task: regression`), or a boolean, a text or an enum,
 which has classes (`task: classification`, which integers may be, too); a row where it is NULL is predicted, and not
@@ -51,7 +51,7 @@ This page and the schema are made from `ml/spec.py` by `make exposures`.
 
 TABLES: dict[type[BaseModel], str] = {
     Spec: "## `ml`",
-    FeaturesSpec: "## `features`\n\nWithout it, features are the contract's columns less key, target, group and time.",
+    FeaturesSpec: "## `features`\n\nWithout it, features are the contract's columns less key, target, group, time and weight.",
     BacktestSpec: (
         "## `backtest`\n\nOf `split: time`: rows are cut by time into periods of about equal numbers of rows, one more "
         "than folds;\neach but the first is judged by a fit on [what came before it](learning.md#time)."

@@ -199,8 +199,8 @@ def test_a_feature_from_which_nothing_is_learned_is_named(column: str, kind: str
     assert refused(manifest(columns=columns)) == [
         f"{POINTS}: column {column} of features.points is {kind.upper()}, from which nothing is learned: numbers, "
         "booleans, dates, timestamps, texts and enums are learned from. Features are the contract's columns less key, "
-        "target, group and time, and less what other exposures on the table predict: cast it where the table is built, "
-        "or name it in meta.ml.features.exclude."
+        "target, group, time and weight, and less what other exposures on the table predict: cast it where the table "
+        "is built, or name it in meta.ml.features.exclude."
     ]
     (left_out,) = read_exposures(manifest({"features": {"exclude": [column]}}, columns=columns))
     assert left_out.features == ("b" if column == "a" else "a",)
@@ -247,7 +247,7 @@ def test_what_another_exposure_predicts_is_learned_from_where_it_is_included() -
         ]),
         ({"exclude": ["z"]}, [f"meta.ml.features.exclude names 'z', which is no column. {ALLOWED}"]),
         ({"include": ["a", "y", "z"]}, [
-            "meta.ml.features.include names 'y', which is key, target, group or time: those are no "
+            "meta.ml.features.include names 'y', which is key, target, group, time or weight: those are no "
             "features. Give what is learned from a column of its own where the table is built.",
             f"meta.ml.features.include names 'z', which is no column. {ALLOWED}",
         ]),

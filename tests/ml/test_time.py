@@ -63,7 +63,7 @@ def test_a_time_is_no_feature_and_splits_alone() -> None:
         ),
         (
             {"time": "at", "features": {"include": ["at", "a"]}},
-            "meta.ml.features.include names 'at', which is key, target, group or time: those are no features. "
+            "meta.ml.features.include names 'at', which is key, target, group, time or weight: those are no features. "
             "Give what is learned from a column of its own where the table is built.",
         ),
         (

@@ -54,6 +54,16 @@ def test_it_is_logistic_regression_s_own_where_the_prior_says_nothing(monkeypatc
     assert found.shift == pytest.approx(expected.intercept_[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_weight_of_so_many_is_the_row_so_often(classes: int) -> None:
+    p, codes = drawn(400, classes, 2)
+    stretched, times = softmax(2.0 * np.log(p), axis=1), np.random.default_rng(2).integers(1, 4, 400)
+    found = calibration.fit(stretched, codes, times.astype(np.float64))
+    often = calibration.fit(np.repeat(stretched, times, axis=0), np.repeat(codes, times))
+    assert (found.shift, found.stretch) == pytest.approx((often.shift, often.stretch), rel=1e-9)
+    assert found != calibration.fit(stretched, codes)
+
+
 def test_probabilities_that_are_right_are_left_alone_but_for_chance() -> None:
     changed = sum(
         calibration.fit(*drawn(400, classes, seed)) != Calibration() for classes in (2, 3) for seed in range(60)

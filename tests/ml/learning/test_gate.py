@@ -207,6 +207,26 @@ def test_the_chance_of_ranks_is_counted_over_draws_of_blocks() -> None:
     assert gate.chance_of_no_gain_in_rank("roc_auc", [now], [before], blocks, seed=0) == 1.0
 
 
+@pytest.mark.parametrize("metric", ["rmse", "log_loss", "roc_auc"])
+def test_a_challenger_is_judged_by_the_weight_of_rows(metric: str) -> None:
+    """It is better where rows count much, and much worse in as many that count little."""
+    random = np.random.default_rng(0)
+    heavy = np.arange(600) % 2 == 0
+    weights, blocks = np.where(heavy, 50.0, 1.0), np.arange(600) % 60
+    if metric == "roc_auc":
+        inside = random.random(600) < 0.5
+        told = np.where(inside, 1.0, 0.0) + random.normal(size=600)
+        noise = random.normal(size=600)
+        before = [Ranking(inside, np.where(heavy, told + 2 * noise, told * 3))]
+        now = [Ranking(inside, np.where(heavy, told, noise))]
+        unweighted = gate.chance_of_no_gain_in_rank(metric, before, now, blocks, 0)
+        assert gate.chance_of_no_gain_in_rank(metric, before, now, blocks, 0, weights) < 0.05 < unweighted
+        return
+    before_losses, now_losses = np.ones(600), np.where(heavy, 0.8, 3.0) + 0.1 * random.normal(size=600)
+    assert gate.chance_of_no_gain(before_losses, now_losses, blocks, 0) == 1.0
+    assert gate.chance_of_no_gain(weights * before_losses, weights * now_losses, blocks, 0) == 0.0
+
+
 def test_the_chance_is_counted_over_draws_of_blocks() -> None:
     # one block gains 3, one loses 1: of the four draws of two, only that of the loser twice has no gain
     before, now = np.array([4.0, 1.0]), np.array([1.0, 2.0])

@@ -44,6 +44,31 @@ def test_metrics_of_classes_are_scikit_learn_s(seed: int, classes: int, digits: 
     assert found["accuracy"] == np.mean(p.argmax(axis=1) == codes)
 
 
+@given(st.integers(0, 1000), st.integers(2, 4), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_a_weight_of_so_many_is_the_row_so_often(seed: int, classes: int, numbers: bool) -> None:
+    random = np.random.default_rng(seed)
+    times = random.integers(1, 4, 40)
+    weights = times / times.mean()
+    if numbers:
+        actual, predicted = random.normal(size=(2, 40))
+        found = measures.of_numbers(actual, predicted, weights)
+        expected = measures.of_numbers(np.repeat(actual, times), np.repeat(predicted, times))
+        exact = found.keys() - {"rows", "median_absolute_error", "p90_absolute_error"}  # these lie between two rows
+    else:
+        codes, p = drawn(40, classes, seed)
+        place = 1 if classes == 2 else None
+        found = measures.of_classes(codes, p, place, weights)
+        expected = measures.of_classes(np.repeat(codes, times), np.repeat(p, times, axis=0), place)
+        exact = found.keys() - {"rows", "ece"}  # whose bins are of equal numbers of rows
+    assert found["rows"] == 40
+    assert {name: found[name] for name in exact} == pytest.approx({name: expected[name] for name in exact}, rel=1e-9)
+    if numbers:
+        ordered = np.sort(np.repeat(np.abs(actual - predicted), times))
+        place = int(np.ceil(0.9 * len(ordered) - 1e-9)) - 1
+        assert found["p90_absolute_error"] == ordered[place]
+
+
 @given(st.integers(0, 1000), st.sampled_from([1, 12]))
 @settings(max_examples=60, deadline=None)
 def test_ranks_under_weights_are_scikit_learn_s(seed: int, digits: int) -> None:

@@ -74,6 +74,25 @@ def test_the_fit_is_scikit_learns(kwargs: dict[str, Any], share: float, noise: f
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Line search of Newton solver")
+@settings(SETTINGS, max_examples=10)
+@given(tables, st.sampled_from([0.5, 0.1]), st.floats(0.1, 0.3))
+def test_the_fit_of_weighted_rows_is_scikit_learns(kwargs: dict[str, Any], share: float, noise: float) -> None:
+    x, y = make_table(**kwargs)
+    rng = np.random.default_rng(kwargs["seed"])
+    target = classes_of(y + noise * len(y) * y.std() * rng.normal(size=len(y)), share)
+    weights = rng.uniform(0.2, 3.0, len(y))
+    with duckdb.connect(config={"threads": 1}) as con:
+        load(con, x, y=target, weight=weights)
+        (ours,) = logistic.fit(con, "t", names(x), "y", weight="weight")
+    given = {"standardscaler__sample_weight": weights, "logisticregression__sample_weight": weights}
+    theirs = reference().fit(x, target, **given)
+    assert_same_coefficients(ours.pipeline[-1].coef_, theirs[-1].coef_, 1e-6)
+    np.testing.assert_allclose(ours.pipeline.predict_proba(x), theirs.predict_proba(x), rtol=1e-6, atol=1e-9)
+    assert ours.separated == ((theirs.decision_function(x) > 0) == (target == 1)).all()
+
+
+@pytest.mark.slow
 @settings(SETTINGS, max_examples=8)
 @given(raw_tables.filter(lambda t: t["n"] >= 9))
 def test_the_fit_of_raw_columns_is_scikit_learns(kwargs: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -80,6 +81,23 @@ def test_gathered_folds_equal_the_rows(seed: int, n: int, k: int) -> None:
     assert_same(whole[0], Moments.of(rows))
     assert_same(total(folds.values()), whole[0])
     assert_same(complement(folds, 1), Moments.of(rows[fold != 1]))
+
+
+@SETTINGS
+@given(st.integers(0, 10**6), st.integers(10, 200), st.integers(2, 4))
+def test_a_weight_of_so_many_is_the_row_so_often(seed: int, n: int, k: int) -> None:
+    rows, fold = numbers(seed, n), np.arange(n) % k
+    times = np.random.default_rng(seed).integers(1, 5, n)
+    weighed = Moments.of(rows, times.astype(np.float64))
+    with duckdb.connect(config={"threads": 1}) as con:
+        frame = pd.DataFrame(rows, columns=COLUMNS).assign(fold=fold, times=times)  # noqa: F841
+        con.execute("create or replace table t as select * from frame")
+        folds = gather(con, "t", COLUMNS[:3], "y", "fold", k, "cast(times as double)")
+    for key, moments in {**folds, -1: total(folds.values()), -2: weighed}.items():
+        chosen = fold == key if key >= 0 else np.ones(n, np.bool_)
+        expected = Moments.of(np.repeat(rows[chosen], times[chosen], axis=0))
+        assert (moments.n, moments.weight) == (chosen.sum(), expected.n)
+        assert_same(replace(moments, n=expected.n), expected)
 
 
 def test_moments_of_four_rows_by_hand(con: duckdb.DuckDBPyConnection) -> None:
