@@ -45,14 +45,26 @@ def manifest() -> Mapping[str, Any]:
     with (TARGET / "parse.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # webserver, daemon and runs may load at once
         install_packages()
-        if not path.exists() or differs():
+        content = _read(path)
+        if content is None or differs():
             now = _contents()  # before dbt reads: what changes meanwhile is parsed by the next who asks
             made_of.unlink(missing_ok=True)
             _parse()
             now["environment"] = contents.asked(now["files"], TARGET / "partial_parse.msgpack")
             made_of.write_text(json.dumps(now, indent=1))
-        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content = _read(path)
+    if content is None:
+        raise ParseError(f"dbt has left no manifest in {TARGET}, or none that can be read: is its disk full?")
     return content
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    """A file of JSON; None where there is none, or it was torn."""
+    try:
+        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def differs() -> bool:

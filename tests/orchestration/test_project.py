@@ -33,6 +33,20 @@ def test_the_manifest_is_parsed_once(parses: list[str]) -> None:
     assert len(parses) == 1
 
 
+@pytest.mark.parametrize("torn", ["", '{"nodes": {', "[]", "\udcff", "null"])
+def test_a_manifest_that_was_torn_is_parsed_anew(parses: list[str], torn: str) -> None:
+    project.manifest()
+    (project.TARGET / "manifest.json").write_bytes(torn.encode(errors="surrogateescape"))
+    assert project.manifest() == {}
+    assert len(parses) == 2
+
+
+def test_a_parse_that_leaves_no_manifest_is_said(parses: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "_parse", lambda: None)
+    with pytest.raises(ParseError, match=r"dbt has left no manifest in .* or none that can be read"):
+        project.manifest()
+
+
 def test_a_setting_that_the_project_asks_for_parses_it_anew(parses: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     project.manifest()
     monkeypatch.setenv("SOMETHING_ELSE", "true")
