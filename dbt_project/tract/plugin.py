@@ -81,6 +81,9 @@ class Plugin(BasePlugin):
                 con = locks.connect(locks.this_process())
                 locks.acquire(con, "build", _lock_timeout(), logger.info)
             self.locked = con
+            # dbt lists what is there by threads of its own, before its main thread comes here: another build may have
+            # made or dropped some of it since. The hook `list_relations` lists it anew.
+            get_adapter_by_type("duckdb").cache.clear()
             add_callback_to_manager(self._release)
 
     def _release(self, event: EventMsg) -> None:

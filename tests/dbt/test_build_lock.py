@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dbt_project.tract import plugin
+from ml import lake
 from ml.lake import locks
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Worked, said
@@ -61,6 +62,36 @@ def test_two_builds_at_once_wait_for_someone_and_then_for_each_other_and_both_su
     for returncode, lines in ended:
         assert returncode == 0, lines
         assert len([line for line in lines if WAITING.fullmatch(line)]) == 1, lines
+
+
+@pytest.mark.parametrize("made_meanwhile", [True, False])
+def test_a_build_that_has_waited_knows_what_was_built_meanwhile(
+    someone: Worked, parsed: Path, tmp_path: Path, made_meanwhile: bool
+) -> None:
+    """dbt lists what is there before it takes the lock."""
+    (tmp_path / parsed.name).write_bytes(parsed.read_bytes())
+    drop = "drop view lake.staging.stg_california_housing"
+    with lake.connect() as con:
+        ((made,),) = con.execute(
+            "select sql from duckdb_views() where schema_name = 'staging' and view_name = 'stg_california_housing'"
+        ).fetchall()
+        if made_meanwhile:
+            con.execute(drop)
+        with ThreadPoolExecutor(1) as pool:
+            with locks.lock("build"):
+                build = pool.submit(
+                    run_dbt,
+                    someone.home,
+                    *("run", "--select", "stg_california_housing"),
+                    DBT_TARGET_PATH=str(tmp_path),
+                )
+                while not waiting() and not build.done():
+                    time.sleep(0.1)
+                con.execute(f"create or replace {made.removeprefix('CREATE ')}" if made_meanwhile else drop)
+            told = build.result()
+        assert told.returncode == 0, told.stdout
+        ((rows,),) = con.execute("select count(*) from lake.staging.stg_california_housing").fetchall()
+    assert rows > 0
 
 
 def test_a_timeout_ends_the_wait_with_one_sentence(someone: Worked) -> None:

@@ -83,8 +83,20 @@
             {%- for statement in tract.ask_ml('option_statements', options) + statements -%}
                 {%- do run_query(statement) -%}
             {%- endfor -%}
+            {%- do tract.list_relations() -%}
         {%- endif -%}
     {%- endif -%}
+{%- endmacro %}
+
+
+{#- What is there now, in dbt's cache: it was emptied when the lock was taken. Not later, in the transaction of a model:
+    a Python model's rows come by another connection, and would not be seen. -#}
+{% macro list_relations() -%}
+    {%- set schemas = {} -%}
+    {%- for node in graph.nodes.values() if node.resource_type in ('model', 'seed', 'snapshot') -%}
+        {%- do schemas.update({(node.database, node.schema): none}) -%}
+    {%- endfor -%}
+    {%- for database, schema in schemas -%} {%- do adapter.get_relation(database, schema, 'any') -%} {%- endfor -%}
 {%- endmacro %}
 
 
