@@ -8,6 +8,7 @@ import duckdb
 from ml.errors import MemoryRanOutError
 from ml.exposures import Exposure
 from ml.lake import first_line
+from ml.lake.away import SPILLED
 
 # DuckDB computes a batch of products of each pair of columns before it sums them: 2,048 doubles a pair, in each thread.
 PAIR_BYTES = 2_048 * 8
@@ -36,6 +37,8 @@ def ran_out(error: Exception, con: duckdb.DuckDBPyConnection, exposure: Exposure
     rows = f"{most:,} rows (meta.ml.max_rows) of {columns} columns are {size(most * columns * 8)}"
     width = f"{exposure.relation} has {columns} columns to learn from"
     if isinstance(error, duckdb.OutOfMemoryException):
+        if SPILLED in str(error):  # the disk's fault, of which `ml.lake.telling` tells
+            return None
         from ml.linear.moments import SQL_COLUMNS  # scipy takes a moment to import
 
         settings = "select current_setting('memory_limit'), current_setting('threads')"

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -249,13 +249,20 @@ def running(servers: Path, parsed: Path, dagster_target: Path, directory: Path, 
 class Build:
     """One dbt process."""
 
-    def __init__(self, warehouse: Warehouse, source: Path, builder: str, settings: dict[str, str]) -> None:
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        source: Path,
+        builder: str,
+        settings: dict[str, str],
+        command: Sequence[str] = BUILD,
+    ) -> None:
         self.warehouse = warehouse
         self.built_by = f"{builder} {uuid4().hex[:12]}"
         self.log = warehouse.landed / f"{self.built_by}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *BUILD],
+                [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *command],
                 cwd=ROOT,
                 env={
                     **os.environ,

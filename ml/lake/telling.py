@@ -7,7 +7,7 @@ import psycopg2
 from ml import lake
 from ml.errors import TractError
 from ml.lake import patience
-from ml.lake.away import ENDED
+from ml.lake.away import ENDED, SPILLED
 
 # Words of S3 and its clients.
 PLACE = re.compile(r"s3://[^\s'\":]+|https?://[^\s'\"]+")
@@ -53,9 +53,10 @@ def sentence(error: BaseException) -> str:
             if found := re.search(words, answer):
                 return f"Nothing was committed: the catalog's Postgres {what} ({found[0].strip()}). {mend}."
         return f"Nothing was committed: the catalog's Postgres failed ({lake.first_line(answer)})."
-    if place := PLACE.search(said):
+    spilled = SPILLED in said  # beside which DuckDB names an address of its documentation
+    if (place := PLACE.search(said)) and not spilled:
         return _of_s3(place[0].rstrip(".,"), said)
-    if "No space left" in said:
+    if "No space left" in said or spilled:
         return f"The disk is full: {lake.first_line(error)}. DuckDB spills into {lake.home() / 'tmp'} (TRACT_HOME)."
     return f"S3, Postgres or the disk failed: {lake.first_line(error)}."
 

@@ -2,9 +2,10 @@
 
 import os
 import re
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -13,7 +14,7 @@ import duckdb
 import psycopg2
 import pytest
 
-from ml import consumption, lake
+from ml import consumption, lake, memory
 from ml.errors import TractError
 from ml.lake import locks, telling
 from ml.lake.away import is_away
@@ -75,6 +76,16 @@ class Storage:
         assert halves == [(1, 400, 1)]
 
 
+def prepare(made: Storage) -> None:
+    """Make the tables, and a champion."""
+    with made.acting(made.front), lake.connect() as con:
+        for statement in [*tables.option_statements(), *migrations.statements(set(), 0, [POINTS])]:
+            con.execute(statement)
+        con.execute("create schema lake.features")
+    made.publish()
+    made.consume(made.front)
+
+
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     front, behind = tmp_path_factory.mktemp("storage") / "home", tmp_path_factory.mktemp("behind") / "home"
@@ -89,13 +100,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
             behind / "secrets", behind / "extensions", replace(store, endpoint=proxy.endpoint), postgres.address(front)
         )
         made = Storage(front, behind, proxy, count(1))
-        with made.acting(front):
-            with lake.connect() as con:
-                for statement in [*tables.option_statements(), *migrations.statements(set(), 0, [POINTS])]:
-                    con.execute(statement)
-                con.execute("create schema lake.features")
-            made.publish()
-            made.consume(front)
+        prepare(made)
         (behind / "secrets" / "signing_key").write_text((front / "secrets" / "signing_key").read_text())
         yield made
     finally:
@@ -273,11 +278,82 @@ def test_a_backend_that_ends_in_the_middle_leaves_nothing(storage: Storage) -> N
     storage.whole(publication)
 
 
-def test_a_full_disk_where_duckdb_spills_is_said(storage: Storage) -> None:
-    full = duckdb.IOException("IO Error: Could not write file '/x/duckdb_temp_storage-0.tmp': No space left on device")
-    with storage.acting(storage.front):
-        assert telling.sentence(full) == (
-            "The disk is full: IO Error: Could not write file '/x/duckdb_temp_storage-0.tmp': No space left on device. "
-            f"DuckDB spills into {storage.front / 'tmp'} (TRACT_HOME)."
-        )
+@contextmanager
+def disk(place: Path, size: str) -> Iterator[Path]:
+    """A small disk of its own, which a test may fill."""
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=False)
+    if mounted.returncode:
+        pytest.skip("only root may mount a disk to fill")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(place: Path) -> Path:
+    """A file that takes all that is left of a disk."""
+    filler = place / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(2**16))
+    return filler
+
+
+@pytest.mark.parametrize(
+    ("full", "told"),
+    [
+        ("S3", rf"^Writing \S+ failed, tried again and again: .*{S3_IS_UP}$"),
+        (
+            "Postgres",
+            r"^Nothing was committed: the catalog's Postgres has no room \(No space left on device\)\. Free some on "
+            r"its disk \(TRACT_POSTGRES_HOST\)\.$",
+        ),
+    ],
+    ids=["S3", "Postgres"],
+)
+def test_a_disk_that_is_full_is_said_and_it_goes_on_when_there_is_room(tmp_path: Path, full: str, told: str) -> None:
+    with disk(tmp_path / "disk", "700m") as place:
+        home = place / "home"
+        home.mkdir()
+        if full == "Postgres":
+            (tmp_path / "s3").mkdir()
+            (home / "s3").symlink_to(tmp_path / "s3")
+        stack.up(home)
+        try:
+            storage = Storage(home, home, Proxy(("127.0.0.1", 9)), count(1))
+            prepare(storage)
+            publication, before = storage.publish(), storage.snapshot()
+            filler = fill(place)
+            with pytest.raises((duckdb.Error, TractError)) as error:
+                storage.consume(home)
+            assert is_away(error.value)
+            said = telling.sentence(error.value)
+            assert re.search(told, said), said
+            filler.unlink()
+            assert storage.snapshot() == before
+            assert storage.consume(home) in ("trained", "refreshed")
+            storage.whole(publication)
+        finally:
+            stack.down(home)
+
+
+def test_a_full_disk_where_duckdb_spills_is_said(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACT_MEMORY_LIMIT", "60MB")
+    with disk(tmp_path / "disk", "4m") as place:
+        for name in ("secrets", "extensions"):
+            (place / name).symlink_to(storage.front / name)
+        with storage.acting(place), lake.connect() as con:
+            with pytest.raises(duckdb.Error) as error, memory.enough(con, POINTS):
+                con.execute(
+                    "select max(a), max(b) from (select hash(i) as a, hash(i + 1) as b from range(5_000_000) as t(i) "
+                    "order by a, b offset 1)"
+                )
+            assert is_away(error.value)
+            assert re.fullmatch(
+                rf"The disk is full: .*\. DuckDB spills into {place / 'tmp'} \(TRACT_HOME\)\.",
+                telling.sentence(error.value),
+            )
     assert os.environ["TRACT_HOME"] != str(storage.front)
