@@ -20,9 +20,11 @@ from ml.spec import (
     OWN,
     RENAMED,
     TAGS,
+    UNREPEATED,
     BacktestSpec,
     CandidateSpec,
     FeaturesSpec,
+    NotifySpec,
     PredictionsSpec,
     Range,
     SearchSpec,
@@ -99,6 +101,8 @@ HELDOUT_CLASSES = {
     "probabilities": "map(varchar, double) not null",
     "prediction_set": "varchar[]",
 }
+# The source table of the dbt package whose meta carries the variable `notify`, as the project sets it.
+NOTICES = "source.tract.ops.notices"
 # The slice of a split by time that the spec need not name.
 PERIOD = "period"
 TAKEN_BESIDE_KEY = tuple(dict.fromkeys((*PREDICTIONS, *HELDOUT)))
@@ -238,20 +242,23 @@ class Exposure:
 
 
 def read_exposures(manifest: Mapping[str, Any]) -> tuple[Exposure, ...]:
-    """The exposures of `type: ml` that carry `meta.ml`, from dbt's manifest (its `exposures` and `nodes`).
+    """The exposures of `type: ml` that carry `meta.ml`, from dbt's manifest (its `exposures`, `nodes` and `sources`).
+
+    Who says nothing of `notify` tells those whom the project's variable of that name says.
 
     Raises:
         SpecError: Everything that does not fit, all exposures together, a line each.
     """
     asked: dict[str, Exposure] = {}
     wrong = []
+    notify = manifest.get("sources", {}).get(NOTICES, {}).get("config", {}).get("meta", {}).get("notify") or ()
     for node in manifest["exposures"].values():
         meta = {**node.get("meta", {}), **node.get("config", {}).get("meta", {})}
         if node["type"] != "ml" or "ml" not in meta:
             continue
         where = f"Exposure {node['name']} ({node['original_file_path']})"
         try:
-            asked[where] = _exposure(where, node, meta["ml"], manifest["nodes"])
+            asked[where] = _exposure(where, node, meta["ml"], manifest["nodes"], notify)
         except SpecError as error:
             wrong.append(str(error))
     found = []
@@ -277,7 +284,7 @@ def doubts(exposures: Iterable[Exposure]) -> list[str]:
     ]
 
 
-def _exposure(where: str, node: Mapping[str, Any], said: object, models: Mapping[str, Any]) -> Exposure:
+def _exposure(where: str, node: Mapping[str, Any], said: object, models: Mapping[str, Any], notify: object) -> Exposure:
     parents = node["depends_on"]["nodes"]
     if len(parents) != 1 or not parents[0].startswith("model."):
         raise SpecError(
@@ -304,12 +311,15 @@ def _exposure(where: str, node: Mapping[str, Any], said: object, models: Mapping
     if not isinstance(said, Mapping):
         raise SpecError(f"{where}: meta.ml is {said!r}. It must be a mapping with key, target and candidates.")
     try:
-        spec = Spec.model_validate(said)
+        spec = Spec.model_validate({"notify": notify, **said})
     except ValidationError as error:
         found = error.errors()
         # a list with a wrong item is also said to be too short: the item alone says what is wrong
         inner = [e for e in found if not any(_inside(o["loc"], e["loc"]) for o in found)]
-        raise SpecError("\n".join(f"{where}: {_sentence(e)}" for e in inner)) from None
+        sentences = [f"{where}: {_sentence(e)}" for e in inner]
+        if "notify" not in said:
+            sentences = [one.replace("meta.ml.notify", "the variable of dbt tract.notify") for one in sentences]
+        raise SpecError("\n".join(sentences)) from None
     return Exposure(
         name=node["name"],
         owner=node["owner"].get("name") or _email(node["owner"]) or "",
@@ -339,6 +349,7 @@ NESTED: dict[str, type[BaseModel]] = {
     "features": FeaturesSpec,
     "backtest": BacktestSpec,
     "predictions": PredictionsSpec,
+    "notify": NotifySpec,
 }
 
 
@@ -357,9 +368,14 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         description = Spec.model_fields[field].description if field in Spec.model_fields else "it is required"
         return f"meta.ml.{field} is missing ({description})."
+    if error["type"] == UNREPEATED:
+        return f"meta.ml.{field} {error['msg']}."
     if not field:
         return f"meta.ml: {error['msg'].removeprefix('Value error, ')}."
-    return f"meta.ml.{field} is {error['input']!r}. {error['msg'].removeprefix('Value error, ')}."
+    given = repr(error["input"])
+    if error["loc"][0] == "notify" and "//" in given:
+        given = "not to be repeated, as it may be a secret"
+    return f"meta.ml.{field} is {given}. {error['msg'].removeprefix('Value error, ')}."
 
 
 def _contradictions(exposure: Exposure) -> Iterator[str]:

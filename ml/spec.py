@@ -1,12 +1,24 @@
 """The settings of a model that is asked for, `meta.ml` of a dbt exposure: names, types, bounds and defaults."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from ml.code import MOVED
 from ml.metrics import Metric, Task
+from ml.occasions import Occasion
 
 # What may change in a spec without anything being learned anew, in pydantic's words.
 NOT_LEARNING: dict[str, Any] = {
@@ -23,6 +35,7 @@ NOT_LEARNING: dict[str, Any] = {
     "limitations": True,
     "predictions": True,  # its table stands beside the spec
     "candidates": {"__all__": {"search"}},
+    "notify": True,
 }
 MEAN = "mean"  # the candidate that predicts the mean of its training rows, judged beside the others
 RIDGE = "ridge"  # of numbers, from the warehouse's sums
@@ -182,6 +195,63 @@ def key_columns(key: str | Sequence[str]) -> tuple[str, ...]:
     return (key,) if isinstance(key, str) else tuple(key)
 
 
+# Who is told: the name of an environment variable that holds a webhook's URL, or an address.
+VARIABLE = "[A-Z_][A-Z0-9_]*"
+ADDRESS = "[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+"
+# The type of an error whose input is not repeated: it may be a secret.
+UNREPEATED = "not_repeated"
+
+
+class NotifySpec(BaseModel):
+    """Who is told of what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    on: tuple[Occasion, ...] = Field(min_length=1, description="what is told, see above")
+    to: str = Field(
+        pattern=f"^({VARIABLE}|{ADDRESS})$",
+        description="the environment variable that holds a webhook's URL, or an e-mail address",
+    )
+    template: Literal["json", "slack"] = Field(
+        "json", description="what a webhook is sent: all that is known, or the text as Slack takes it"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on(cls, said: object) -> object:
+        if not isinstance(said, dict):
+            raise PydanticCustomError(UNREPEATED, "must be a mapping with `on` and `to`, or a list of such")
+        # YAML as dbt reads it takes the word `on` for true
+        return {"on" if name in (True, "true", "True") else name: value for name, value in said.items()}
+
+    @field_validator("to", mode="before")
+    @classmethod
+    def _no_secret(cls, said: object) -> object:
+        if not isinstance(said, str) or not re.fullmatch(f"{VARIABLE}|{ADDRESS}", said):
+            raise PydanticCustomError(
+                UNREPEATED,
+                "must be the name of an environment variable (capitals, digits and _), or an e-mail address. What is "
+                "there is not repeated, as a webhook's URL is a secret: put the URL into a variable where Dagster and "
+                "`tract notify` run, and write the variable's name",
+            )
+        return said
+
+    @model_validator(mode="after")
+    def _templates_are_of_webhooks(self) -> "NotifySpec":
+        if self.by_mail and self.template != "json":
+            raise ValueError(f"template is {self.template}, which is for webhooks, and to is an address: leave it out")
+        return self
+
+    @property
+    def by_mail(self) -> bool:
+        """Whether it is an address, and no variable."""
+        return "@" in self.to
+
+
+def _listed(said: object) -> object:
+    return said if isinstance(said, list | tuple) else [said]
+
+
 class Spec(BaseModel):
     """The settings under `config.meta.ml` of an exposure; unknown names are refused."""
 
@@ -229,6 +299,10 @@ class Spec(BaseModel):
     slices: dict[str, str] = Field({}, description="SQL over the table's columns, whose values are judged apart")
     slice_margin: float = Field(0.05, ge=0, description="share by which another recipe may be worse in a slice")
     fresh_within_hours: float = Field(24.0, gt=0, description="hours after which a publication is late")
+    notify: Annotated[
+        tuple[NotifySpec, ...],
+        BeforeValidator(_listed, json_schema_input_type=NotifySpec | tuple[NotifySpec, ...]),
+    ] = Field((), description="who is told of what; by default whom the variable of dbt `notify` names")
     predictions: Annotated[
         Annotated[str, Field(pattern=TABLE), Tag(TAGS[0])] | Annotated[PredictionsSpec, Tag(TAGS[1])],
         Discriminator(lambda said: TAGS[not isinstance(said, str)]),

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ml.spec import BacktestSpec, CandidateSpec, FeaturesSpec, PredictionsSpec, Range, SearchSpec, Spec
+from ml.occasions import OCCASIONS
+from ml.spec import BacktestSpec, CandidateSpec, FeaturesSpec, NotifySpec, PredictionsSpec, Range, SearchSpec, Spec
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 JINJA = {"type": "string", "pattern": r"\{\{"}  # dbt renders it before anything is checked
@@ -59,6 +60,12 @@ TABLES: dict[type[BaseModel], str] = {
     PredictionsSpec: (
         "## `predictions`\n\nThe name of a table, or a mapping. What stands is the view `current_<table>` "
         "beside it;\nmaintenance deletes each night what is not kept."
+    ),
+    NotifySpec: (
+        "## `notify`\n\nA mapping, or a list of such; `[]` tells nobody. For all exposures that do not say it, it "
+        "stands once in `dbt_project.yml`:\n`vars: {tract: {notify: …}}`. How it is sent, [operating.md](operating.md#"
+        "people-are-told) says.\n\n| `on` | what is told |\n|---|---|\n"
+        + "\n".join(f"| `{occasion}` | {what} |" for occasion, what in OCCASIONS.items())
     ),
     CandidateSpec: (
         "## `candidates`\n\nA list; each is `ridge` (of numbers), `logistic` (of classes), `gradient_boosting`, or:"

@@ -1,6 +1,11 @@
 """Which candidates a spec takes, which of them compete, and what of it changes nothing that is learned."""
 
-from ml.exposures import read_exposures
+from typing import Any
+
+import pytest
+import yaml
+
+from ml.exposures import NOTICES, read_exposures
 from tests.ml.test_exposures import POINTS, manifest, refused
 
 
@@ -55,3 +60,65 @@ def test_a_setting_that_has_another_name_now_is_refused_by_that() -> None:
         f"{POINTS}: meta.ml.limits is called meta.ml.limitations now.",
         f"{POINTS}: meta.ml.map is called meta.ml.map_columns now.",
     ]
+
+
+WEBHOOK = {"on": ["failed", "late"], "to": "OPS_WEBHOOK"}
+URL = "https://hooks.example.com/services/T0/B0/s3cret"
+
+
+def everyone(notify: object) -> dict[str, Any]:
+    """What the manifest has of the variable of dbt."""
+    return {"sources": {NOTICES: {"config": {"meta": {"notify": notify}}}}}
+
+
+def test_who_is_told_is_a_mapping_or_a_list_and_yaml_s_on_may_have_become_true() -> None:
+    for said in (WEBHOOK, [WEBHOOK], {True: WEBHOOK["on"], "to": "OPS_WEBHOOK"}, [{"true": WEBHOOK["on"], **WEBHOOK}]):
+        (found,) = read_exposures(manifest({"notify": said}))
+        assert [(one.on, one.to, one.template) for one in found.spec.notify] == [
+            (("failed", "late"), "OPS_WEBHOOK", "json")
+        ]
+    assert yaml.safe_load("{on: [failed], to: OPS}") == {True: ["failed"], "to": "OPS"}  # as dbt reads it
+
+
+def test_who_is_told_changes_nothing_that_is_learned_but_is_followed() -> None:
+    (plain,) = read_exposures(manifest())
+    (told,) = read_exposures(manifest({"notify": WEBHOOK}))
+    assert (plain.spec.notify, told.digest()) == ((), plain.digest())
+    assert told.revision() != plain.revision()
+
+
+def test_the_variable_of_dbt_is_for_each_exposure_that_says_nothing() -> None:
+    theirs = {"on": ["promoted"], "to": "ann@example.com"}
+    for said, expected in ({}, "OPS_WEBHOOK"), ({"notify": theirs}, "ann@example.com"), ({"notify": []}, None):
+        (found,) = read_exposures(manifest(said) | everyone(WEBHOOK))
+        assert [one.to for one in found.spec.notify] == ([expected] if expected else [])
+    assert refused(manifest() | everyone({"on": ["failling"], "to": "OPS"})) == [
+        f"{POINTS}: the variable of dbt tract.notify.0.on.0 is 'failling'. Input should be 'failed', 'refused', "
+        "'promoted', 'drifted', 'late' or 'coverage'."
+    ]
+
+
+@pytest.mark.parametrize("said", [{**WEBHOOK, "to": URL}, {**WEBHOOK, "to": [URL]}, URL, [URL], {"on": URL, "to": URL}])
+def test_a_url_is_refused_and_not_repeated(said: object) -> None:
+    told = "\n".join(refused(manifest({"notify": said})))
+    assert told.startswith(f"{POINTS}: meta.ml.notify.0")
+    assert "hooks.example.com" not in told and "s3cret" not in told
+    assert (
+        "environment variable" in told
+        or "as it may be a secret" in told
+        or "must be a mapping with `on` and `to`" in told
+    )
+
+
+def test_what_does_not_fit_is_said_with_the_place_and_what_is_allowed() -> None:
+    sentences = refused(
+        manifest({"notify": [{"to": "OPS"}, {"on": [], "to": "OPS"}, {**WEBHOOK, "at": 1}, {**WEBHOOK, "to": "ops"}]})
+    )
+    assert [one.removeprefix(f"{POINTS}: meta.ml.notify.")[:60] for one in sentences] == [
+        "0.on is missing (it is required).",
+        "1.on is []. Tuple should have at least 1 item after validati",
+        "2.at is not known. Allowed: on, to, template.",
+        "3.to must be the name of an environment variable (capitals, ",
+    ]
+    (mailed,) = refused(manifest({"notify": {"on": ["late"], "to": "ann@example.com", "template": "slack"}}))
+    assert "template is slack, which is for webhooks, and to is an address: leave it out." in mailed
