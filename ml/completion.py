@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from ml import lake, memory
+from ml import lake, memory, occasions
 from ml.exposures import Exposure
 from ml.lake import locks
 from ml.lake.artifacts import ArtifactError
 from ml.monitoring import live_error
 from ml.monitoring.live_error import LiveError
 from ml.progress import Say, Stopwatch
-from ml.records import champions, completions, findings, migrations, overview, versions
+from ml.records import champions, completions, findings, migrations, notices, overview, versions
 from ml.records.champions import Standing
 from ml.records.completions import Pending
+from ml.records.publications import Publication
 from ml.spec import MEAN
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def _complete(
         if moved is not None:
             findings.record_drift(con, exposure, publication, moved)
         findings.record_live_errors(con, exposure, publication, [asdict(error) for error in errors])
+        _note(con, exposure, publication, moved, errors)
         completions.record(con, exposure, publication, reason, run_id)
     watch.lap("commit", f"completed {publication.publication_id}")
     return Completion(publication.publication_id, reason, watch.seconds)
@@ -156,6 +158,37 @@ def _drift(
     told = _most_moved(moved)
     watch.lap("drift", told)
     return moved, told
+
+
+def _note(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    moved: "pd.DataFrame | None",
+    errors: list[LiveError],
+) -> None:
+    """Note what people are told of, inside the caller's transaction: columns that moved far, promises not kept."""
+    name, publication_id = exposure.name, publication.publication_id
+    if moved is not None:
+        far = moved[(moved["psi"] > occasions.PSI_FAR) | (moved["ks"] > occasions.KS_FAR)]
+        if len(far):
+            most = far.sort_values("psi").iloc[-1]
+            baseline, column = most["baseline_publication_id"], most["column_name"]
+            text = occasions.drifted(name, publication_id, baseline, column, most["psi"], most["ks"], len(far))
+            notices.note(con, exposure, "drifted", publication_id, text)
+    asked = exposure.spec.coverage
+    short = [
+        error
+        for error in errors
+        if error.row_count >= occasions.FEWEST_ROWS and error.coverage < asked - occasions.COVERAGE_SHORT
+    ]
+    if short:
+        least = min(short, key=lambda error: error.coverage)
+        promised = "sets" if least.rmse is None else "intervals"
+        text = occasions.coverage(
+            name, publication_id, least.version_id, promised, least.row_count, least.coverage, asked
+        )
+        notices.note(con, exposure, "coverage", publication_id, text)
 
 
 def _turned_out(error: LiveError) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from ml import lake, memory
+from ml import lake, memory, occasions
 from ml.exposures import Exposure
 from ml.lake import locks
 from ml.progress import Say, Stopwatch
-from ml.records import champions, consumptions, migrations, publications, scorings, tables, versions
+from ml.records import champions, consumptions, migrations, notices, publications, scorings, tables, versions
 from ml.records.champions import Standing
 from ml.records.consumptions import Judged
 from ml.records.publications import Publication
@@ -195,7 +195,9 @@ def _commit(
     confirm: Callable[[], None],
     watch: Stopwatch,
 ) -> int:
-    """The commit: version, metrics, promotion, predictions and consumption as one snapshot; the rows predicted."""
+    """The commit: version, metrics, promotion, predictions, notices and consumption as one snapshot; the rows
+    predicted.
+    """
     publication, learned, predicted_as = waiting.publication, outcome.learned, outcome.predicted_as
     rows = 0
     with lake.transaction(con, "ml", f"{exposure.name} {publication.publication_id} {outcome.name}", confirm):
@@ -204,6 +206,8 @@ def _commit(
             versions.record(con, exposure, publication, learned.version, learned.rows, metrics, heldout)
             if learned.verdict.promoted:
                 champions.promote(con, exposure, learned.version, "gate", learned.verdict.reason)
+            else:
+                _note_refused(con, exposure, publication, outcome)
         if outcome.champion and outcome.estimator is not None:
             from ml.serving import scoring
 
@@ -229,6 +233,21 @@ def _commit(
     return rows
 
 
+def _note_refused(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, outcome: Outcome
+) -> None:
+    learned, champion = outcome.learned, outcome.champion
+    assert learned is not None
+    text = occasions.refused(
+        exposure.name,
+        publication.publication_id,
+        learned.version.version_id,
+        champion.version_id if champion else None,
+        learned.verdict.reason,
+    )
+    notices.note(con, exposure, "refused", publication.publication_id, text)
+
+
 def give_up(exposure: Exposure, publication_id: str, reason: str) -> None:
     """Record a publication as failed, and leave it to a person; nothing where it was consumed meanwhile.
 
@@ -242,6 +261,8 @@ def give_up(exposure: Exposure, publication_id: str, reason: str) -> None:
             if publication.publication_id == publication_id:
                 with lake.transaction(con, "ml", f"{exposure.name} {publication_id} failed", confirm):
                     consumptions.record(con, exposure, publication, "failed", reason)
+                    text = occasions.failed(exposure.name, publication_id, reason)
+                    notices.note(con, exposure, "failed", publication_id, text)
 
 
 def _say_why_anew(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> None:

@@ -1,6 +1,7 @@
 """Publications that do not come in time: a check on the learned-from table, failed while one is late."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -8,7 +9,9 @@ import duckdb
 
 from ml import lake
 from ml.exposures import Exposure
-from ml.records import publications
+from ml.lake import locks
+from ml.lake.locks import LockTimeoutError
+from ml.records import migrations, notices, publications
 from orchestration.door import Door
 from orchestration.findings import Finding, Report, unreported
 
@@ -55,7 +58,7 @@ def asset_check(exposure: Exposure, features: dg.AssetKey) -> dg.AssetChecksDefi
 
 
 def expect_publications(exposures: Sequence[Exposure], features: Mapping[str, dg.AssetKey]) -> dg.SensorDefinition:
-    """The sensor that reports the checks when what they find changes; it starts no run."""
+    """The sensor that reports the checks when what they find changes, and notes what is late; it starts no run."""
     door = Door()
 
     @dg.sensor(
@@ -90,7 +93,24 @@ def tick(
             said.append(f"{exposure.relation} was never published.")
             continue
         said.append(f"{finding.sentence}.")
+        if not finding.passed:
+            _note(con, exposure, finding)
         state = f"{finding.passed} {published_at}"
         reports[exposure.name] = Report(features[exposure.relation], check_name(exposure), finding, state)
     events, told = unreported(cursor, reports)
     return dg.SensorResult(skip_reason=" ".join(said), asset_events=events, cursor=told)
+
+
+def _note(con: duckdb.DuckDBPyConnection, exposure: Exposure, finding: Finding) -> None:
+    """Note for who is told that nothing followed the last publication in time: once, in a commit of its own.
+
+    Not in a lake of an earlier release, which the next build brings up to date.
+    """
+    about = publications.last_id(con, exposure.relation)
+    if about is None or migrations.state(con)[1] != migrations.LATEST or notices.noted(con, exposure, "late", about):
+        return
+    with suppress(LockTimeoutError), locks.lock(f"note {exposure.name}", timeout=1) as confirm:  # another tick does it
+        if notices.noted(con, exposure, "late", about):
+            return
+        with lake.transaction(con, "ml", f"{exposure.name} {about} is followed by none in time", confirm):
+            notices.note(con, exposure, "late", about, finding.sentence)

@@ -5,12 +5,12 @@ from datetime import datetime
 
 import duckdb
 
-from ml import classes
+from ml import classes, occasions
 from ml.columns import kind_of
 from ml.exposures import Exposure
 from ml.lake.sql import quoted
 from ml.metrics import Task, loss
-from ml.records import publications, tables
+from ml.records import notices, publications, tables
 from ml.records.publications import Publication
 from ml.records.versions import Version, changed, metric, row, version
 from ml.spec import CandidateSpec
@@ -175,7 +175,9 @@ def _missing(con: duckdb.DuckDBPyConnection, version: Version, publication: Publ
 def promote(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version, promoted_by: str, reason: str
 ) -> None:
-    """Make a version the champion, inside the caller's transaction and under the exposure's lock."""
+    """Make a version the champion, and note it for who is told, inside the caller's transaction and under the
+    exposure's lock.
+    """
     ((number,),) = con.execute(
         "select coalesce(max(promotion), 0) + 1 from lake.ml.promotions where exposure = ?", [exposure.name]
     ).fetchall()
@@ -187,3 +189,5 @@ def promote(
         "reason": reason,
     }
     tables.insert(con, "ml.promotions", promotion, moment="promoted_at")
+    text = occasions.promoted(exposure.name, version.version_id, promoted_by, reason)
+    notices.note(con, exposure, "promoted", f"promotion {number}", text)

@@ -141,6 +141,10 @@ MIGRATIONS = (
         "class",
         _classes,
     ),
+    Migration(
+        "notices and deliveries: what people are told, and what came of it",
+        lambda present: [*_making("ops.notices"), *_making("ops.deliveries")],
+    ),
 )
 LATEST = len(MIGRATIONS)
 

@@ -107,6 +107,14 @@ def last_published(con: duckdb.DuckDBPyConnection, relation: str) -> datetime | 
     return row[0] if row else None
 
 
+def last_id(con: duckdb.DuckDBPyConnection, relation: str) -> str | None:
+    """The id of a table's newest publication; None before its first."""
+    row = con.execute(
+        "select max_by(publication_id, published_at) from lake.ops.publications where relation = ?", [relation]
+    ).fetchone()
+    return row[0] if row else None
+
+
 def snapshot_sql(invocation_id: str, relation: str) -> str:
     """The query for the snapshot in which this invocation committed the table (the post-hook's tag)."""
     return f"""

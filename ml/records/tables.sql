@@ -58,6 +58,27 @@ create table if not exists lake.ops.completions (
     completed_at timestamptz not null
 );
 
+-- one row per exposure, event, occasion and recipient: what people are told, in the commit that it tells of
+create table if not exists lake.ops.notices (
+    notice_id varchar not null,
+    exposure varchar not null,
+    about varchar not null,
+    occasion varchar not null,
+    recipient varchar not null,
+    template varchar not null,
+    text varchar not null,
+    noticed_at timestamptz not null
+);
+
+-- one row per notice and state of its delivery, of which the newest holds
+create table if not exists lake.ops.deliveries (
+    notice_id varchar not null,
+    state varchar not null,
+    reason varchar,
+    sender varchar not null,
+    stated_at timestamptz not null
+);
+
 -- one row per exposure and version
 create table if not exists lake.ml.model_versions (
     exposure varchar not null,

@@ -16,7 +16,10 @@ from ml.lake.sql import quoted, text
 READER, PRODUCER, CONSUMER = "reader", "producer", "consumer"
 # What is nobody's own: each table of `ops` has one who writes it, and those of `ml` are the consumer's.
 OPS, ML = "ops", "ml"
-WRITES_IN_OPS = {PRODUCER: ("publications",), CONSUMER: ("consumptions", "followed")}
+WRITES_IN_OPS = {
+    PRODUCER: ("publications",),
+    CONSUMER: ("consumptions", "completions", "followed", "notices", "deliveries"),
+}
 # Folders beside the lake's own.
 BESIDE = {PRODUCER: ("exports",), CONSUMER: ("artifacts", "cards", "exports")}
 TABLES = ("model", "seed", "snapshot")  # what dbt makes tables and views of

@@ -23,7 +23,7 @@ TABLES = {
     "staging": {"stg_california_housing"},
     "features": {"housing_features", "housing_feature_scaling", "housing_features_scaled"},
     "marts": {"housing_valuations", "model_live_errors", "model_monitoring", "model_performance"},
-    "ops": {"publications", "consumptions", "completions", "migrations", "followed"},
+    "ops": {"publications", "consumptions", "completions", "migrations", "followed", "notices", "deliveries"},
     "ml": {
         "model_versions",
         "promotions",

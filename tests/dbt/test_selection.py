@@ -139,11 +139,15 @@ exposures:
 
 def test_a_wrong_exposure_ends_the_build_before_its_first_model(worked: Worked, project: Path) -> None:
     replace_in(project / "dbt_project/housing/models/exposures.yml", "split: random", "splits: random")
+    everyone = "  tract:\n    notify: {on: [failed], to: 'https://hooks.example.com/s3cret'}\n"
+    replace_in(project / "dbt_project.yml", "  tract:\n    # Values", f"{everyone}    # Values")
     told = run_dbt(worked.home, "build", project=project)
     assert told.returncode == 2
     sentence = (
         "Exposure housing_value (dbt_project/housing/models/exposures.yml): meta.ml.splits is not known. Allowed: key, "
     )
     assert sentence in told.stdout
+    assert "the variable of dbt tract.notify.0.to must be the name of an environment variable" in told.stdout
+    assert "s3cret" not in told.stdout
     assert " START " not in told.stdout.replace("START hook", "")
     assert "Traceback" not in told.stdout + told.stderr

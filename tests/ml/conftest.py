@@ -71,6 +71,7 @@ def publish_points(
     rows: int = 400,
     noise: float = 1.0,
     invocation: str = "",
+    shift: float = 0.0,
 ) -> str:
     """See `publish`."""
     invocation = invocation or f"seed {seed}"
@@ -82,7 +83,7 @@ def publish_points(
         select
             'k' || i as id, a, b, 'c' || (i % 20) as cell,
             1000 + 3 * a - 2 * b + {noise} * (random() - 0.5) as y
-        from (select i, random() * 10 as a, random() * 5 as b from range({rows}) as t(i) order by i)
+        from (select i, random() * 10 + {shift} as a, random() * 5 as b from range({rows}) as t(i) order by i)
         """
     )
     con.execute(f"call lake.set_commit_message('dbt', '{invocation}', extra_info => '{exposure.relation}')")

@@ -7,7 +7,7 @@
 {%- endmacro %}
 
 
-{#- The part of the manifest that the specs need: exposures, and the models that they learn from. -#}
+{#- The part of the manifest that the specs need: exposures, the models that they learn from, and who is told by default. -#}
 {% macro ml_manifest() -%}
     {%- set exposures = {} -%}
     {%- set nodes = {} -%}
@@ -28,7 +28,9 @@
             }}) -%}
         {%- endfor -%}
     {%- endfor -%}
-    {{- return({'exposures': exposures, 'nodes': nodes}) -}}
+    {%- set notices = graph.sources['source.tract.ops.notices'] -%}
+    {%- set sources = {notices.unique_id: {'config': {'meta': {'notify': notices.config.meta.notify}}}} -%}
+    {{- return({'exposures': exposures, 'nodes': nodes, 'sources': sources}) -}}
 {%- endmacro %}
 
 

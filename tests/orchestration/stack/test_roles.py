@@ -59,13 +59,14 @@ def test_what_reads_predictions_is_both_teams_and_the_rest_the_producers() -> No
     assert producer.schemas == ("features", "landing", "marts", "reports")
     assert producer.ops == ("publications",)
     assert consumer.schemas == ("ml", "marts", "reports")
-    assert consumer.ops == ("consumptions", "followed")
+    assert consumer.ops == ("consumptions", "completions", "followed", "notices", "deliveries")
     said = json.loads(roles.s3_policy(consumer, "s3://bucket/team/tract"))["Statement"]
     assert said[0]["Condition"] == {"StringLike": {"s3:prefix": ["team/tract/*"]}}
     assert said[2]["Resource"] == [
         f"arn:aws:s3:::bucket/team/tract/{folder}/*"
         for folder in (
-            *("lake/ml", "lake/marts", "lake/reports", "lake/ops/consumptions", "lake/ops/followed"),
+            *("lake/ml", "lake/marts", "lake/reports"),
+            *(f"lake/ops/{table}" for table in consumer.ops),
             *("artifacts", "cards", "exports"),
         )
     ]
