@@ -13,6 +13,7 @@ from orchestration.assets import mlflow as tracking
 from orchestration.assets import model as learning
 from orchestration.assets.translator import Translator
 from orchestration.loaded import asset_check, follow_project
+from orchestration.notifying import send_notices
 from orchestration.sensor import follow_publications
 
 manifest = project.manifest()
@@ -70,6 +71,7 @@ definitions = dg.Definitions(
         follow_publications(exposures, features, learn, loaded),
         freshness.expect_publications(exposures, features),
         follow_project(loaded, features),
+        send_notices(),
     ],
     # dbt has threads of its own, and learning has joblib: a process a step would only add 3 s to each.
     executor=dg.in_process_executor,

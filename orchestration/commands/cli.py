@@ -145,6 +145,14 @@ def status() -> None:
 
 
 @tract.command()
+def notify() -> None:
+    """Send what people are told and were not yet: what Dagster's sensor does, where no Dagster runs."""
+    from orchestration.commands import notify
+
+    notify.main()
+
+
+@tract.command()
 def docs() -> None:
     """Write dbt's docs of the lake as one file, with the lineage through the models."""
     from orchestration.commands import docs

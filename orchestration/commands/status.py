@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ml import lake, metrics
+from ml import delivery, lake, metrics
 from ml.errors import TractError
 from ml.lake import locks
 from ml.lake.sql import quoted, text
 from ml.numbers import figure
-from ml.records import migrations, overview
+from ml.records import migrations, notices, overview
 from orchestration import stack
 from orchestration.stack import graphql
 from orchestration.stack.dagster import GLANCE, SENSOR
@@ -28,6 +28,8 @@ SENTENCES = {
     "broken": "Dagster cannot load the project, or a part of it has died: `make ui` starts it anew, or says why not.",
 }
 LAST = 5  # publications that are shown
+# What never arrived is shown for a week: it is not tried again, and whom it concerns has seen it by then.
+UNTOLD_FOR = timedelta(days=7)
 # As wide where there is no terminal: a sentence that a script looks for is not cut.
 WIDTH = 160
 
@@ -50,6 +52,7 @@ def main() -> None:
         migrations.require(con)
         publications(console, con, dagster)
         champions(console, con)
+        untold(console, con)
         sizes(console, con)
 
 
@@ -129,6 +132,21 @@ def champions(console: Console, con: duckdb.DuckDBPyConnection) -> None:
     _titled(console, "Champions", columns, lines, empty="none yet: no version has passed the gate")
     for sentence in [*_drift(con), *_live_errors(con)]:
         console.print(f"  {sentence}", soft_wrap=True)
+
+
+def untold(console: Console, con: duckdb.DuckDBPyConnection) -> None:
+    """What people are told and did not reach them yet, or never will; nothing where all arrived."""
+    found = notices.unwell(con, datetime.now(UTC) - UNTOLD_FOR)
+    if not found:
+        return
+    colours = {"undeliverable": "red", "unclear": "red"}
+    now = datetime.now(UTC)
+    console.print(Text("\nNot told", "bold"))
+    for one in found:
+        sentence = delivery.said(one, one.state, one.reason)
+        colour = colours.get(one.state or "", "yellow")
+        when = f" Written {_ago(now, one.noticed_at)}."
+        console.print(Text.assemble("  ", (f"{sentence}.", colour), (when, "dim")), soft_wrap=True)
 
 
 def _drift(con: duckdb.DuckDBPyConnection) -> list[str]:

@@ -96,6 +96,7 @@ SENSORS = {
     "follow_publications": (2, ["learn"]),
     "expect_publications": (60, []),
     "follow_project": (20, []),
+    "send_notices": (10, []),
 }
 
 # schedule: (when, the job that it starts)
