@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECRET = "T0KEN/s3cret"  # what no word of ours may hold: of the URL's path, and the password
-HANG, DROP = -1, -2  # instead of an answer: a second of silence, or the end of the connection
+HANG, DROP = -1, -2  # instead of an answer: silence, or the end of the connection
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Webhook:
     url: str = ""
     requests: list[Request] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    silence: float = 1.0  # seconds that it hangs
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def webhook() -> Iterator[Webhook]:
             seen.requests.append(Request(self.path, dict(self.headers), body))
             code = seen.answers.pop(0) if seen.answers else 200
             if code == HANG:
-                time.sleep(1)
+                time.sleep(seen.silence)
             if code in (HANG, DROP):
                 self.close_connection = True
                 return
