@@ -52,7 +52,9 @@ This page and the schema are made from `ml/spec.py` by `make exposures`.
 
 TABLES: dict[type[BaseModel], str] = {
     Spec: "## `ml`",
-    FeaturesSpec: "## `features`\n\nWithout it, features are the contract's columns less key, target, group, time and weight.",
+    FeaturesSpec: (
+        "## `features`\n\nWithout it, features are the contract's columns less key, target, group, time and weight."
+    ),
     BacktestSpec: (
         "## `backtest`\n\nOf `split: time`: rows are cut by time into periods of about equal numbers of rows, one more "
         "than folds;\neach but the first is judged by a fit on [what came before it](learning.md#time)."
