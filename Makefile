@@ -99,6 +99,10 @@ lint: dev  ### Check style, types, layers, SQL, and that dbt's models and macros
 	@$(BIN)/dbt --quiet --warn-error parse --project-dir dbt_project/tract --profiles-dir . --target lint --target-path $(CURDIR)/target/lint-tract
 	@$(BIN)/dbt-score lint --manifest target/lint-tract/manifest.json --fail-project-under 9.0
 
+# Where the index is a mirror without PyPI's JSON API, it says that it found nothing out.
+audit: install  ### Ask for known weaknesses of the versions that the locks name
+	@for lock in run mlflow-server; do $(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r requirements/$$lock.lock || exit 1; done
+
 exposures: dev  ### Write docs/exposures.md and its JSON Schema anew from ml/spec.py
 	@$(BIN)/python -m orchestration.commands.schema
 
@@ -119,4 +123,4 @@ lock: install  ### Resolve the locks anew from pyproject.toml (UPGRADE=--upgrade
 	@$(COMPILE) $(UPGRADE) --group install -o requirements/install.lock
 	@$(COMPILE) $(UPGRADE) --group mlflow-server --python-version 3.11 -o requirements/mlflow-server.lock
 
-.PHONY: help install dev mlflow-install run up ui mlflow down connect status shell card test quick browser pictures faults storm latency bench leaderboard lint exposures hooks docs lock
+.PHONY: help install dev mlflow-install run up ui mlflow down connect status shell card test quick browser pictures faults storm latency bench leaderboard lint audit exposures hooks docs lock

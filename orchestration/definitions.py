@@ -5,7 +5,7 @@ import logging
 import dagster as dg
 
 from ml.exposures import doubts, read_exposures
-from orchestration import forks, freshness, project
+from orchestration import forks, freshness, project, waiting
 from orchestration import jobs as upkeep
 from orchestration.assets import columns
 from orchestration.assets import dbt as dbt_models
@@ -29,6 +29,8 @@ producer = dbt_models.producer_models(manifest, translator)
 consumer = dbt_models.consumer_models(manifest, translator)
 loaded_checks = [asset_check(key) for key in dict.fromkeys(features.values())]
 fresh_checks = [freshness.asset_check(exposure, features[exposure.relation]) for exposure in exposures]
+waiting_checks = [waiting.asset_check(exposure, features[exposure.relation]) for exposure in exposures]
+over_time = [*fresh_checks, *waiting_checks, *loaded_checks]
 learn = learning.job(exposures)
 searched = [exposure for exposure in exposures if any(candidate.search for candidate in exposure.spec.recipes)]
 
@@ -50,14 +52,13 @@ definitions = dg.Definitions(
     ],
     asset_checks=[
         *(learning.asset_checks(exposure) for exposure in exposures),
-        *fresh_checks,
-        *loaded_checks,
+        *over_time,
     ],
     jobs=[
         dg.define_asset_job(
             "build_features",
             # less those that are judged over time, not at a build
-            selection=dg.AssetSelection.assets(producer) - dg.AssetSelection.checks(*fresh_checks, *loaded_checks),
+            selection=dg.AssetSelection.assets(producer) - dg.AssetSelection.checks(*over_time),
             description="dbt build, up to the tables that models learn from; publishes them if their tests pass.",
         ),
         learn,
@@ -70,6 +71,7 @@ definitions = dg.Definitions(
     sensors=[
         follow_publications(exposures, features, learn, loaded),
         freshness.expect_publications(exposures, features),
+        waiting.expect_consumptions(exposures, features),
         follow_project(loaded, features),
         send_notices(),
     ],

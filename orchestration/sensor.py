@@ -8,25 +8,20 @@ import dagster as dg
 import duckdb
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from ml import completion, consumption, lake
+from ml import completion, consumption
 from ml.exposures import Exposure
 from ml.lake.locks import LockTimeoutError
 from ml.records import completions, followed, migrations, publications
 from ml.records.publications import Publication
+from orchestration import started
 from orchestration.assets.dbt import built_by
 from orchestration.assets.model import selection
-from orchestration.attempts import EXPOSURE, LEDGER, PUBLICATION, TRY, GiveUp, Run, Start, decide
+from orchestration.attempts import EXPOSURE, LEDGER, PUBLICATION, TRY, GiveUp, Start, decide
 from orchestration.door import Door
-from orchestration.errors import AWAY
 from orchestration.stack.dagster import PROJECT, SENSOR
 
 # The daemon looks at its sensors every 5 s anyway; an idle tick costs one small query.
 INTERVAL_SECONDS = 2
-# Of an exposure's newest runs, enough to hold every try of its newest publication that reached the rows, unless S3 and
-# Postgres are away for hours between them.
-RUNS = 50
-# What Dagster says of a run whose process ended without a word.
-FROM_OUTSIDE = "This run has been marked as failed from outside the execution context."
 
 
 def follow_publications(
@@ -93,7 +88,8 @@ def _tick(
         settled = False
         # a run that was killed between its commit and what is measured after it is followed by another
         newest = (waiting or unmeasured)[-1]
-        decision = decide(newest.publication_id, _runs(context, exposure, waiting or unmeasured, ledger), time.time())
+        runs = started.runs(context.instance, exposure, waiting or unmeasured, ledger)
+        decision = decide(newest.publication_id, runs, time.time())
         if isinstance(decision, Start):
             said.append(
                 f"{exposure.name}: {newest.publication_id}, {newest.row_count:,} rows by {newest.built_by}, "
@@ -135,60 +131,6 @@ def _request(
             LEDGER: ledger,
         },
     )
-
-
-def _runs(
-    context: dg.SensorEvaluationContext, exposure: Exposure, waiting: Sequence[Publication], ledger: str
-) -> list[Run]:
-    """The exposure's newest runs; errors are looked up for those of the newest publication alone, which is decided."""
-    unconsumed = {publication.publication_id for publication in waiting}
-
-    def ending(run: dg.DagsterRun) -> tuple[str, bool]:
-        ours = run.tags[PUBLICATION] == waiting[-1].publication_id
-        return _ending(context, run.run_id) if ours and run.is_finished and not run.is_success else ("", True)
-
-    records = context.instance.get_run_records(
-        dg.RunsFilter(tags={EXPOSURE: exposure.name, LEDGER: ledger}), limit=RUNS
-    )
-    found = []
-    for record in records:
-        run = record.dagster_run
-        error, reached = ending(run)
-        found.append(
-            Run(
-                run_id=run.run_id,
-                publication_id=run.tags[PUBLICATION],
-                ended_at=(record.end_time or time.time()) if run.is_finished else None,
-                number=int(run.tags[TRY]),
-                consumed=run.tags[PUBLICATION] not in unconsumed,
-                error=error,
-                reached=reached,
-            )
-        )
-    return found
-
-
-def _ending(context: dg.SensorEvaluationContext, run_id: str) -> tuple[str, bool]:
-    """The sentence that ended a failed run, and whether the run had reached the rows.
-
-    The sentence is that of its first failed step, or what the daemon saw of a run that did not start or was killed.
-    """
-    failures = context.instance.get_records_for_run(
-        run_id, of_type={dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
-    ).records
-    for record in failures:
-        event = record.event_log_entry.dagster_event
-        if event is None:
-            continue
-        if not event.is_step_failure:
-            return "its process was killed" if event.message == FROM_OUTSIDE else lake.first_line(event.message), False
-        if (said := event.step_failure_data.user_failure_data) and said.description:
-            return lake.first_line(said.description), AWAY not in said.metadata
-        if error := event.step_failure_data.error:
-            while error.cause:
-                error = error.cause
-            return lake.first_line(error.message), True
-    return "its process was killed", False
 
 
 def _event(key: dg.AssetKey, publication: Publication, ledger: str) -> dg.AssetMaterialization:

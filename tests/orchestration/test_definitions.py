@@ -34,7 +34,7 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
         ["staging/stg_california_housing"],
         "producer",
         DBT,
-        ["definitions_are_current", "housing_value_published_in_time"],
+        ["definitions_are_current", "housing_value_consumes_it", "housing_value_published_in_time"],
     ),
     "features/housing_feature_scaling": (["features/housing_features"], "producer", DBT, []),
     "features/housing_features_scaled": (
@@ -95,6 +95,7 @@ JOBS = {
 SENSORS = {
     "follow_publications": (2, ["learn"]),
     "expect_publications": (60, []),
+    "expect_consumptions": (60, []),
     "follow_project": (20, []),
     "send_notices": (10, []),
 }

@@ -15,6 +15,7 @@ from ml.exposures import Exposure
 from ml.lake.locks import LockLostError
 from ml.learning.training_set import RowsError
 from ml.records import migrations, publications
+from orchestration import waiting
 from orchestration.attempts import EXPOSURE, LEDGER, PUBLICATION, TRIES, TRY
 from orchestration.errors import told
 from orchestration.sensor import _tick
@@ -148,12 +149,30 @@ def test_only_tries_that_reached_the_rows_count(servers: Path, tmp_path: Path, m
     def learn_points() -> None:
         learn()
 
+    cursor: str | None = None
+
+    def checked() -> list[tuple[bool, str | None]]:
+        nonlocal cursor
+        result = waiting.tick(con, instance, [POINTS], {POINTS.relation: KEY}, cursor)
+        cursor = result.cursor
+        events = [event for event in result.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+        assert {event.check_name for event in events} <= {"points_consumes_it"}
+        return [(event.passed, event.description) for event in events]
+
+    well = "no publication of features.points waits for points after a run that failed"
     with a_lake(servers, tmp_path / "home") as con, dg.DagsterInstance.ephemeral() as instance:
+        assert checked() == [(True, well)]
         for number in range(1, len(errors) + 1):
             (tags,) = requested(tick(con, instance, [POINTS], None))
             assert tags[TRY] == str(number)
+            assert checked() == []  # nothing ended meanwhile
             learn_points.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+            ((passed, said),) = checked()
+            reached = isinstance(errors[number - 1], RowsError | ValueError)
+            assert (passed, "it; the last reached the rows" in (said or "")) == (False, reached)
+            assert (said or "").startswith(f"{PUBLISHED} waits for points: {number} run{'s' * (number > 1)} ended ")
         assert not requested(tick(con, instance, [POINTS], None))
+        assert checked() == [(True, well)]  # it is left for a person
         found = con.execute("select outcome, reason from lake.ops.consumptions").fetchall()
     assert found == [("failed", "3 tries failed, the last with: features.points@7: the key id is repeated in 2 rows")]
 
