@@ -6,7 +6,7 @@ and not ended is not sent again: it is `unclear`, and said so.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +25,7 @@ PAUSE_SECONDS, PAUSE_GROWTH, LONGEST_SECONDS = 15.0, 4.0, 3600.0
 GIVEN_UP_AFTER = timedelta(hours=24)
 # No try is begun later in one go: a sensor's tick may take 60 s, and three recipients that do not answer take 30.
 LAST_BEGUN_SECONDS = 25.0
+EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,18 @@ def said(notice: Notice, state: str | None, reason: str | None) -> str:
 
 
 def deliver(
-    con: duckdb.DuckDBPyConnection, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC), say: Say = print
+    con: duckdb.DuckDBPyConnection,
+    *,
+    at_once: bool = False,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    say: Say = print,
 ) -> list[Delivery]:
-    """Send what is due: what was never tried, and what was refused and has paused; the least tried first.
+    """Send what was not sent yet to those who do not rest; the least tried first.
 
-    A recipient that refuses is asked for no second notice in the same go.
+    A recipient that refuses is asked for nothing more in the same go, and rests.
+
+    Args:
+        at_once: Whether nobody rests, and the go ends when all were tried, however long that takes.
 
     Raises:
         LockTimeoutError: Another sender is at work.
@@ -70,12 +78,14 @@ def deliver(
     done: list[Delivery] = []
     refuse: set[str] = set()
     with locks.lock(LOCK, timeout=1, say=say) as confirm:
-        for notice in notices.unsettled(con):
+        unsettled = notices.unsettled(con)
+        until = {} if at_once else resting(unsettled)
+        for notice in unsettled:
             if notice.state == "begun":  # we hold the lock: who began it is gone
                 answer = _cut_off(con, notice)
-            elif notice.recipient in refuse or not due(notice, clock()):
+            elif notice.recipient in refuse or clock() < until.get(notice.recipient, EVER):
                 continue
-            elif time.monotonic() - begun > LAST_BEGUN_SECONDS:
+            elif not at_once and time.monotonic() - begun > LAST_BEGUN_SECONDS:
                 break
             else:
                 answer = _deliver(con, notice, confirm, clock)
@@ -86,9 +96,19 @@ def deliver(
     return done
 
 
-def due(notice: Notice, now: datetime) -> bool:
-    """Whether a notice is to be tried now."""
-    return notice.stated_at is None or now >= notice.stated_at + pause(notice.tries)
+def resting(unsettled: Sequence[Notice]) -> dict[str, datetime]:
+    """By recipient that refused something for now: until when nothing is tried there.
+
+    All its notices rest, as many as they are: a recipient that is away is asked once a pause, and not once for each.
+    """
+    refused: dict[str, list[Notice]] = {}
+    for notice in unsettled:
+        if notice.state == "postponed":
+            refused.setdefault(notice.recipient, []).append(notice)
+    return {
+        recipient: max(one.stated_at for one in theirs if one.stated_at) + pause(max(one.tries for one in theirs))
+        for recipient, theirs in refused.items()
+    }
 
 
 def pause(refusals: int) -> timedelta:

@@ -146,7 +146,7 @@ def status() -> None:
 
 @tract.command()
 def notify() -> None:
-    """Send what people are told and were not yet: what Dagster's sensor does, where no Dagster runs."""
+    """Send what people are told and were not yet: as Dagster's sensor does, and at once to who refused before."""
     from orchestration.commands import notify
 
     notify.main()

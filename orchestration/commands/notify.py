@@ -7,7 +7,7 @@ from ml.records import migrations
 
 
 def main() -> None:
-    """Send what is due, and say what came of it.
+    """Send what was not sent yet, also to who refused a moment ago, and say what came of it.
 
     Raises:
         LakeUnavailableError: The lake is not up.
@@ -15,5 +15,5 @@ def main() -> None:
         LockTimeoutError: Another sender is at work.
     """
     with migrations.entered() as con:
-        if not delivery.deliver(con, say=click.echo):
+        if not delivery.deliver(con, at_once=True, say=click.echo):
             click.echo("Nothing is to be sent.")

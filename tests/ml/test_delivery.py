@@ -168,6 +168,28 @@ def test_what_is_refused_for_now_is_tried_again_after_pauses_under_the_same_id(
     assert [state for _, state, _ in states(con)] == ["begun", "postponed"] * 3 + ["begun", "sent"]
 
 
+def test_who_refuses_rests_with_all_that_waits_there_and_is_asked_once_a_pause(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, ops: Webhook
+) -> None:
+    for about in ("a", "b", "c"):
+        note(con, exposure, about, "OPS")
+    ops.answers = [503, 503]
+    now = datetime.now(UTC)
+    assert [deliver(con, now), deliver(con, now + timedelta(seconds=5))] == [[("a", "postponed")], []]
+    assert deliver(con, now + timedelta(seconds=30)) == [("b", "postponed")]  # the least tried first
+    assert deliver(con, now + timedelta(seconds=5)) == []
+    assert deliver(con, now + timedelta(seconds=60)) == [("c", "sent"), ("a", "sent"), ("b", "sent")]
+    assert len(ops.requests) == 5
+
+
+def test_at_once_nobody_rests(con: duckdb.DuckDBPyConnection, exposure: Exposure, ops: Webhook) -> None:
+    note(con, exposure, "a", "OPS")
+    ops.answers = [503]
+    assert (deliver(con), deliver(con)) == ([("a", "postponed")], [])
+    (done,) = delivery.deliver(con, at_once=True, say=silent)
+    assert (done.notice.about, done.answer.state, len(ops.requests)) == ("a", "sent", 2)
+
+
 def test_pauses_grow_to_an_hour() -> None:
     assert [delivery.pause(refusals).total_seconds() for refusals in (1, 2, 3, 4, 5, 6, 99, 9999)] == [
         15, 60, 240, 960, 3600, 3600, 3600, 3600,
