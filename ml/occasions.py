@@ -35,11 +35,13 @@ def refused(exposure: str, publication_id: str, version_id: str, champion_id: st
     )
 
 
-def promoted(exposure: str, version_id: str, promoted_by: str, reason: str) -> str:
-    """Another version serves."""
+def promoted(exposure: str, number: int, version_id: str, promoted_by: str, reason: str) -> str:
+    """Another version serves, or the first one: its number is 1."""
+    back = f"`tract rollback --exposure {exposure} --reason …` is the way back"
+    card = f"It is the first; `tract card {exposure}` saves what it is"
     return (
-        f"{exposure}: version {version_id} serves from now on, promoted by {promoted_by}: {reason}. `tract rollback "
-        f"--exposure {exposure} --reason …` is the way back."
+        f"{exposure}: version {version_id} serves from now on, promoted by {promoted_by}: {reason}. "
+        f"{card if number == 1 else back}."
     )
 
 

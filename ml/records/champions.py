@@ -189,5 +189,5 @@ def promote(
         "reason": reason,
     }
     tables.insert(con, "ml.promotions", promotion, moment="promoted_at")
-    text = occasions.promoted(exposure.name, version.version_id, promoted_by, reason)
+    text = occasions.promoted(exposure.name, number, version.version_id, promoted_by, reason)
     notices.note(con, exposure, "promoted", f"promotion {number}", text)

@@ -293,7 +293,7 @@ def record(
         "fingerprint": publication.fingerprint,
         "row_count": rows,
         "invocation_id": publication.invocation_id,
-        "spec": exposure.spec.model_dump_json(),
+        "spec": exposure.spec.model_dump_json(exclude={"notify"}),  # people's addresses are none of a version's
         "code": code_version(exposure.estimators),
         "git_commit": git_commit(),
         "features": list(version.features),

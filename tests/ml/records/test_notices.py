@@ -59,8 +59,8 @@ def test_what_the_gate_decides_is_told_in_its_commit(
     assert first is not None
     assert noted(con) == [("promoted", "promotion 1", "OPS")]
     assert text(con, "promoted") == (
-        f"points: version {first.version_id} serves from now on, promoted by gate: {first.reason}. `tract rollback "
-        "--exposure points --reason …` is the way back."
+        f"points: version {first.version_id} serves from now on, promoted by gate: {first.reason}. It is the "
+        "first; `tract card points` saves what it is."
     )
     worse = publish(0.2, noise=500)
     second = consumption.consume(exposure, say=silent)
@@ -140,7 +140,11 @@ def test_a_person_s_promotion_is_told_with_the_person_and_the_reason(
         ("promoted", f"promotion {number}") for number in (1, 2, 3)
     ]
     (said,) = con.execute("select text from lake.ops.notices where about = 'promotion 3'").fetchall()
-    assert "promoted by Ann: the census was wrong." in said[0]
+    assert said[0].endswith(
+        "promoted by Ann: the census was wrong. `tract rollback --exposure points --reason …` is the way back."
+    )
+    specs = con.execute("select spec from lake.ml.model_versions").fetchall()
+    assert specs and not any("notify" in spec or "ann@example.com" in spec for (spec,) in specs)
 
 
 KILLED = """
