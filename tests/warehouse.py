@@ -138,10 +138,11 @@ class Warehouse:
         """Build from a seed's rows; the publication."""
         return self.start_build(self.land(seed, rows, noise)).publication()
 
-    def publish(self, seed: int, *, noise: bool = False) -> str:
+    def publish(self, seed: int, *, noise: bool = False, twice: bool = False) -> str:
         """Swap in other rows and publish them, in 0.3 s, by the statements that dbt runs; the publication.
 
-        For tests that are not about the build: 300 rows of the first publication, others for each seed.
+        For tests that are not about the build: 300 rows of the first publication, others for each seed. Twice the same,
+        they cannot be learned from.
         """
         ((pool,),) = self.rows("select min(snapshot_id) from lake.ops.publications")
         value = f"50000 + 1000.0 * (hash(block_group_id, {seed}) % 400)" if noise else "median_house_value"
@@ -151,8 +152,11 @@ class Warehouse:
             con.execute(
                 f"""
                 create or replace table lake.{FEATURES} as
-                select * replace ({value} as median_house_value) from lake.{FEATURES} at (version => {pool})
-                order by hash(block_group_id || '{seed}') limit 300
+                select published.* from (
+                    select * replace ({value} as median_house_value) from lake.{FEATURES} at (version => {pool})
+                    order by hash(block_group_id || '{seed}') limit 300
+                ) as published
+                cross join range({2 if twice else 1})
                 """
             )
             con.execute(f"call lake.set_commit_message('dbt', '{invocation}', extra_info => '{FEATURES}')")

@@ -1,18 +1,14 @@
 """Dagster's sensor tells people, killed while it does or not, and no secret gets into what Dagster keeps."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import psycopg2
 import pytest
 
-from ml.lake import locks
 from ml.records import migrations, notices, tables
 from ml.spec import NotifySpec
-from orchestration.stack import dagster
+from tests.faults.kept import kept
 from tests.ml import recipients
 from tests.ml.conftest import POINTS
 from tests.ml.recipients import HANG, SECRET, Webhook
@@ -85,18 +81,7 @@ def test_what_dagster_keeps_holds_no_secret(told: Told) -> None:
         return "\n".join(map(str, warehouse.instance.get_ticks(state.instigator_origin_id, state.selector_id)))
 
     until(lambda: sentence.removesuffix(".") in ticks(), "no tick says so")
-    kept = [ticks(), *(file.read_text(errors="replace") for file in warehouse.home.rglob("*.log"))]
-    kept += [file.read_text(errors="replace") for file in (warehouse.home / "dagster").rglob("*") if file.is_file()]
-    database: dict[str, Any] = {
-        **locks.secret(),
-        "dbname": dagster.environment(warehouse.home)["TRACT_DAGSTER_DATABASE"],
-    }
-    with closing(psycopg2.connect(**database)) as con, con.cursor() as cursor:
-        cursor.execute("select table_name from information_schema.tables where table_schema = 'public'")
-        for (table,) in cursor.fetchall():
-            cursor.execute(f'select * from "{table}"')
-            kept.append(str(cursor.fetchall()))
-    words = "\n".join(kept)
+    words = "\n".join([ticks(), *(text for _, text in kept(warehouse))])
     assert "send_notices" in words
     for secret in SECRET.split("/"):
         assert secret not in words, secret
