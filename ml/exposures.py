@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ml import classes, estimators
+from ml import classes, environments, estimators
 from ml.columns import LEVELS, Kind, is_boolean, kind_of
 from ml.errors import TractError
 from ml.lake.sql import is_key, is_numeric
@@ -135,6 +135,7 @@ class Exposure:
     """One model that is asked for: who asks, what it learns from, and how.
 
     Attributes:
+        name: As the lake has it: outside production the target's name and a dot stand before that of dbt.
         relation: The learned-from table as `schema.table` of the lake.
         columns: The table's contract: column name to DuckDB type, in order.
         relation_description: What dbt says of the table.
@@ -153,6 +154,21 @@ class Exposure:
     relation_description: str = ""
     column_descriptions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     predicted_by_others: frozenset[str] = frozenset()
+
+    @property
+    def environment(self) -> str:
+        """The target that it is of; empty in production."""
+        return environments.split(self.name)[0]
+
+    @property
+    def name_in_dbt(self) -> str:
+        """As dbt has it, the same in every target."""
+        return environments.split(self.name)[1]
+
+    @property
+    def identifier(self) -> str:
+        """Its name where Dagster allows letters, digits and underlines alone."""
+        return f"{environments.schema_prefix(self.environment)}{self.name_in_dbt}"
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -246,6 +262,9 @@ def read_exposures(manifest: Mapping[str, Any]) -> tuple[Exposure, ...]:
 
     Who says nothing of `notify` tells those whom the project's variable of that name says.
 
+    Args:
+        manifest: With `environment`, the target, where it is not production's.
+
     Raises:
         SpecError: Everything that does not fit, all exposures together, a line each.
     """
@@ -258,7 +277,7 @@ def read_exposures(manifest: Mapping[str, Any]) -> tuple[Exposure, ...]:
             continue
         where = f"Exposure {node['name']} ({node['original_file_path']})"
         try:
-            asked[where] = _exposure(where, node, meta["ml"], manifest["nodes"], notify)
+            asked[where] = _exposure(where, node, meta["ml"], manifest, notify)
         except SpecError as error:
             wrong.append(str(error))
     found = []
@@ -284,14 +303,16 @@ def doubts(exposures: Iterable[Exposure]) -> list[str]:
     ]
 
 
-def _exposure(where: str, node: Mapping[str, Any], said: object, models: Mapping[str, Any], notify: object) -> Exposure:
+def _exposure(
+    where: str, node: Mapping[str, Any], said: object, manifest: Mapping[str, Any], notify: object
+) -> Exposure:
     parents = node["depends_on"]["nodes"]
     if len(parents) != 1 or not parents[0].startswith("model."):
         raise SpecError(
             f"{where}: depends_on names {', '.join(parents) or 'nothing'}. "
             "It must be exactly one model, the table to learn from."
         )
-    model = models[parents[0]]
+    model = manifest["nodes"][parents[0]]
     columns = {c["name"]: str(c["data_type"] or "").upper() for c in model["columns"].values()}
     if not model["config"].get("contract", {}).get("enforced"):
         raise SpecError(
@@ -321,7 +342,7 @@ def _exposure(where: str, node: Mapping[str, Any], said: object, models: Mapping
             sentences = [one.replace("meta.ml.notify", "the variable of dbt tract.notify") for one in sentences]
         raise SpecError("\n".join(sentences)) from None
     return Exposure(
-        name=node["name"],
+        name=environments.lake_name(manifest.get("environment", environments.PRODUCTION), node["name"]),
         owner=node["owner"].get("name") or _email(node["owner"]) or "",
         owner_email=_email(node["owner"]),
         description=node.get("description", ""),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ml import answers, classes
+from ml import answers, classes, environments
 from ml.columns import Kind, value_sql
 from ml.exposures import Exposure
 from ml.lake import first_line
@@ -179,7 +179,7 @@ def heed(decision: Decision, unlearnable: Mapping[str, str], notes: Mapping[str,
 
 
 def unfollowed(exposures: Sequence[Exposure], followed: Mapping[str, str]) -> list[str]:
-    """A sentence for each exposure that is not followed as it is here; none where no Dagster ever followed any.
+    """A sentence for each exposure that is not followed as it is here; none where none of its target ever was.
 
     Args:
         followed: The revision that is followed now, by exposure.
@@ -187,7 +187,8 @@ def unfollowed(exposures: Sequence[Exposure], followed: Mapping[str, str]) -> li
     return [
         f"Dagster does not follow {exposure.name} as it is here yet: `tract status` says why"
         for exposure in exposures
-        if followed and followed.get(exposure.name) != exposure.revision()
+        if any(environments.split(name)[0] == exposure.environment for name in followed)
+        and followed.get(exposure.name) != exposure.revision()
     ]
 
 

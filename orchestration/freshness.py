@@ -36,7 +36,7 @@ def judge(exposure: Exposure, published_at: datetime | None, now: datetime) -> F
 
 def check_name(exposure: Exposure) -> str:
     """The check's name on the learned-from table; two exposures on one table may expect different things."""
-    return f"{exposure.name}_published_in_time"
+    return f"{exposure.identifier}_published_in_time"
 
 
 def asset_check(exposure: Exposure, features: dg.AssetKey) -> dg.AssetChecksDefinition:

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ml import code, lake
+from ml import code, environments, lake
 from ml.errors import TractError
 from ml.exposures import Exposure, read_exposures
-from orchestration import contents, profile
+from orchestration import contents, profile, settings
 from orchestration.settings import ParseError
 
 ROOT = code.project()
@@ -33,11 +33,26 @@ def there() -> tuple[str, ...]:
     return ("--project-dir", str(ROOT), *profile.find(ROOT).arguments)
 
 
-def manifest() -> Mapping[str, Any]:
-    """Dbt's manifest of the project as it is now.
+def production_target() -> str | None:
+    """The target that is production, as the project's variable says; None where it says none, and every target is."""
+    said = (settings.read(ROOT / "dbt_project.yml").get("vars") or {}).get("production_target")
+    return None if said is None else str(said)
+
+
+def lake_environment() -> str:
+    """The environment of the lake that is meant: the target's name, empty in production.
 
     Raises:
-        ParseError: dbt does not parse it.
+        EnvironmentNameError: The target's name cannot stand before names of the lake.
+    """
+    return environments.of_target(profile.find(ROOT).target or "", production_target())
+
+
+def manifest() -> Mapping[str, Any]:
+    """Dbt's manifest of the project as it is now, with `environment`.
+
+    Raises:
+        EnvironmentNameError, ParseError: dbt does not parse it.
     """
     _there()
     path, made_of = TARGET / "manifest.json", TARGET / "made_of.json"
@@ -55,7 +70,7 @@ def manifest() -> Mapping[str, Any]:
             content = _read(path)
     if content is None:
         raise ParseError(f"dbt has left no manifest in {TARGET}, or none that can be read: is its disk full?")
-    return content
+    return {**content, "environment": lake_environment()}
 
 
 def _read(path: Path) -> Mapping[str, Any] | None:
@@ -115,7 +130,7 @@ def exposures() -> tuple[Exposure, ...]:
 
 
 def exposure(name: str) -> Exposure:
-    """The exposure of that name, or, where none is named, the only one.
+    """The exposure of that name, in dbt or in the lake, or, where none is named, the only one.
 
     Raises:
         ExposureError: There is none of that name, or none is named and there are several.
@@ -124,8 +139,9 @@ def exposure(name: str) -> Exposure:
     found = {exposure.name: exposure for exposure in exposures()}
     if not name and len(found) == 1:
         return next(iter(found.values()))
-    if name in found:
-        return found[name]
+    for one in found.values():
+        if name in (one.name, one.name_in_dbt):
+            return one
     what = f"{name} is no exposure of the project {ROOT}" if name else f"The project {ROOT} has not one exposure alone"
     raise ExposureError(f"{what}. Of type ml there are: {', '.join(found) or 'none'}. Name one.")
 

@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 
 from ml import lake
+from ml.environments import schema_prefix
 from ml.errors import TractError
 
 # Of the constraints that dbt has, those that DuckLake refuses, with the dbt tests that say the same.
@@ -16,6 +17,25 @@ TESTS = {
     "foreign_key": "`relationships`",
     "check": "`tract.between`, or a singular test",
 }
+
+
+def not_its_own(places: Iterable[Sequence[str]], environment: str) -> list[str]:
+    """A sentence where a target other than production would build in schemas that are not its own.
+
+    Args:
+        places: Name and schema of each node that the lake gets.
+        environment: The target; empty in production.
+    """
+    prefix = schema_prefix(environment)
+    strays = [f"{name} in {schema}" for name, schema in places if not schema.startswith(prefix)]
+    if not strays:
+        return []
+    others = " and others" if strays[3:] else ""
+    return [
+        f"The target {environment} would build {', '.join(strays[:3])}{others}, which is not its own: schemas begin "
+        f"with {prefix} there. Let the project's macro generate_schema_name return "
+        "tract.generate_schema_name(custom_schema_name, node); dbt looks it up in the project alone."
+    ]
 
 
 def refused_constraints(models: Iterable[Mapping[str, Any]]) -> list[str]:

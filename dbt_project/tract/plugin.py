@@ -144,7 +144,8 @@ def check_ahead(known: Mapping[str, Any]) -> None:
     """See, before the first model is built, that the exposures fit, and the models that this invocation writes.
 
     Args:
-        known: The `manifest`, `models` of which tables with a contract are made, and their `checks`, dotted paths.
+        known: The `manifest`, `models` of which tables with a contract are made, their `checks`, dotted paths, and
+            `places`, name and schema of each node that the lake gets.
 
     Raises:
         TractError: Everything that does not fit, a line each.
@@ -152,9 +153,12 @@ def check_ahead(known: Mapping[str, Any]) -> None:
     read_exposures(known["manifest"])
     if not writes(None):
         return
-    wrong = ahead.refused_constraints(known["models"]) or [
-        sentence for function in known["checks"] if (sentence := ahead.wrong(function))
-    ]
+    wrong = ahead.not_its_own(known["places"], known["manifest"]["environment"])
+    wrong = (
+        wrong
+        or ahead.refused_constraints(known["models"])
+        or [sentence for function in known["checks"] if (sentence := ahead.wrong(function))]
+    )
     if wrong:
         raise errors.TractError("\n".join(wrong))
 

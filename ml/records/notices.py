@@ -15,6 +15,7 @@ from ml.exposures import Exposure
 from ml.lake.locks import this_process
 from ml.occasions import Occasion
 from ml.records import publications, tables
+from ml.spec import NotifySpec
 
 State = Literal["begun", "sent", "postponed", "undeliverable", "unclear"]
 
@@ -54,7 +55,7 @@ def note(con: duckdb.DuckDBPyConnection, exposure: Exposure, occasion: Occasion,
     Args:
         about: The event: a publication, or such as `promotion 3`.
     """
-    asked = {one.to: one for one in exposure.spec.notify if occasion in one.on}
+    asked = _asked(exposure, occasion)
     if not asked:
         return
     ledger = publications.ledger(con)
@@ -74,16 +75,21 @@ def note(con: duckdb.DuckDBPyConnection, exposure: Exposure, occasion: Occasion,
         tables.insert(con, "ops.notices", notice, moment="noticed_at")
 
 
+def _asked(exposure: Exposure, occasion: Occasion) -> dict[str, NotifySpec]:
+    """Who asked for an occasion, by recipient; of a target other than production nobody is told."""
+    return {} if exposure.environment else {one.to: one for one in exposure.spec.notify if occasion in one.on}
+
+
 def noted(con: duckdb.DuckDBPyConnection, exposure: Exposure, occasion: Occasion, about: str) -> bool:
     """Whether all who asked for the occasion have a notice of the event; also where nobody asked."""
-    asked = {one.to for one in exposure.spec.notify if occasion in one.on}
+    asked = _asked(exposure, occasion)
     if not asked:
         return True
     rows = con.execute(
         "select recipient from lake.ops.notices where exposure = ? and about = ? and occasion = ?",
         [exposure.name, about, occasion],
     ).fetchall()
-    return asked <= {row[0] for row in rows}
+    return set(asked) <= {row[0] for row in rows}
 
 
 def _id(*parts: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from ml.environments import PRODUCTION
 from ml.numbers import figure
 from ml.spec import MEAN
 
@@ -73,20 +74,29 @@ class Learned:
     served: bool
 
 
-def followed(con: duckdb.DuckDBPyConnection, last: int) -> list[Followed]:
-    """The last publications, newest first, with what came of each in each exposure that has read its table."""
+def followed(con: duckdb.DuckDBPyConnection, last: int, environment: str = PRODUCTION) -> list[Followed]:
+    """The last publications, newest first, with what came of each in each exposure that has read its table.
+
+    Args:
+        environment: Whose exposures, and the tables that they have read; a table that nobody has read yet is anybody's.
+    """
     rows = con.execute(
         """
         with consumptions as (
             select * from lake.ops.consumptions
         ),
-        publications as (
-            select * from lake.ops.publications order by published_at desc, snapshot_id desc limit $last
-        ),
-        exposures as (
+        read as (
             select distinct consumptions.exposure, seen.relation
             from consumptions
             inner join lake.ops.publications as seen on consumptions.publication_id = seen.publication_id
+        ),
+        exposures as (
+            select * from read where split_part(exposure, '.', -2) = $environment
+        ),
+        publications as (
+            select * from lake.ops.publications
+            where relation in (select relation from exposures) or relation not in (select relation from read)
+            order by published_at desc, snapshot_id desc limit $last
         )
         select
             publications.publication_id, publications.row_count, publications.published_at, publications.built_by,
@@ -102,9 +112,17 @@ def followed(con: duckdb.DuckDBPyConnection, last: int) -> list[Followed]:
             and consumptions.exposure = completions.exposure
         order by publications.published_at desc, publications.snapshot_id desc, exposures.exposure
         """,
-        {"last": last},
+        {"last": last, "environment": environment},
     ).fetchall()
     return [Followed(*row) for row in rows]
+
+
+def environments_with_champions(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """The environments other than production in which something serves, by name."""
+    rows = con.execute(
+        "select distinct split_part(exposure, '.', 1) from lake.ml.champions where contains(exposure, '.') order by 1"
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def serving(con: duckdb.DuckDBPyConnection) -> list[Serving]:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import duckdb
 
+from ml.environments import PRODUCTION
 from ml.exposures import Exposure
 from ml.records import overview
 from ml.reports import html
@@ -42,7 +43,9 @@ def to_html(
                 "picture": _picture(con, exposure),
             }
         )
-    return html.template(TEMPLATE).render(models=models, events=overview.followed(con, LAST), now=now)
+    environment = exposures[0].environment if exposures else PRODUCTION
+    events = overview.followed(con, LAST, environment)
+    return html.template(TEMPLATE).render(models=models, events=events, now=now)
 
 
 def _picture(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> dict[str, str] | None:

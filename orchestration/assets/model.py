@@ -29,7 +29,7 @@ def assets(exposure: Exposure, features: dg.AssetKey, table: Mapping[str, Any]) 
     """
 
     @dg.multi_asset(
-        name=f"consume_{exposure.name}",
+        name=f"consume_{exposure.identifier}",
         group_name="consumer",
         specs=[
             dg.AssetSpec(
@@ -145,7 +145,7 @@ def asset_checks(exposure: Exposure) -> dg.AssetChecksDefinition:
     keys = {"model": model_key(exposure), "predictions": predictions_key(exposure)}
 
     @dg.multi_asset_check(
-        name=f"check_{exposure.name}",
+        name=f"check_{exposure.identifier}",
         specs=[
             dg.AssetCheckSpec(check.name, asset=keys[check.asset], description=check.description)
             for check in checks.CHECKS

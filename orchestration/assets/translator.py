@@ -14,27 +14,27 @@ ML_SOURCES = ("ml", "ops")  # tables that every exposure's run writes
 
 def model_key(exposure: Exposure) -> dg.AssetKey:
     """The asset that stands for an exposure's versions."""
-    return dg.AssetKey([exposure.name, "model"])
+    return dg.AssetKey([exposure.identifier, "model"])
 
 
 def predictions_key(exposure: Exposure) -> dg.AssetKey:
     """The asset that stands for an exposure's predictions."""
-    return dg.AssetKey([exposure.name, "predictions"])
+    return dg.AssetKey([exposure.identifier, "predictions"])
 
 
 def monitoring_key(exposure: Exposure) -> dg.AssetKey:
     """The asset that stands for what is measured once an exposure's predictions are committed."""
-    return dg.AssetKey([exposure.name, "monitoring"])
+    return dg.AssetKey([exposure.identifier, "monitoring"])
 
 
 def card_key(exposure: Exposure) -> dg.AssetKey:
     """The asset that stands for the cards of an exposure's versions."""
-    return dg.AssetKey([exposure.name, "model_card"])
+    return dg.AssetKey([exposure.identifier, "model_card"])
 
 
 def mlflow_key(exposure: Exposure) -> dg.AssetKey:
     """The asset that stands for an exposure's runs and registered model in MLflow."""
-    return dg.AssetKey([exposure.name, "mlflow"])
+    return dg.AssetKey([exposure.identifier, "mlflow"])
 
 
 def owners(exposure: Exposure) -> list[str]:

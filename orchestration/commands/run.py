@@ -181,7 +181,11 @@ def _outcome(exposure: Exposure, publication: str) -> str | None:
 
 def _saying(exposure: Exposure) -> Sequence[str]:
     """The steps whose log is shown."""
-    return (f"consume_{exposure.name}", f"{exposure.name}__monitoring", f"{exposure.name}__model_card")
+    return (
+        f"consume_{exposure.identifier}",
+        f"{exposure.identifier}__monitoring",
+        f"{exposure.identifier}__model_card",
+    )
 
 
 def _watch(console: Console, address: str, run_id: str, *, saying: Sequence[str] = (), fail: bool = True) -> bool:

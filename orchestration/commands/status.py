@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ml import delivery, lake, metrics
+from ml import delivery, environments, lake, metrics
 from ml.errors import TractError
 from ml.lake import locks
 from ml.lake.sql import quoted, text
 from ml.numbers import figure
 from ml.records import migrations, notices, overview
-from orchestration import stack
+from orchestration import project, stack
 from orchestration.stack import graphql
 from orchestration.stack.dagster import GLANCE, SENSOR
 
@@ -50,8 +50,9 @@ def main() -> None:
             console.print("\nThe lake has no tables yet, or not all of them: `dbt build` makes and publishes them.")
             return
         migrations.require(con)
-        publications(console, con, dagster)
-        champions(console, con)
+        environment = project.lake_environment()
+        publications(console, con, dagster, environment)
+        champions(console, con, environment)
         untold(console, con)
         sizes(console, con)
 
@@ -71,9 +72,11 @@ def services(console: Console) -> bool:
     return any(row.name == "dagster" and row.state in ("up", "behind") for row in found)
 
 
-def publications(console: Console, con: duckdb.DuckDBPyConnection, dagster: bool) -> None:
+def publications(
+    console: Console, con: duckdb.DuckDBPyConnection, dagster: bool, environment: str = environments.PRODUCTION
+) -> None:
     """The last publications, newest first, with what came of each in each exposure that has read its table."""
-    rows = overview.followed(con, LAST)
+    rows = overview.followed(con, LAST, environment)
     now = datetime.now(UTC)
     waiting = {row.exposure for row in rows if row.exposure and not row.outcome}
     held = {exposure: locks.holder(locks.consuming(exposure)) for exposure in waiting}
@@ -112,11 +115,13 @@ def _waits(held: tuple[str, datetime | None] | None, dagster: bool, now: datetim
     return " for the sensor" if dagster else " for Dagster: `make ui`"
 
 
-def champions(console: Console, con: duckdb.DuckDBPyConnection) -> None:
-    """The version that serves each exposure, how good it is, and how far the newest rows have moved."""
+def champions(console: Console, con: duckdb.DuckDBPyConnection, environment: str = environments.PRODUCTION) -> None:
+    """The version that serves each exposure of a target, how good it is, and how far the newest rows have moved."""
     now = datetime.now(UTC)
     lines: list[Sequence[str | Text]] = []
     for row in overview.serving(con):
+        if environments.split(row.exposure)[0] != environment:
+            continue
         measured = (f"{metrics.name(row.metric)} {figure(row.value)} ({row.split})", f"{row.coverage:.1%}")
         since = f"{_ago(now, row.promoted_at)} by {row.promoted_by}"
         lines.append((row.exposure, row.version_id, row.candidate, *measured, since))
@@ -130,8 +135,10 @@ def champions(console: Console, con: duckdb.DuckDBPyConnection) -> None:
         ("since", ""),
     ]
     _titled(console, "Champions", columns, lines, empty="none yet: no version has passed the gate")
-    for sentence in [*_drift(con), *_live_errors(con)]:
+    for sentence in [*_drift(con, environment), *_live_errors(con, environment)]:
         console.print(f"  {sentence}", soft_wrap=True)
+    if others := [name for name in overview.environments_with_champions(con) if name != environment]:
+        console.print(f"  Models serve in other targets too: {', '.join(others)}", soft_wrap=True)
 
 
 def untold(console: Console, con: duckdb.DuckDBPyConnection) -> None:
@@ -149,23 +156,25 @@ def untold(console: Console, con: duckdb.DuckDBPyConnection) -> None:
         console.print(Text.assemble("  ", (f"{sentence}.", colour), (when, "dim")), soft_wrap=True)
 
 
-def _drift(con: duckdb.DuckDBPyConnection) -> list[str]:
+def _drift(con: duckdb.DuckDBPyConnection, environment: str) -> list[str]:
     """Of the newest publication that was compared, the column that moved most; a sentence for each exposure."""
     return [
         f"{exposure}: in {most['publication_id']} {most['column_name']} has moved most since "
         f"{most['baseline_publication_id']}: PSI {most['psi']:.3f}, Kolmogorov-Smirnov {most['ks']:.3f}; "
         f"{moved} columns above PSI 0.1"
         for exposure, most, moved in overview.most_moved(con)
+        if environments.split(exposure)[0] == environment
     ]
 
 
-def _live_errors(con: duckdb.DuckDBPyConnection) -> list[str]:
+def _live_errors(con: duckdb.DuckDBPyConnection, environment: str) -> list[str]:
     """What the newest true values said of standing predictions; a sentence for each exposure."""
     return [
         f"{exposure}: {error['publication_id']} brought {error['row_count']:,} true values that {error['version_id']} "
         f"had not seen: live {overview.turned_out(error)}, {error['coverage']:.1%} in its "
         f"{'intervals' if error['rmse'] is not None else 'sets'}"
         for exposure, error in overview.live_errors(con)
+        if environments.split(exposure)[0] == environment
     ]
 
 

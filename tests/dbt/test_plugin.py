@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from dbt_project.tract import plugin
+from dbt_project.tract import ahead, plugin
 from tests.ml.test_exposures import manifest
 
 
@@ -29,6 +29,15 @@ def test_a_target_that_looks_like_classes_is_published_with_a_note(classes: Deci
     unknown = " But Dagster does not follow points as it is here yet: `tract status` says why."
     assert other["sentence"] == answer["sentence"].removesuffix(note) + unknown + note
     assert answer["insert_sql"].lstrip().startswith("insert into lake.ops.publications")
+
+
+def test_a_target_builds_in_no_schemas_but_its_own() -> None:
+    assert ahead.not_its_own([("points", "features"), ("marts", "pr_41__marts")], "") == []
+    assert ahead.not_its_own([("points", "pr_41__features")], "pr_41") == []
+    (sentence,) = ahead.not_its_own([("points", "features"), ("marts", "pr_41__marts")], "pr_41")
+    assert sentence.startswith(
+        "The target pr_41 would build points in features, which is not its own: schemas begin with"
+    )
 
 
 def test_candidates_that_are_not_to_be_found_are_doubts_and_no_errors() -> None:

@@ -30,19 +30,25 @@
     {%- endfor -%}
     {%- set notices = graph.sources['source.tract.ops.notices'] -%}
     {%- set sources = {notices.unique_id: {'config': {'meta': {'notify': notices.config.meta.notify}}}} -%}
-    {{- return({'exposures': exposures, 'nodes': nodes, 'sources': sources}) -}}
+    {{- return({
+        'exposures': exposures, 'nodes': nodes, 'sources': sources, 'environment': tract.environment()
+    }) -}}
 {%- endmacro %}
 
 
-{#- What does not fit ends the run before the first model is built, in a sentence each: a spec its table, a contract the
-    lake, and the data to be landed, as a model's `meta: {check: package.module.function}` finds: a function that takes a
+{#- What does not fit ends the run before the first model is built, in a sentence each: a spec its table, a schema the
+    target, a contract the lake, and the data to be landed, as a model's `meta: {check: package.module.function}` finds: a function that takes a
     DuckDB connection with the lake's settings and raises an `ml.errors.TractError`. -#}
 {% macro check_ahead() -%}
     {%- if execute -%}
         {%- set models = [] -%}
         {%- set checks = [] -%}
+        {%- set places = [] -%}
         {%- for unique_id in selected_resources if unique_id in graph.nodes -%}
             {%- set node = graph.nodes[unique_id] -%}
+            {%- if node.resource_type in ('model', 'seed', 'snapshot') and node.database == 'lake' -%}
+                {%- do places.append([node.name, node.schema]) -%}
+            {%- endif -%}
             {%- if node.resource_type == 'model' and node.config.meta.check -%}
                 {%- do checks.append(node.config.meta.check) -%}
             {%- endif -%}
@@ -57,7 +63,9 @@
             {%- endif -%}
         {%- endfor -%}
         {%- set manifest = tract.ml_manifest() -%}
-        {%- do tract.ask_ml('check_ahead', {'manifest': manifest, 'models': models, 'checks': checks}) -%}
+        {%- do tract.ask_ml('check_ahead', {
+            'manifest': manifest, 'models': models, 'checks': checks, 'places': places
+        }) -%}
         {%- for doubt in tract.ask_ml('doubtful_exposures', manifest) -%} {%- do exceptions.warn(doubt) -%} {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}

@@ -1,9 +1,11 @@
 {#- The predictions that stand for an exposure, to select from: by its champion, of the newest publication that it
-    consumed, a row a key. `table` is the exposure's `predictions`, where its spec names another than the default:
+    consumed in this target, a row a key. `table` is the exposure's `predictions`, where its spec names another than the default:
     dbt must know it before it knows the exposures. -#}
 {% macro predictions(exposure_name, table='predictions') -%}
     {%- set predictions = source('ml', table) -%}
     {%- set standing_predictions = source('ml', 'standing_predictions') -%}
+    {%- set lake_name = tract.lake_name(exposure_name) -%}
+    {%- set named = " replace ('" ~ exposure_name ~ "' as exposure)" if lake_name != exposure_name else '' -%}
     {%- set incremental = [] -%}
     {%- if execute -%}
         {%- set tables = {} -%}
@@ -28,20 +30,20 @@
     {%- endif -%}
     {%- if exposure_name in incremental -%}
     (
-        select *
+        select *{{ named }}
         from {{ predictions.incorporate(path={'identifier': 'current_' ~ predictions.identifier}) }}
-        where exposure = '{{ exposure_name }}'
+        where exposure = '{{ lake_name }}'
     )
     {%- else -%}
     (
-        select predicted.*
+        select predicted.*{{ named }}
         from {{ predictions }} as predicted
         inner join {{ standing_predictions }} as standing
             on
                 predicted.exposure = standing.exposure
                 and predicted.version_id = standing.version_id
                 and predicted.publication_id = standing.predicted_publication_id
-        where predicted.exposure = '{{ exposure_name }}'
+        where predicted.exposure = '{{ lake_name }}'
     )
     {%- endif -%}
 {%- endmacro %}

@@ -51,6 +51,14 @@ def commits(con: duckdb.DuckDBPyConnection, table: str) -> list[int]:
     return [row[0] for row in rows]
 
 
+def test_of_a_target_other_than_production_nobody_is_told(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish(0.1)
+    assert consumption.consume(replace(exposure, name="pr_41.points"), say=silent) is not None
+    assert noted(con) == []
+
+
 def test_what_the_gate_decides_is_told_in_its_commit(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
 ) -> None:

@@ -2,7 +2,7 @@ with
 
 live_errors as (
 
-    select * from {{ source('ml', 'live_errors') }}
+    select * from {{ tract.own(source('ml', 'live_errors')) }}
 
 ),
 

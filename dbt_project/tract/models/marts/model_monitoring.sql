@@ -2,7 +2,7 @@ with
 
 drift as (
 
-    select * from {{ source('ml', 'drift') }}
+    select * from {{ tract.own(source('ml', 'drift')) }}
 
 ),
 

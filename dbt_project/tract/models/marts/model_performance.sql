@@ -2,19 +2,19 @@ with
 
 versions as (
 
-    select * from {{ source('ml', 'model_versions') }}
+    select * from {{ tract.own(source('ml', 'model_versions')) }}
 
 ),
 
 metrics as (
 
-    select * from {{ source('ml', 'model_metrics') }}
+    select * from {{ tract.own(source('ml', 'model_metrics')) }}
 
 ),
 
 champions as (
 
-    select * from {{ source('ml', 'champions') }}
+    select * from {{ tract.own(source('ml', 'champions')) }}
 
 ),
 
