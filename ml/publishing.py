@@ -206,6 +206,14 @@ def sentence(decision: Decision) -> str:
     return f"Published {decision.relation}@{decision.snapshot}; `tract status` says what comes of it.{warnings}{notes}"
 
 
+def not_from(environment: str) -> str:
+    """What dbt's last line says where a target's build would have published, and the target does not say so."""
+    return (
+        f"Nothing is published from the target {environment}: it is not production, and its plugin in profiles.yml has "
+        "no `config: {publish: true}`."
+    )
+
+
 def learnable_sql(exposure: Exposure, table: str) -> str:
     """One row: how many rows there are, with an answer, groups (or times) of those and likely classes, of key and group
     how many values are NULL, of the time how many are no moment, of each number and date how many are not usable, and

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,7 +26,7 @@ from dbt_project.tract import ahead
 from dbt_project.tract.options import leaving_out
 from ml import errors, lake, publishing
 from ml.exposures import doubts, read_exposures
-from ml.lake import locks, patience
+from ml.lake import locks, patience, state
 from ml.records import followed, migrations, publications, tables
 
 logger = AdapterLogger("Tract")
@@ -126,6 +127,19 @@ def one_thread() -> None:
         config.threads = 1
 
 
+def publishes() -> bool:
+    """Whether the target says that its builds publish: `config: {publish: true}` of the plugin, in profiles.yml.
+
+    Raises:
+        TractError: It says something else than true or false.
+    """
+    plugins = get_adapter_by_type("duckdb").config.credentials.plugins or []
+    said = next((plugin.config or {} for plugin in plugins if plugin.module == __name__), {}).get("publish", False)
+    if str(said).lower() not in ("true", "false"):
+        raise TractError(f"The plugin's `publish` is '{said}' in profiles.yml. It must be true or false.")
+    return str(said).lower() == "true"
+
+
 def _lock_timeout() -> float:
     said = os.environ.get("TRACT_LOCK_TIMEOUT", "0")
     try:
@@ -217,7 +231,11 @@ def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     invocation = publishing.Invocation(command=_command(), partial=leaving_out(get_flags()), **ended["invocation"])
     steps = []
-    for decision in publishing.decide(invocation, read_exposures(ended["manifest"])):
+    decisions = publishing.decide(invocation, read_exposures(ended["manifest"]))
+    environment = ended["manifest"]["environment"]
+    if decisions and environment and not publishes():
+        return [{"sentence": publishing.not_from(environment)}]
+    for decision in decisions:
         step: dict[str, Any] = {"relation": decision.relation, "manifest": ended["manifest"]}
         if decision.reason is None:
             step["state_sql"] = publications.state_sql(invocation.invocation_id, decision.relation)
@@ -271,6 +289,26 @@ def publish_or_not(step: Mapping[str, Any]) -> dict[str, str]:
     return answer
 
 
+def keep_manifest(ended: Mapping[str, Any]) -> None:
+    """Keep dbt's manifest where the builds of other targets find it, after production's build without a failure.
+
+    Args:
+        ended: `production`, the target that is, or None; and `statuses`, of all nodes that ran.
+    """
+    config = get_adapter_by_type("duckdb").config
+    failed = [status for status in ended["statuses"] if status not in ("success", *publishing.PASSED, "no-op")]
+    if ended["production"] != config.target_name or _command() != "build" or failed:
+        return
+    manifest = Path(config.project_root, config.project_target_path, "manifest.json")
+    if leaving_out(get_flags()) or not manifest.exists():  # --no-write-json
+        return
+    try:
+        with lake.connect() as con:
+            state.keep(con, manifest.read_bytes())
+    except duckdb.Error as error:  # what was built and published stands
+        logger.warning(f"The manifest was not kept for builds of other targets ({lake.first_line(error)}).")
+
+
 ANSWERS: dict[str, Callable[[Any], Any]] = {
     function.__name__: function
     for function in (
@@ -284,5 +322,6 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
         publication_steps,
         publish_at,
         publish_or_not,
+        keep_manifest,
     )
 }

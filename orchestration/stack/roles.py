@@ -21,7 +21,7 @@ WRITES_IN_OPS = {
     CONSUMER: ("consumptions", "completions", "followed", "notices", "deliveries"),
 }
 # Folders beside the lake's own.
-BESIDE = {PRODUCER: ("exports",), CONSUMER: ("artifacts", "cards", "exports")}
+BESIDE = {PRODUCER: ("exports", "state"), CONSUMER: ("artifacts", "cards", "exports", "state")}
 TABLES = ("model", "seed", "snapshot")  # what dbt makes tables and views of
 
 

@@ -110,7 +110,8 @@
 {%- endmacro %}
 
 
-{#- One row in ops.publications for each learned-from table that this invocation built and tested. -#}
+{#- One row in ops.publications for each learned-from table that this invocation built and tested; then production's
+    manifest is kept. -#}
 {% macro publish(results) -%}
     {%- if execute -%}
         {%- set ran = {} -%}
@@ -159,5 +160,9 @@
             {%- if step.insert_sql -%} {%- do run_query(step.insert_sql) -%} {%- endif -%}
             {%- do log(step.sentence, info=true) -%}
         {%- endfor -%}
+        {%- do tract.ask_ml('keep_manifest', {
+            'production': var('production_target', none),
+            'statuses': results | map(attribute='status') | map('string') | list,
+        }) -%}
     {%- endif -%}
 {%- endmacro %}

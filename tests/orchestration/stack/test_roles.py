@@ -67,7 +67,7 @@ def test_what_reads_predictions_is_both_teams_and_the_rest_the_producers() -> No
         for folder in (
             *("lake/ml", "lake/marts", "lake/reports"),
             *(f"lake/ops/{table}" for table in consumer.ops),
-            *("artifacts", "cards", "exports"),
+            *("artifacts", "cards", "exports", "state"),
         )
     ]
     assert len(json.loads(roles.s3_policy(reader, "s3://bucket"))["Statement"]) == 2
