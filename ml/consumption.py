@@ -4,7 +4,7 @@ What decides nothing about the predictions follows after that commit: `ml.comple
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -90,7 +90,12 @@ class Outcome:
 
 
 def consume(
-    exposure: Exposure, *, retry: bool = False, run_id: str | None = None, say: Say = print
+    exposure: Exposure,
+    *,
+    retry: bool = False,
+    run_id: str | None = None,
+    against: str | None = None,
+    say: Say = print,
 ) -> Consumption | None:
     """Consume the newest publication of the exposure's table that was not consumed yet; None if there is none.
 
@@ -99,6 +104,8 @@ def consume(
     Args:
         retry: Whether the table's newest publication is tried once more where it was left as failed; what comes of that
             takes the place of its row in `ops.consumptions`.
+        against: The exposure, as the lake names it, whose champion the gate defends instead of this one's own: what
+            production's gate would say of what another target learns. Where it has none, its own is defended.
 
     Raises:
         LakeUnavailableError: The lake is not up.
@@ -116,7 +123,7 @@ def consume(
         migrations.migrate(con, [exposure], say)
         tables.check(con, exposure)
         watch = Stopwatch(say)
-        waiting = _waiting(con, exposure, retry, say)
+        waiting = _waiting(con, exposure, retry, against, say)
         if waiting is None:
             say(f"{exposure.name}: every publication of {exposure.relation} is consumed.")
             return None
@@ -138,7 +145,9 @@ def consume(
     )
 
 
-def _waiting(con: duckdb.DuckDBPyConnection, exposure: Exposure, retry: bool, say: Say) -> Waiting | None:
+def _waiting(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, retry: bool, against: str | None, say: Say
+) -> Waiting | None:
     """What stands: the newest publication that waits, and the champion as it is when that comes."""
     pending = publications.pending(con, exposure)
     failed = consumptions.failed(con, exposure) if retry and not pending else None
@@ -152,6 +161,9 @@ def _waiting(con: duckdb.DuckDBPyConnection, exposure: Exposure, retry: bool, sa
     standing = champions.standing(con, exposure, publication)
     if standing.champion and standing.outdated:
         say(f"The champion {standing.champion.version_id} {standing.outdated}: it competes no more.")
+    if against is not None:
+        theirs = champions.standing(con, replace(exposure, name=against), publication).defender
+        standing = replace(standing, defender=theirs or standing.defender)
     judged = consumptions.judged(con, exposure, input_hash)
     if not judged:
         _say_why_anew(con, exposure, publication, say)

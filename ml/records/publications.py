@@ -93,6 +93,13 @@ def publication(con: duckdb.DuckDBPyConnection, publication_id: str) -> Publicat
     return Publication(*row) if row else None
 
 
+def newest(con: duckdb.DuckDBPyConnection, relation: str) -> Publication | None:
+    """The newest publication of a table, or None."""
+    query = f"select {COLUMNS} from lake.ops.publications where relation = ? order by snapshot_id desc limit 1"
+    row = con.execute(query, [relation]).fetchone()
+    return Publication(*row) if row else None
+
+
 def built_by(con: duckdb.DuckDBPyConnection, builder: str) -> list[Publication]:
     """What somebody's builds published, by relation."""
     rows = con.execute(

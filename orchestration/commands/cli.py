@@ -129,8 +129,20 @@ def roles(apply: bool) -> None:
 
 
 @tract.command()
-def run() -> None:
-    """Everything, from nothing to predictions: stack, producer, event, consumer."""
+@click.option("--target", help="Of dbt's, other than production: build there what the branch changed, and publish it.")
+@click.option("--once", is_flag=True, help="Learn from that here, without Dagster; exit code 3 where the gate refuses.")
+def run(target: str | None, once: bool) -> None:
+    """Everything, from nothing to predictions: stack, producer, event, consumer.
+
+    With --target and --once, as a CI job does: the branch's own build, and what production's gate says of it.
+    """
+    if once != (target is not None):
+        raise click.UsageError("--target and --once go together: tract run --target pr_41 --once.")
+    if target is not None:
+        from orchestration.commands import targets
+
+        targets.once(target)
+        return
     from orchestration.commands import run
 
     run.main()

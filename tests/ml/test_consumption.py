@@ -408,3 +408,19 @@ def test_an_estimator_of_one_s_own_that_was_edited_is_learned_anew(
     assert (first, others[0]) == ("trained", ("unchanged", version))
     assert others[1][0] == "refreshed"
     assert others[1][1] != version
+
+
+def test_a_target_s_champion_is_judged_against_production_s_where_it_is_asked_so(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish(noise=0.5)
+    assert consumption.consume(exposure, say=silent) is not None
+    publish(0.2, noise=5.0)
+    first = consumption.consume(replace(exposure, name="pr_41.points"), say=silent)
+    assert first is not None
+    assert first.reason.startswith("first model")  # its own gate knows nothing of production
+    judged = consumption.consume(replace(exposure, name="pr_42.points"), against=exposure.name, say=silent)
+    assert judged is not None
+    assert (judged.outcome, judged.champion_id) == ("refreshed", None)
+    assert judged.reason.startswith("not promoted, refresh: ")
+    assert champions.with_champions(con) == ["points", "pr_41.points"]
