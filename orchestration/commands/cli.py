@@ -149,6 +149,16 @@ def run(target: str | None, once: bool) -> None:
 
 
 @tract.command()
+@click.option("--target", required=True, help="Of dbt's, other than production.")
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+def remove(target: str, yes: bool) -> None:
+    """Remove a target's schemas, rows, exports and cards from the lake."""
+    from orchestration.commands import targets
+
+    targets.remove(target, yes)
+
+
+@tract.command()
 def status() -> None:
     """Show what runs, what was published and learned, who serves, drift and sizes."""
     from orchestration.commands import status

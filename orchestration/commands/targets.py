@@ -1,4 +1,4 @@
-"""`tract run --target pr_41 --once`: a branch built in a target of its own, and judged.
+"""`tract run --target pr_41 --once`: a branch built in a target of its own, and judged; and `tract remove`.
 
 No Dagster takes part. What the branch did not change is read where production has it, by dbt's own `--defer`.
 """
@@ -21,6 +21,7 @@ from ml import environments, lake
 from ml.errors import TractError
 from ml.exposures import Exposure, read_exposures
 from ml.lake import state
+from ml.lake.locks import this_process
 from ml.records import champions, consumptions, findings, publications
 from orchestration import profile, project, settings
 
@@ -75,6 +76,7 @@ def once(target: str) -> None:
     for name, judged in outcomes.items():
         word = ("passed", "green") if judged.passed else ("refused", "red")
         console.print(Text.assemble("  ", word, f"  {name}: {judged.said}"), soft_wrap=True)
+    console.print(f"  tract remove --target {environment} takes all of it away again.", soft_wrap=True)
     if failed:
         raise TargetError("\n".join(failed))
     if refused:
@@ -221,3 +223,23 @@ def judge(exposure: Exposure, invocation: str, console: Console) -> Judged:
         f"production's champion is {serving.version_id} ({serving.candidate})" if serving else "production has none"
     )
     return Judged(bool(promoted), f"{said}; {beside}")
+
+
+def remove(target: str, yes: bool) -> None:
+    """Remove what the lake, and this home, hold of a target.
+
+    Raises:
+        TargetError: It is production.
+        RemovalError: The lake holds nothing of it.
+    """
+    from ml import removal
+
+    environment = named(target)
+    if not yes:
+        click.confirm(f"Remove all schemas, rows and files of the target {environment}?", abort=True)
+    removed = removal.remove(environment, by=this_process(), say=click.echo)
+    shutil.rmtree(folder(environment), ignore_errors=True)
+    click.echo(
+        f"Removed {environment}: schemas {', '.join(removed.schemas) or 'none'}; {removed.rows:,} rows of "
+        f"{', '.join(removed.exposures) or 'no exposure'}."
+    )

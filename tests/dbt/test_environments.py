@@ -220,3 +220,22 @@ def test_what_a_branch_did_not_change_is_read_where_production_has_it(branch: Br
     assert branch.champions()["pr_42.housing_value"] not in serving.values()
     with lake_of(branch.home) as con:
         assert not [schema for schema, _ in rows(con, TABLES) if schema.startswith("pr_42")]
+
+
+def test_a_target_is_removed_and_nothing_else(branch: Branch) -> None:
+    before, serving = branch.seen(), branch.champions()
+    removed = branch.tract("remove", "--target", "pr_41", "--yes")
+    assert removed.returncode == 0, removed.stderr
+    assert "pr_41__features, pr_41__landing, pr_41__marts, pr_41__staging" in removed.stdout
+    assert branch.seen() == before
+    del serving["pr_41.housing_value"]
+    assert branch.champions() == serving
+    with lake_of(branch.home) as con:
+        assert not [schema for schema, _ in rows(con, TABLES) if schema.startswith("pr_41")]
+        assert rows(con, "select count(*) from lake.ml.predictions where exposure like 'pr_41%'") == [(0,)]
+        assert rows(con, "select count(*) from lake.ops.publications where relation like 'pr_41%'") == [(0,)]
+    again = branch.tract("remove", "--target", "pr_41", "--yes")
+    assert (again.returncode, again.stderr.strip()) == (1, "The lake holds nothing of a target pr_41.")
+    never = branch.tract("remove", "--target", "lake", "--yes")
+    assert never.returncode == 1
+    assert "lake is production" in never.stderr

@@ -29,8 +29,8 @@ def test_each_verb_says_what_it_does(verb: str) -> None:
 
 def test_the_verbs_are_those_of_the_documentation() -> None:
     assert set(cli.tract.commands) == {
-        "backup", "card", "connect", "docs", "down", "init", "mlflow", "notify", "promote", "replay", "report",
-        "restore", "retry", "roles", "rollback", "run", "schema", "search", "sign", "status", "ui", "up",
+        "backup", "card", "connect", "docs", "down", "init", "mlflow", "notify", "promote", "remove", "replay",
+        "report", "restore", "retry", "roles", "rollback", "run", "schema", "search", "sign", "status", "ui", "up",
     }  # fmt: skip
 
 
