@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ml.errors import TractError
 from orchestration.profile import PLUGIN, places
-from orchestration.settings import ParseError, read
+from orchestration.settings import ParseError, read, rendered
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dbt_project" / "tract"
 HOOK = "{{ tract.sign() }}"
@@ -71,10 +73,11 @@ def plan(root: Path, asked: Asked) -> list[Change]:
     settings = _yaml(file)
     profiles = _profiles_file(root, str(settings["profile"]))
     models = root / next(iter(settings.get("model-paths", ["models"])))
+    made = _profile(profiles, str(settings["profile"]))
     wanted = {
         root / "packages.yml": _packages(root),
-        file: _hooked(file),
-        profiles: _profile(profiles, str(settings["profile"])),
+        file: _with_production(file, _hooked(file), _target(made, str(settings["profile"]))),
+        profiles: made,
         root / ".gitignore": _ignored(root / ".gitignore"),
         **_exposure(models, asked),
     }
@@ -121,6 +124,27 @@ def _hooked(file: Path) -> str:
     if "models" in _yaml(file):
         return _below(file, text, r"^models:[ \t]*$", lines)
     return f"{text.rstrip()}\n\nmodels:\n{lines}"
+
+
+def _target(profiles: str, name: str) -> str:
+    """The target of a profile that enters the lake: of several the profile's own."""
+    profile = yaml.safe_load(profiles)[name]
+    enter = [str(target) for target, output in profile["outputs"].items() if PLUGIN in str(output)]
+    return enter[0] if (own := rendered(str(profile.get("target", "")))) not in enter else own
+
+
+def _with_production(file: Path, text: str, target: str) -> str:
+    """dbt_project.yml with the variable that says which target is production, where it says none."""
+    said = _yaml(file).get("vars") or {}
+    if "production_target" in said:
+        return text
+    lines = (
+        "  # Any other target's schemas and models carry its name, and it publishes where it says so.\n"
+        f"  production_target: {target}\n"
+    )
+    if "vars" in _yaml(file):
+        return _below(file, text, r"^vars:[ \t]*$", lines)
+    return f"{text.rstrip()}\n\nvars:\n{lines}"
 
 
 def _below(file: Path, text: str, heading: str, lines: str) -> str:

@@ -39,6 +39,7 @@ def test_it_adds_package_hook_target_and_exposure_and_keeps_what_was_there(proje
     assert (project / package["local"]).resolve() == ROOT / "dbt_project" / "tract"
     settings = yaml.safe_load((project / "dbt_project.yml").read_text())
     assert settings["models"] == {"+post-hook": "{{ tract.sign() }}", "allotments": {"+materialized": "table"}}
+    assert settings["vars"] == {"production_target": "tract"}
     profile = yaml.safe_load((project / "profiles.yml").read_text())["gardeners"]
     assert (profile["target"], list(profile["outputs"])) == ("tract", ["tract", "dev"])
     assert profile["outputs"]["tract"]["schema"] == profile["outputs"]["dev"]["schema"] == "soil"
