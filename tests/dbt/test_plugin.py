@@ -21,7 +21,7 @@ from tests.ml.test_exposures import manifest
 )
 def test_a_target_that_looks_like_classes_is_published_with_a_note(classes: Decimal | None, note: str) -> None:
     counts = [Decimal(150), Decimal(150), Decimal(10), classes]  # rows, with an answer, groups, classes
-    counts += [Decimal(0)] * 6  # NULLs of key and group, unusable numbers, repeated keys
+    counts += [Decimal(0)] * 7  # NULLs of key and group, unusable numbers, weights, repeated keys
     step = {"relation": "features.points", "snapshot": 7, "manifest": manifest(), "counts": {"points": counts}}
     answer = plugin.publish_or_not({**step, "followed": {}})
     assert answer["sentence"] == f"Published features.points@7; `tract status` says what comes of it.{note}"
