@@ -87,5 +87,10 @@ def _ignored(directory: Path, name: str, target: str) -> tuple[str, ...]:
     )
 
 
+def asked_target() -> str | None:
+    """The target that the environment asks for, whether there is one or not."""
+    return _said("TARGET")
+
+
 def _said(setting: str) -> str | None:
     return os.environ.get(f"DBT_ENGINE_{setting}") or os.environ.get(f"DBT_{setting}") or None

@@ -7,7 +7,9 @@ import click
 
 from ml import lake
 from ml.errors import TractError
+from ml.exposures import Exposure
 from ml.lake.locks import this_process
+from orchestration import profile, project
 from orchestration.project import exposure as named
 from orchestration.project import exposures
 
@@ -18,6 +20,27 @@ class ReplayDiffersError(TractError):
 
 class NothingFailedError(TractError):
     """A person asked for one more try, and the newest publication did not fail."""
+
+
+class OtherTargetError(TractError):
+    """A target is asked for by name and another would be meant; the message says which, and what to do."""
+
+
+def changed(exposure_name: str) -> Exposure:
+    """The exposure of that name, for who changes something about it.
+
+    Raises:
+        OtherTargetError: The environment asks for a target that the profile lacks: production's would be changed.
+        ExposureError: As `orchestration.project.exposure`.
+    """
+    found, asked = profile.find(project.ROOT), profile.asked_target()
+    if project.production_target() is not None and asked and asked != found.target:
+        raise OtherTargetError(
+            f"DBT_TARGET is {asked}, which the profile {found.name} in {found.directory / 'profiles.yml'} does not "
+            f"have as a target that enters the lake: {found.target} would be changed in its place. Unset DBT_TARGET, "
+            "or add that target."
+        )
+    return named(exposure_name)
 
 
 def card(exposure_name: str, file: Path) -> None:
@@ -53,21 +76,21 @@ def promote(exposure_name: str, version_id: str, reason: str) -> None:
     """Make a version the champion."""
     from ml.promotion import promote
 
-    promote(named(exposure_name), version_id, by=this_process(), reason=reason, say=click.echo)
+    promote(changed(exposure_name), version_id, by=this_process(), reason=reason, say=click.echo)
 
 
 def rollback(exposure_name: str, reason: str) -> None:
     """Make the champion before this one the champion again."""
     from ml.promotion import rollback
 
-    rollback(named(exposure_name), by=this_process(), reason=reason, say=click.echo)
+    rollback(changed(exposure_name), by=this_process(), reason=reason, say=click.echo)
 
 
 def sign(exposure_name: str, yes: bool) -> None:
     """Sign the versions that this home's key did not."""
     from ml.vouching import sign
 
-    exposure = named(exposure_name)
+    exposure = changed(exposure_name)
     if not yes:
         click.confirm(f"Do you trust everyone who could write versions of {exposure.name} until now?", abort=True)
     signed = sign(exposure, by=this_process(), say=click.echo)
@@ -83,7 +106,7 @@ def retry(exposure_name: str) -> None:
     from ml.completion import complete
     from ml.consumption import consume
 
-    exposure = named(exposure_name)
+    exposure = changed(exposure_name)
     if consume(exposure, retry=True, say=click.echo) is None:
         raise NothingFailedError(
             f"Exposure {exposure.name} has nothing to try again: the newest publication of {exposure.relation} did not "
@@ -110,6 +133,6 @@ def search(exposure_name: str) -> None:
     """Search better recipes for an exposure."""
     from ml.search import search
 
-    found = search(named(exposure_name), by=this_process(), say=click.echo)
+    found = search(changed(exposure_name), by=this_process(), say=click.echo)
     for recipe in found.recipes:
         click.echo(f"{recipe.name}: {recipe.found or 'nothing better than it is'}")

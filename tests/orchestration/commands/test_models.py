@@ -1,5 +1,6 @@
 """Which exposure a verb is for: the one that is named, or the only one."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,31 @@ def test_of_several_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         project.exposure("nope")
     assert str(error.value) == f"nope is no exposure of the project {project.ROOT}. {there}"
     assert project.exposure("another") == ANOTHER
+
+
+def test_no_other_target_is_changed_than_the_one_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "exposures", lambda: (EXPOSURE,))
+    monkeypatch.delenv("DBT_ENGINE_TARGET", raising=False)
+    monkeypatch.setenv("DBT_TARGET", "pr_41")
+    verbs: list[Callable[[], None]] = [
+        lambda: models.promote("", "one", "because"),
+        lambda: models.rollback("", "because"),
+        lambda: models.retry(""),
+        lambda: models.search(""),
+        lambda: models.sign("", yes=True),
+    ]
+    for verb in verbs:
+        with pytest.raises(models.OtherTargetError) as error:
+            verb()
+        assert str(error.value) == (
+            f"DBT_TARGET is pr_41, which the profile tract in {project.ROOT / 'profiles.yml'} does not have as a "
+            "target that enters the lake: lake would be changed in its place. Unset DBT_TARGET, or add that target."
+        )
+    monkeypatch.setenv("DBT_TARGET", "lake")
+    assert models.changed("") == EXPOSURE
+    monkeypatch.setenv("DBT_TARGET", "pr_41")
+    monkeypatch.setattr(project, "production_target", lambda: None)  # then every target is production
+    assert models.changed("") == EXPOSURE
 
 
 def test_a_report_is_one_file_and_a_model_without_a_card_is_said(
