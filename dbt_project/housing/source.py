@@ -1,21 +1,26 @@
-"""The landed data: scikit-learn's California housing, or a CSV or parquet file with the same columns."""
+"""The landed data: scikit-learn's California housing, or a CSV or parquet file with the same columns.
+
+scikit-learn is imported by its loader alone: its import took a half of a build's CPU, and what it gives lies there as
+parquet from then on.
+"""
 
 import gzip
 import hashlib
 import io
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import joblib
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-from sklearn.datasets import fetch_california_housing
 
 from ml import lake
 from ml.errors import TractError
 from ml.lake.sql import LARGEST, is_numeric
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
 
 COLUMNS = (
     "MedInc",
@@ -33,6 +38,8 @@ CARRIED = Path(__file__).with_name("data") / "california_housing.csv.gz"
 CARRIED_SHA256 = "16158d38f01c45fc546909f9cb670511f696c70763da86559c29b5d41e1c22ce"
 # Where scikit-learn looks before it downloads, and the order of columns that it expects there.
 CACHE = "cal_housing_py3.pkz"
+# What its loader made of that, beside it.
+FETCHED = "california_housing.parquet"
 CACHE_COLUMNS = [
     "median_house_value",
     "median_income",
@@ -50,7 +57,7 @@ class SourceError(TractError):
     """The data to land is not what the loader gives; the message names the place and the column."""
 
 
-def fetch(data_home: Path | None = None) -> pd.DataFrame:
+def fetch(data_home: Path | None = None) -> "pd.DataFrame":
     """The 20,640 block groups as `fetch_california_housing` gives them, from the network or without one.
 
     Args:
@@ -62,10 +69,28 @@ def fetch(data_home: Path | None = None) -> pd.DataFrame:
     Raises:
         SourceError: The carried data is missing or was changed.
     """
+    from sklearn.datasets import fetch_california_housing
+
     data_home = data_home or _data_home()
     fill_cache(data_home)
     frame: pd.DataFrame = fetch_california_housing(data_home=data_home, as_frame=True).frame
     return frame
+
+
+def fetched(data_home: Path | None = None) -> Path:
+    """The same as a parquet file: made once, and anew where scikit-learn's cache is newer.
+
+    Raises:
+        SourceError: As `fetch`.
+    """
+    data_home = data_home or _data_home()
+    fill_cache(data_home)
+    file = data_home / FETCHED
+    if not file.exists() or file.stat().st_mtime_ns <= (data_home / CACHE).stat().st_mtime_ns:
+        part = file.with_suffix(f".{os.getpid()}")
+        fetch(data_home).to_parquet(part, index=False)
+        part.replace(file)
+    return file
 
 
 def _data_home() -> Path:
@@ -78,13 +103,15 @@ def fill_cache(data_home: Path) -> None:
     cache = data_home / CACHE
     if cache.exists():
         return
+    import joblib
+
     data_home.mkdir(parents=True, exist_ok=True)
     part = cache.with_suffix(f".{os.getpid()}")  # two builds may fill it at once: each writes its own, the last stays
     joblib.dump(carried(), part, compress=6)
     part.replace(cache)
 
 
-def carried() -> npt.NDArray[np.float64]:
+def carried() -> "npt.NDArray[np.float64]":
     """The carried raw data, shape (20640, 9), in the columns and order of scikit-learn's cache.
 
     Raises:
@@ -97,7 +124,9 @@ def carried() -> npt.NDArray[np.float64]:
     found = hashlib.sha256(packed).hexdigest()
     if found != CARRIED_SHA256:
         raise SourceError(f"{CARRIED} has sha256 {found}, not {CARRIED_SHA256}: restore it from git.")
-    raw = pd.read_csv(io.BytesIO(gzip.decompress(packed)), dtype=np.float64)
+    import pandas as pd
+
+    raw = pd.read_csv(io.BytesIO(gzip.decompress(packed)), dtype="float64")
     return raw[CACHE_COLUMNS].to_numpy()
 
 
@@ -206,10 +235,9 @@ def check(con: duckdb.DuckDBPyConnection) -> None:
     if source := os.environ.get("HOUSING_SOURCE"):
         read(con, source)
     else:
-        fill_cache(_data_home())
+        fetched()
 
 
-def load(con: duckdb.DuckDBPyConnection) -> pd.DataFrame | duckdb.DuckDBPyRelation:
+def load(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
     """What is landed: `HOUSING_SOURCE` where that is set, otherwise scikit-learn's own."""
-    source = os.environ.get("HOUSING_SOURCE")
-    return read(con, source) if source else fetch()
+    return read(con, os.environ.get("HOUSING_SOURCE") or str(fetched()))

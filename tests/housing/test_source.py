@@ -1,5 +1,7 @@
 """The landed data: scikit-learn's loader without a network, and files with the same columns."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +64,28 @@ def test_a_cache_that_is_there_is_used_as_it_is(tmp_path: Path) -> None:
 def test_only_the_cache_is_left_behind(tmp_path: Path) -> None:
     california_housing.fill_cache(tmp_path / "new")
     assert [file.name for file in (tmp_path / "new").iterdir()] == [california_housing.CACHE]
+
+
+def test_what_the_loader_gives_lands_from_parquet_without_it(
+    con: duckdb.DuckDBPyConnection, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(cache))
+    monkeypatch.delenv("HOUSING_SOURCE", raising=False)
+    frame = california_housing.fetch(cache)
+    pd.testing.assert_frame_equal(california_housing.load(con).df(), frame)
+    code = (
+        "import duckdb, sys; from dbt_project.housing import source; "
+        "assert source.load(duckdb.connect()).count('*').fetchone() == (20640,); "
+        "print(sorted({'sklearn', 'joblib'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+    # another cache is another source
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    california_housing.check(con)
+    joblib.dump(california_housing.carried()[:10], tmp_path / california_housing.CACHE, compress=6)
+    assert len(california_housing.load(con).df()) == 10
 
 
 def test_carried_data_that_was_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
