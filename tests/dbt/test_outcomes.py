@@ -3,6 +3,7 @@
 docs/event.md has them as a table.
 """
 
+import re
 import shutil
 from pathlib import Path
 
@@ -92,7 +93,8 @@ def test_a_build_takes_one_thread_and_says_so(of_the_exposure: Told) -> None:
 
 def test_a_failed_mart_and_a_warning_keep_no_table_back(with_a_failing_mart: Told) -> None:
     assert (with_a_failing_mart.returncode, about_publishing(with_a_failing_mart)) == (1, [YES])
-    assert "Done. PASS=58 WARN=2 ERROR=1 SKIP=0 NO-OP=1 TOTAL=62" in said(with_a_failing_mart)
+    (done,) = (line for line in said(with_a_failing_mart) if line.startswith("Done. "))
+    assert re.fullmatch(r"Done\. PASS=\d+ WARN=2 ERROR=1 SKIP=0 NO-OP=1 TOTAL=\d+", done)
 
 
 def test_a_retry_of_the_mart_builds_it_and_says_nothing_of_publishing(retried: Told) -> None:
