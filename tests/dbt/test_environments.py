@@ -127,7 +127,7 @@ def test_a_build_of_another_target_publishes_nothing_and_touches_nothing_of_prod
     assert quiet.returncode == 0, quiet.stdout
     assert [line for line in said(quiet) if "ublished" in line] == [SILENT]
     assert branch.seen() == before
-    assert [row["relation"] for row in publications_of(branch.home)] == ["features.housing_features"] * 2
+    assert {row["relation"] for row in publications_of(branch.home)} == {"features.housing_features"}
     with lake_of(branch.home) as con:
         assert {"pr_41__features", "pr_41__landing", "features"} <= {schema for schema, _ in rows(con, TABLES)}
         ages = "select sum(house_age_years) > 0, count(*) from lake.{}.housing_features"
