@@ -238,6 +238,9 @@ def check(con: duckdb.DuckDBPyConnection) -> None:
         fetched()
 
 
-def load(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
-    """What is landed: `HOUSING_SOURCE` where that is set, otherwise scikit-learn's own."""
-    return read(con, os.environ.get("HOUSING_SOURCE") or str(fetched()))
+def load(con: duckdb.DuckDBPyConnection) -> "pd.DataFrame | duckdb.DuckDBPyRelation":
+    """What is landed: `HOUSING_SOURCE` where that is set, otherwise scikit-learn's own, in its order."""
+    import pandas as pd
+
+    source = os.environ.get("HOUSING_SOURCE")
+    return read(con, source) if source else pd.read_parquet(fetched())
