@@ -53,6 +53,13 @@ card: install  ## Save the champion's model card as card.html (EXPOSURE=… wher
 docs: up  ## Write dbt's docs of the lake as one file, and say where it is
 	@$(BIN)/tract docs
 
+# Its tools are apart, in .venv/site. That they are mended until 2027, they print otherwise; pyproject.toml says so.
+site: export NO_MKDOCS_2_WARNING = 1
+site:  ### Build these docs as a site of files in site/, with a page of the API; a link that leads nowhere fails
+	@$(INSTALL) site
+	@PATH="$(CURDIR)/.venv/site/bin:$$PATH" mkdocs build --quiet --strict
+	@echo 'The site is site/index.html.'
+
 # PYTEST=--durations=40 shows more of the slowest
 test: dev  ### Run every test on a stack of its own; ml is to be covered to 90 %
 	@$(BIN)/python -m pytest --cov $(PYTEST)
@@ -101,7 +108,7 @@ lint: dev  ### Check style, types, layers, SQL, and that dbt's models and macros
 
 # Where the index is a mirror without PyPI's JSON API, it says that it found nothing out.
 audit: install  ### Ask for known weaknesses of the versions that the locks name
-	@for lock in run mlflow-server; do $(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r requirements/$$lock.lock || exit 1; done
+	@for lock in run mlflow-server site; do $(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r requirements/$$lock.lock || exit 1; done
 
 exposures: dev  ### Write docs/exposures.md and its JSON Schema anew from ml/spec.py
 	@$(BIN)/python -m orchestration.commands.schema
@@ -122,5 +129,6 @@ lock: install  ### Resolve the locks anew from pyproject.toml (UPGRADE=--upgrade
 	done
 	@$(COMPILE) $(UPGRADE) --group install -o requirements/install.lock
 	@$(COMPILE) $(UPGRADE) --group mlflow-server --python-version 3.11 -o requirements/mlflow-server.lock
+	@$(COMPILE) $(UPGRADE) --group site -o requirements/site.lock
 
-.PHONY: help install dev mlflow-install run up ui mlflow down connect status shell card test quick browser pictures faults storm latency bench leaderboard lint audit exposures hooks docs lock
+.PHONY: help install dev mlflow-install run up ui mlflow down connect status shell card test quick browser pictures faults storm latency bench leaderboard lint audit exposures hooks docs site lock

@@ -1,6 +1,6 @@
 """Makes .venv and installs there, with uv, what the locks of this folder name. `make` calls it before what needs it.
 
-    python requirements/install.py [dev] [mlflow] [leaderboard]
+    python requirements/install.py [dev] [mlflow] [leaderboard] [site]
 
 What .venv/installed says is there is not installed again: then this takes 0.1 s. Only the standard library is used, and
 nothing newer than Python 3.6 outside quotes, so that an old Python says in a sentence that it is too old.
@@ -17,6 +17,10 @@ from pathlib import Path
 
 # How pip is told of an index, and what uv calls it: uv reads none of pip's settings.
 PIP_AND_UV = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE", "default-timeout": "UV_HTTP_TIMEOUT"}
+
+# What has an environment of its own below .venv: its lock, and its size on disk. MLflow's server wants an older pyarrow
+# than .venv has; what makes the site needs nothing that is in there.
+APART = {"mlflow": ("mlflow-server", "870 MB"), "site": ("site", "190 MB")}
 
 VERSION = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
 
@@ -139,23 +143,24 @@ class Checkout:
             dbt = [str(self.venv / "bin" / "dbt"), "--quiet", "deps", "--project-dir", str(self.root)]
             _run(dbt, "dbt did not link its packages")
 
-    def install_mlflow_server(self) -> None:
-        """Install MLflow's server in .venv/mlflow: it wants an older pyarrow than .venv has."""
+    def install_apart(self, name: str) -> None:
+        """Install one of APART in .venv/<name>."""
+        lock_name, size = APART[name]
         installed = self.installed()
-        wanted = _digest(self.root / "requirements" / "mlflow-server.lock")
-        if installed.get("mlflow-server") == wanted or self.venv.is_symlink():
+        wanted = _digest(self.root / "requirements" / f"{lock_name}.lock")
+        if installed.get(lock_name) == wanted or self.venv.is_symlink():
             return
-        lock = (self.root / "requirements" / "mlflow-server.lock").read_text(encoding="utf-8")
+        lock = (self.root / "requirements" / f"{lock_name}.lock").read_text(encoding="utf-8")
         count = len(re.findall("^[a-z0-9._-]+.*==", lock, re.MULTILINE))
         _say(
-            f"Installing mlflow-server.lock into .venv/mlflow, once: {count} packages, 870 MB on disk. It may take "
+            f"Installing {lock_name}.lock into .venv/{name}, once: {count} packages, {size} on disk. It may take "
             "many minutes where uv has to fetch them all."
         )
-        place = self.venv / "mlflow"
+        place = self.venv / name
         _run([str(self.uv), "venv", "--quiet", "--clear", "--python", str(self.python), str(place)], "uv made no venv")
-        server = ["--require-hashes", *self.locks("mlflow-server")]
-        self.uv_install(place / "bin" / "python", *server, quiet=not sys.stderr.isatty())
-        self.record({**installed, "mlflow-server": wanted})
+        locked = ["--require-hashes", *self.locks(lock_name)]
+        self.uv_install(place / "bin" / "python", *locked, quiet=not sys.stderr.isatty())
+        self.record({**installed, lock_name: wanted})
 
     def uv_install(self, python: Path, *arguments: str, quiet: bool = True) -> None:
         """Let uv install into the environment of a Python, from the index that pip is told of; its progress is shown
@@ -211,8 +216,9 @@ def _digest(file: Path) -> str:
 if __name__ == "__main__":
     checkout = Checkout(Path(__file__).resolve().parent.parent)
     try:
-        checkout.install(sys.argv[1:])
-        if "mlflow" in sys.argv[1:]:
-            checkout.install_mlflow_server()
+        checkout.install([name for name in sys.argv[1:] if name != "site"])  # nothing of it beside us
+        for apart in APART:
+            if apart in sys.argv[1:]:
+                checkout.install_apart(apart)
     except InstallError as refusal:
         sys.exit(str(refusal))

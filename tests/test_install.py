@@ -124,7 +124,14 @@ def test_a_half_made_venv_and_a_moved_checkout_are_mended(root: Path, tmp_path: 
     assert server.stderr == ""  # nobody looks: uv's progress is for terminals
     assert list((moved / ".venv" / "mlflow").glob("lib/python*/site-packages/iniconfig"))
 
-    for extras in ([], ["dev"]):  # neither makes the other stale
+    shutil.copy(moved / "requirements" / "dev.lock", moved / "requirements" / "site.lock")
+    site = install(moved, "site")
+
+    assert (site.returncode, site.stderr) == (0, "")
+    assert site.stdout.startswith("Installing site.lock into .venv/site, once: 1 packages, 190 MB on disk.")
+    assert list((moved / ".venv" / "site").glob("lib/python*/site-packages/iniconfig"))
+
+    for extras in ([], ["dev"], ["mlflow"], ["site"]):  # neither makes the other stale
         again = install(moved, *extras)
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 PROGRAM = "chromium"  # Debian's; Playwright's own download is not needed
 PATIENCE = 120_000  # ms; pages load in 2 s, and in 20 on a machine that builds and learns meanwhile
@@ -98,14 +98,21 @@ class Ui:
 
 
 @contextmanager
-def browser(address: str, shots: Path) -> Iterator[Ui]:
-    """A page of chromium, closed in the end."""
+def chromium() -> Iterator[Browser]:
+    """Chromium, closed in the end."""
     with sync_playwright() as playwright:
         # its sandbox does not start as root, which CI is; it sees nothing but our own pages
         started = playwright.chromium.launch(executable_path=shutil.which(PROGRAM), args=["--no-sandbox"])
-        page = started.new_page(viewport={"width": WIDTH, "height": HEIGHT}, timezone_id="UTC", locale="en-US")
-        page.set_default_timeout(PATIENCE)
         try:
-            yield Ui(page, address, shots)
+            yield started
         finally:
             started.close()
+
+
+@contextmanager
+def browser(address: str, shots: Path) -> Iterator[Ui]:
+    """A page of chromium."""
+    with chromium() as started:
+        page = started.new_page(viewport={"width": WIDTH, "height": HEIGHT}, timezone_id="UTC", locale="en-US")
+        page.set_default_timeout(PATIENCE)
+        yield Ui(page, address, shots)
