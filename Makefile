@@ -57,7 +57,7 @@ docs: up  ## Write dbt's docs of the lake as one file, and say where it is
 site: export NO_MKDOCS_2_WARNING = 1
 site:  ### Build these docs as a site of files in site/, with a page of the API; a link that leads nowhere fails
 	@$(INSTALL) site
-	@PATH="$(CURDIR)/.venv/site/bin:$$PATH" mkdocs build --quiet --strict
+	@PATH="$(CURDIR)/.venv/site/bin:$$PATH" mkdocs build --strict  # --quiet would let warnings pass
 	@echo 'The site is site/index.html.'
 
 # PYTEST=--durations=40 shows more of the slowest

@@ -30,7 +30,7 @@ def sources(place: Path) -> Path:
 def build(place: Path, target: Path) -> "subprocess.CompletedProcess[str]":
     """Build the site of some sources as `make site` does, into a folder."""
     return subprocess.run(
-        [str(TOOLS / "mkdocs"), "build", "--quiet", "--strict", "--site-dir", str(target)],
+        [str(TOOLS / "mkdocs"), "build", "--strict", "--site-dir", str(target)],
         cwd=place,
         env={**os.environ, "PATH": f"{TOOLS}:{os.environ['PATH']}", "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,

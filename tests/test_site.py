@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.site import build, needs_tools, sources
 
-pytestmark = [pytest.mark.slow, needs_tools]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site"), needs_tools]
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as it is."""
     target = tmp_path_factory.mktemp("site")
     built = build(ROOT, target)
-    assert (built.returncode, built.stderr) == (0, "")
+    assert built.returncode == 0, built.stderr
+    assert "WARNING" not in built.stderr
     return target
 
 
