@@ -1,19 +1,23 @@
 """What docs/reading.md and docs/explore.ipynb say, done as it stands there, on a lake that has learned."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from nbclient import NotebookClient
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, cloned_lake
 from tests.dbt.conftest import Worked, lake_of
 
 pytestmark = pytest.mark.xdist_group("dbt worked")
@@ -21,8 +25,8 @@ pytestmark = pytest.mark.xdist_group("dbt worked")
 TEXT = (ROOT / "docs" / "reading.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+def blocks(language: str, text: str = TEXT) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 @pytest.fixture
@@ -97,6 +101,31 @@ def test_predictions_from_python_are_those_of_the_lake(entered: Path) -> None:
         ).df()
         found = serving.predict(con, "housing_value", rows)
     np.testing.assert_allclose(found.to_numpy(), committed.to_numpy(), rtol=1e-9)
+
+
+def test_the_page_of_the_api_learns_and_predicts(
+    servers: Path, after_a_build: Path, parsed: Path, tmp_path: Path
+) -> None:
+    home = cloned_lake(servers, after_a_build, tmp_path / "home")
+    (home / "dbt").mkdir()
+    shutil.copy(parsed, home / "dbt")
+    (block,) = blocks("python", (ROOT / "docs" / "api.md").read_text())
+    told = subprocess.run(
+        [sys.executable, "-c", f"{block}print(predicted.to_json())"],
+        cwd=ROOT,
+        env={**os.environ, "TRACT_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    predicted = pd.read_json(StringIO(told.stdout.splitlines()[-1]))
+    assert len(predicted) == 5
+    assert ((predicted["lower"] < predicted["prediction"]) & (predicted["prediction"] < predicted["upper"])).all()
+    with lake_of(home) as con:
+        assert con.execute("select outcome from lake.ops.consumptions").fetchall() == [("trained",)]
+        assert con.execute("select count(*) from lake.ops.completions").fetchall() == [(1,)]
 
 
 def test_the_notebook_runs_and_draws_the_map(entered: Path, tmp_path: Path) -> None:
