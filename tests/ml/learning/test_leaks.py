@@ -58,7 +58,7 @@ def test_what_is_predicted_of_a_fold_does_not_change_with_its_targets(recipe: Ca
 
 def test_the_leak_test_finds_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     def on_everything(
-        estimator: Any, x: pd.DataFrame, y: "pd.Series[float]", learned: Any, held: Any, classes: Any
+        estimator: Any, x: pd.DataFrame, y: "pd.Series[float]", learned: Any, held: Any, *others: Any
     ) -> npt.NDArray[np.float64]:
         return np.asarray(candidates.fit(estimator, x, y).predict(x[held]))
 
