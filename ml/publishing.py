@@ -10,6 +10,7 @@ from ml.columns import Kind, value_sql
 from ml.exposures import Exposure
 from ml.lake import first_line
 from ml.lake.sql import LARGEST, quoted
+from ml.weights import usable_sql
 
 PASSED = ("pass", "warn")  # a test of error severity below its `error_if` ends as `warn` and does not block
 
@@ -241,9 +242,8 @@ def learnable_sql(exposure: Exposure, table: str) -> str:
     distinct = f"count(distinct {quoted(spec.target)})" if of_classes else classes.count_sql(spec.target)
     counted = [f"count(*), count({quoted(spec.target)}), {groups}, {distinct}"]
     if spec.weight:
-        weight = f"cast({quoted(spec.weight)} as double)"
-        usable = f"{weight} > 0 and {weight} < {LARGEST}"  # of NaN, DuckDB says that it is greater than all numbers
-        weightless = f"count(*) {known} - count(*) filter (where {answers.known_sql(spec.target)} and {usable})"
+        usable = f"{answers.known_sql(spec.target)} and {usable_sql(spec.weight)}"
+        weightless = f"count(*) {known} - count(*) filter (where {usable})"
     else:
         weightless = "0"
     key = ", ".join(quoted(name) for name in spec.key_columns)

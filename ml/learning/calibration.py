@@ -22,7 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from ml.arrays import Integers, Mask, Matrix, Vector, taken
+from ml.arrays import Integers, Mask, Matrix, Vector
+from ml.weights import taken
 
 # No log is taken of less.
 LEAST = 1e-12

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ml import memory
-from ml.arrays import Mask, Matrix, Vector, taken
+from ml.arrays import Mask, Matrix, Vector
 from ml.classes import Class
 from ml.classes import array as classes_array
 from ml.errors import TractError
@@ -34,6 +34,7 @@ from ml.linear import logistic, ridge
 from ml.metrics import Task
 from ml.progress import Progress, Say, following
 from ml.spec import LOGISTIC, RIDGE, CandidateSpec
+from ml.weights import taken
 
 ALPHAS = np.logspace(-3, 1, 30)
 # Steps that scikit-learn's solver may take; on standardized columns it needs few.

@@ -6,7 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ml import classes
-from ml.arrays import Integers, Mask, Matrix, taken
+from ml.arrays import Integers, Mask, Matrix
 from ml.learning import calibration, judgement, measures, sets
 from ml.learning.candidates import Candidate
 from ml.learning.classification import Classification
@@ -14,6 +14,7 @@ from ml.learning.judgement import ALL, ClassJudgement, Held
 from ml.learning.training_set import RowsError, TrainingSet
 from ml.metrics import OF_RANKS
 from ml.spec import MEAN
+from ml.weights import taken
 
 
 def judge(candidate: Candidate, training: TrainingSet, splits: Sequence[str]) -> ClassJudgement:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ml.arrays import Vector, taken
+from ml.arrays import Vector
 from ml.learning import class_judging, intervals, judgement, measures
 from ml.learning.candidates import Candidate
 from ml.learning.judgement import ALL, Judged, Judgement
 from ml.learning.training_set import TrainingSet
 from ml.spec import MEAN
+from ml.weights import taken
 
 
 def judge(candidate: Candidate, training: TrainingSet, splits: Sequence[str] = ()) -> Judged:

@@ -24,6 +24,7 @@ from ml.linear.moments import Moments, UnusableRowsError, complement, gather, to
 from ml.linear.terms import Level, Term, Value, are_plain
 from ml.progress import Say, following
 from ml.records.publications import Publication
+from ml.weights import taken, usable_sql, weight_sql
 
 # Folds of the splits, as columns beside the published ones; 0 of the split by time is held out from no fit.
 FOLD = {"random": "random fold", "group": "group fold", "time": "time fold"}
@@ -235,8 +236,7 @@ class TrainingSet:
 
     def judged_weights(self, split: str) -> Vector | None:
         """What each held-out row counts, shape (held-out rows,); None where each counts once."""
-        weights = self.weights
-        return None if weights is None else weights[self.judged(split)]
+        return taken(self.weights, self.judged(split))
 
     def slices(self) -> dict[str, Mask]:
         """Which sampled rows are in each slice, shape (rows,): `all`, and `name: value` of each of the spec's.
@@ -434,12 +434,9 @@ def _weight(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
     name = exposure.spec.weight
     if name is None:
         return None
-    weight = f"cast({quoted(name)} as double)"
+    weight = weight_sql(name)
     relation = _answered(exposure, publication)
-    query = (
-        f"select avg({weight}), count(*) - count(*) filter (where {weight} > 0 and {weight} < {LARGEST}), count(*) "
-        f"from {relation}"
-    )
+    query = f"select avg({weight}), count(*) - count(*) filter (where {usable_sql(name)}), count(*) from {relation}"
     ((mean, unusable, rows),) = con.execute(query).fetchall()
     if unusable:
         raise RowsError(

@@ -17,7 +17,7 @@ from sklearn.model_selection import GroupKFold, KFold, ParameterSampler
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from ml.arrays import Integers, Matrix, Vector, taken
+from ml.arrays import Integers, Matrix, Vector
 from ml.classes import Class, positive
 from ml.learning import measures
 from ml.learning.candidates import EstimatorError, estimator, predictions, probabilities, said, suited, weighed
@@ -29,6 +29,7 @@ from ml.learning.workers import workers
 from ml.metrics import Task, loss, loss_name
 from ml.progress import Say, sentence
 from ml.spec import CandidateSpec, Range, SearchSpec
+from ml.weights import taken
 
 # Fewer than judging has: a trial costs a fit a fold, and the trials are compared on the same rows.
 FOLDS = 3

@@ -12,6 +12,7 @@ from ml.learning import folds
 from ml.metrics import LEAST
 from ml.records import champions, predictions, scorings, versions
 from ml.records.publications import Publication
+from ml.weights import weight_sql
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def measure(
     of_classes = exposure.task == "classification"
     value = f"cast({target} as {'varchar' if of_classes else 'double'})"
     columns, measured = _CLASSES if of_classes else _NUMBERS
-    weight = f"cast({quoted(spec.weight)} as double)" if spec.weight else "1e0"
+    weight = weight_sql(spec.weight) if spec.weight else "1e0"
     learned = " union all ".join(
         f"select '{version_id}' as version_id, {key}, {value} as learned from {table} where {sampled}"
         for version_id, table in learned_from.items()

@@ -11,7 +11,7 @@ from sklearn.inspection import partial_dependence, permutation_importance
 from threadpoolctl import threadpool_limits
 
 from ml import classes, metrics
-from ml.arrays import Integers, Mask, Vector, taken
+from ml.arrays import Integers, Mask, Vector
 from ml.columns import TYPES, Kind
 from ml.exposures import Exposure
 from ml.learning import calibration, candidates, measures, training_set
@@ -21,6 +21,7 @@ from ml.progress import Say
 from ml.records import versions
 from ml.records.versions import Version
 from ml.spec import BacktestSpec, FeaturesSpec, Spec
+from ml.weights import taken
 
 # Settings that decide which rows are read, and how they are dealt to folds.
 ROW_SETTINGS = ("key", "target", "group", "time", "weight", "split", "folds", "seed", "max_rows")

@@ -13,13 +13,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ml import publishing
-from ml.exposures import Exposure
 from ml.records import champions, tables, versions
 from ml.replay import replay
 from ml.reports import explanation
 from ml.search import search
 from ml.spec import CandidateSpec, SearchSpec, Spec
 from tests.ml.completed import consume_and_complete
+from tests.ml.conftest import POINTS
 from tests.ml.rows import silent
 from tests.ml.test_exposures import manifest, refused
 from tests.ml.test_time import publish
@@ -30,12 +30,9 @@ BOOSTING = CandidateSpec(
     parameters={"max_iter": 5},
     search=SearchSpec(space={"max_iter": [40]}, trials=2),
 )
-SALES = Exposure(
+SALES = replace(
+    POINTS,
     name="sales",
-    owner="Someone",
-    owner_email=None,
-    description="",
-    unique_id="model.tract.sales",
     relation="features.sales",
     columns={"id": "VARCHAR", "a": "DOUBLE", "b": "DOUBLE", "policies": "INTEGER", "y": "DOUBLE"},
     spec=Spec(key="id", target="y", weight="policies", candidates=("ridge", BOOSTING)),
