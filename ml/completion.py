@@ -184,19 +184,22 @@ def _note(
     ]
     if short:
         least = min(short, key=lambda error: error.coverage)
-        promised = "sets" if least.rmse is None else "intervals"
         text = occasions.coverage(
-            name, publication_id, least.version_id, promised, least.row_count, least.coverage, asked
+            name, publication_id, least.version_id, _promised(least), least.row_count, least.coverage, asked
         )
         notices.note(con, exposure, "coverage", publication_id, text)
 
 
 def _turned_out(error: LiveError) -> str:
-    promised = "sets" if error.rmse is None else "intervals"
     return (
         f"{error.row_count:,} true values that {error.version_id} had not seen: {overview.turned_out(asdict(error))}, "
-        f"{error.coverage:.1%} in its {promised}"
+        f"{error.coverage:.1%} in its {_promised(error)}"
     )
+
+
+def _promised(error: LiveError) -> str:
+    """What holds the true values: sets of classes, or intervals of numbers."""
+    return "sets" if error.rmse is None else "intervals"
 
 
 def _most_moved(moved: "pd.DataFrame") -> str:

@@ -240,7 +240,8 @@ def check(con: duckdb.DuckDBPyConnection) -> None:
 
 def load(con: duckdb.DuckDBPyConnection) -> "pd.DataFrame | duckdb.DuckDBPyRelation":
     """What is landed: `HOUSING_SOURCE` where that is set, otherwise scikit-learn's own, in its order."""
+    if source := os.environ.get("HOUSING_SOURCE"):
+        return read(con, source)
     import pandas as pd
 
-    source = os.environ.get("HOUSING_SOURCE")
-    return read(con, source) if source else pd.read_parquet(fetched())
+    return pd.read_parquet(fetched())
