@@ -13,15 +13,15 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 
 from ml import lake
-from ml.lake import locks
+from ml.lake import locks, patience
 from ml.notifying import Answer, RecipientError, mail, webhook
 from ml.progress import Say
 from ml.records import notices
 from ml.records.notices import Notice
 
 LOCK = "send notices"
-# The pause after a first refusal, how much longer each next one is, and the longest.
-PAUSE_SECONDS, PAUSE_GROWTH, LONGEST_SECONDS = 15.0, 4.0, 3600.0
+# The pause after a first refusal, and the longest.
+PAUSE_SECONDS, LONGEST_SECONDS = 15.0, 3600.0
 GIVEN_UP_AFTER = timedelta(hours=24)
 # No try is begun later in one go: a sensor's tick may take 60 s, and three recipients that do not answer take 30.
 LAST_BEGUN_SECONDS = 25.0
@@ -113,8 +113,7 @@ def resting(unsettled: Sequence[Notice]) -> dict[str, datetime]:
 
 def pause(refusals: int) -> timedelta:
     """How long to wait after so many refusals."""
-    growth: float = PAUSE_GROWTH ** min(max(refusals - 1, 0), 100)  # which no float overflows
-    return timedelta(seconds=min(PAUSE_SECONDS * growth, LONGEST_SECONDS))
+    return timedelta(seconds=patience.growing(PAUSE_SECONDS, refusals, LONGEST_SECONDS))
 
 
 def _cut_off(con: duckdb.DuckDBPyConnection, notice: Notice) -> Answer:

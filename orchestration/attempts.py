@@ -4,14 +4,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ml.lake import patience
+
 # Of tries that reached the rows. What ended before that is no fault of theirs, and is tried for as long as it takes.
 TRIES = 3
 # The tags of a run that a publication started.
 EXPOSURE, PUBLICATION, TRY, LEDGER = "tract/exposure", "tract/publication", "tract/try", "tract/ledger"
-# The pause after a first failure, unless TRACT_RETRY_SECONDS says otherwise, and how much longer each next one is.
+# The pause after a first failure, unless TRACT_RETRY_SECONDS says otherwise.
 # A hiccup of S3 or Postgres is over in seconds; servers that are away for hours are asked every ten minutes.
 PAUSE_SECONDS = 15.0
-PAUSE_GROWTH = 4.0
 LONGEST_SECONDS = 600.0
 
 
@@ -97,5 +98,4 @@ def pause(failures: int) -> float:
         first = float(said)
     except ValueError:
         raise ValueError(f"TRACT_RETRY_SECONDS is {said!r}. It must be a number of seconds, such as 15.") from None
-    growth: float = PAUSE_GROWTH ** min(failures - 1, 100)  # which no float overflows
-    return min(first * growth, max(first, LONGEST_SECONDS))
+    return patience.growing(first, failures, max(first, LONGEST_SECONDS))

@@ -20,6 +20,13 @@ NOT_READY = re.compile(r"is (starting up|shutting down|in recovery mode)")
 # Of a request that S3 refuses as busy, or cuts off: 0.1, 0.2 … 3.2 s, 6 s in all; DuckDB's own is three times. For the
 # cursors of a connection too.
 S3_SQL = "set global http_retries = 6; set global http_retry_wait_ms = 100; set global http_retry_backoff = 2"
+# By how much the pause before each next try is longer, of what is tried again for hours.
+GROWTH = 4.0
+
+
+def growing(first: float, failures: int, longest: float) -> float:
+    """The pause after so many failures: `first` after one, and no longer than `longest`; in the same unit."""
+    return min(first * GROWTH ** min(max(failures - 1, 0), 100), longest)  # which no float overflows
 
 
 def patiently(call: Callable[[], T], pauses: tuple[float, ...] = PAUSES) -> T:
