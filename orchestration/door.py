@@ -1,4 +1,4 @@
-"""One connection to the lake for the life of a process that asks again and again."""
+"""One connection to the lake for the life of a process that asks again and again, and the sensors that only look."""
 
 from collections.abc import Callable
 
@@ -36,3 +36,25 @@ class Door:
                 self.con.close()
                 self.con = None
             raise
+
+
+def watching(
+    name: str,
+    description: str,
+    seconds: int,
+    look: Callable[[dg.SensorEvaluationContext, duckdb.DuckDBPyConnection], dg.SensorResult],
+) -> dg.SensorDefinition:
+    """A sensor that looks at the lake through a door of its own, so often, and starts no run."""
+    door = Door()
+
+    @dg.sensor(
+        name=name,
+        description=description,
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        target=None,
+    )
+    def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        return door.tick(lambda con: look(context, con))
+
+    return watch

@@ -12,7 +12,7 @@ from ml.exposures import Exposure
 from ml.lake import locks
 from ml.lake.locks import LockTimeoutError
 from ml.records import migrations, notices, publications
-from orchestration.door import Door
+from orchestration.door import watching
 from orchestration.findings import Finding, Report, unreported
 
 INTERVAL_SECONDS = 60  # lateness is counted in hours
@@ -59,19 +59,12 @@ def asset_check(exposure: Exposure, features: dg.AssetKey) -> dg.AssetChecksDefi
 
 def expect_publications(exposures: Sequence[Exposure], features: Mapping[str, dg.AssetKey]) -> dg.SensorDefinition:
     """The sensor that reports the checks when what they find changes, and notes what is late; it starts no run."""
-    door = Door()
-
-    @dg.sensor(
-        name="expect_publications",
-        description="Fails a check on a learned-from table when no publication of it comes in time.",
-        minimum_interval_seconds=INTERVAL_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        target=None,
+    return watching(
+        "expect_publications",
+        "Fails a check on a learned-from table when no publication of it comes in time.",
+        INTERVAL_SECONDS,
+        lambda context, con: tick(con, exposures, features, context.cursor, datetime.now(UTC)),
     )
-    def expect(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return door.tick(lambda con: tick(con, exposures, features, context.cursor, datetime.now(UTC)))
-
-    return expect
 
 
 def tick(

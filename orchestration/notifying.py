@@ -8,26 +8,19 @@ import duckdb
 from ml import delivery
 from ml.lake.locks import LockTimeoutError
 from ml.records import migrations, notices, publications
-from orchestration.door import Door
+from orchestration.door import watching
 
 INTERVAL_SECONDS = 10
 
 
 def send_notices() -> dg.SensorDefinition:
     """The sensor; what it finds no recipient for, or is refused, its ticks say."""
-    door = Door()
-
-    @dg.sensor(
-        name="send_notices",
-        description="Sends what people are told (meta.ml.notify) by webhook and mail; tries again what is refused.",
-        minimum_interval_seconds=INTERVAL_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        target=None,
+    return watching(
+        "send_notices",
+        "Sends what people are told (meta.ml.notify) by webhook and mail; tries again what is refused.",
+        INTERVAL_SECONDS,
+        tick,
     )
-    def send(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return door.tick(lambda con: tick(context, con))
-
-    return send
 
 
 def tick(context: dg.SensorEvaluationContext, con: duckdb.DuckDBPyConnection) -> dg.SensorResult:

@@ -10,7 +10,7 @@ from ml.exposures import Exposure
 from ml.records import publications
 from orchestration import started
 from orchestration.attempts import Run
-from orchestration.door import Door
+from orchestration.door import watching
 from orchestration.findings import Finding, Report, unreported
 from orchestration.freshness import INTERVAL_SECONDS
 
@@ -64,19 +64,12 @@ def asset_check(exposure: Exposure, features: dg.AssetKey) -> dg.AssetChecksDefi
 
 def expect_consumptions(exposures: Sequence[Exposure], features: Mapping[str, dg.AssetKey]) -> dg.SensorDefinition:
     """The sensor that reports the checks when what they find changes; it starts no run."""
-    door = Door()
-
-    @dg.sensor(
-        name="expect_consumptions",
-        description="Fails a check on a learned-from table while a publication waits after a run that failed.",
-        minimum_interval_seconds=INTERVAL_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        target=None,
+    return watching(
+        "expect_consumptions",
+        "Fails a check on a learned-from table while a publication waits after a run that failed.",
+        INTERVAL_SECONDS,
+        lambda context, con: tick(con, context.instance, exposures, features, context.cursor),
     )
-    def expect(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return door.tick(lambda con: tick(con, context.instance, exposures, features, context.cursor))
-
-    return expect
 
 
 def tick(
