@@ -31,6 +31,17 @@ class Webhook:
 
 
 @contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
 def webhook() -> Iterator[Webhook]:
     seen = Webhook()
 
@@ -58,13 +69,8 @@ def webhook() -> Iterator[Webhook]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         seen.url = f"http://127.0.0.1:{server.server_port}/services/{SECRET}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
+        with serving(server):
             yield seen
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @dataclass
@@ -88,7 +94,7 @@ class MailServer:
 
 
 @contextmanager
-def mail_server(user: str = "", password: str = "") -> Iterator[MailServer]:
+def mail_server(user: str = "", password: str = "", host: str = "127.0.0.1") -> Iterator[MailServer]:
     seen = MailServer()
     usual = {"EHLO": "250-here\r\n250 AUTH PLAIN", "DATA": "354 go on", "QUIT": "221 bye", ".": "250 taken"}
 
@@ -123,12 +129,7 @@ def mail_server(user: str = "", password: str = "") -> Iterator[MailServer]:
         def handle_error(self, *_: object) -> None:
             """Who hung up is no error."""
 
-    with Server(("0.0.0.0", 0), Handler) as server:
+    with Server((host, 0), Handler) as server:
         seen.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
+        with serving(server):
             yield seen
-        finally:
-            server.shutdown()
-            thread.join()

@@ -78,14 +78,16 @@ def test_a_wrong_password_may_be_mended_and_is_not_repeated(post: MailServer) ->
 
 def test_a_password_goes_to_loopback_or_by_tls_and_never_in_the_clear(post: MailServer) -> None:
     elsewhere = "127.0.0.2"  # of this machine, and none of loopback's names
-    told = mail.send(by(post, elsewhere, USER, SECRET), NOTICE)
-    assert told == Answer("postponed", "the mail server offers no STARTTLS, and a password is not sent in the clear")
-    assert (post.logins, post.mails) == ([], [])
-    assert mail.send(by(post, elsewhere), NOTICE) == SENT  # of a relay that asks for none
-    post.answers = {"EHLO": "250-here\r\n250-AUTH PLAIN\r\n250 STARTTLS", "STARTTLS": "220 begin"}
-    told = mail.send(by(post, elsewhere, USER, SECRET), NOTICE)
-    assert told == Answer("postponed", "no TLS could be agreed on, or the certificate is not one to be trusted")
-    assert (post.logins, len(post.mails)) == ([], 1)
+    with recipients.mail_server(USER, SECRET, elsewhere) as there:
+        told = mail.send(by(there, elsewhere, USER, SECRET), NOTICE)
+        clear = "the mail server offers no STARTTLS, and a password is not sent in the clear"
+        assert told == Answer("postponed", clear)
+        assert (there.logins, there.mails) == ([], [])
+        assert mail.send(by(there, elsewhere), NOTICE) == SENT  # of a relay that asks for none
+        there.answers = {"EHLO": "250-here\r\n250-AUTH PLAIN\r\n250 STARTTLS", "STARTTLS": "220 begin"}
+        told = mail.send(by(there, elsewhere, USER, SECRET), NOTICE)
+        assert told == Answer("postponed", "no TLS could be agreed on, or the certificate is not one to be trusted")
+        assert (there.logins, len(there.mails)) == ([], 1)
     told = mail.send(by(post, tls=True), NOTICE)
     assert told == Answer("postponed", "no TLS could be agreed on, or the certificate is not one to be trusted")
 
