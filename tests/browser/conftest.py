@@ -11,17 +11,23 @@ from tests.conftest import ROOT
 from tests.warehouse import Warehouse, running
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.browser.ui import Ui
 
 SHOTS = ROOT / ".ci" / "artifacts"  # where the pictures of what was seen are kept
 
 
 @pytest.fixture(scope="package")
-def chromium() -> None:
-    """Skips, with the name of what is missing."""
+def chromium() -> "Iterator[Browser]":
+    """One for all tests, as Playwright starts once in a thread; skips, with the name of what is missing."""
     pytest.importorskip("playwright", reason="playwright is not installed: make dev")
     if shutil.which("chromium") is None:
         pytest.skip("there is no chromium: apt-get install chromium")
+    from tests.browser.ui import chromium
+
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="package")
@@ -32,7 +38,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def warehouse(
-    chromium: None,
+    chromium: "Browser",  # skipped before a lake is made
     servers: Path,
     parsed: Path,
     dagster_target: Path,
@@ -48,11 +54,10 @@ def warehouse(
 
 
 @pytest.fixture(scope="package")
-def ui(warehouse: Warehouse) -> "Iterator[Ui]":
-    from tests.browser.ui import browser
+def ui(warehouse: Warehouse, chromium: "Browser") -> "Ui":
+    from tests.browser.ui import opened
 
-    with browser(warehouse.address, SHOTS) as opened:
-        yield opened
+    return opened(chromium, warehouse.address, SHOTS)
 
 
 @pytest.fixture(scope="package")

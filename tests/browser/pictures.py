@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.browser.ui import Ui, browser
+from tests.browser.ui import Ui, chromium, opened
 
 LARGEST = 300_000  # bytes of a picture
 
@@ -56,7 +56,8 @@ def main(directory: Path) -> None:
     home = Path(os.environ["TRACT_HOME"])
     try:
         run.main()
-        with browser(stack.ui(home), directory) as ui:
+        with chromium() as browser:
+            ui = opened(browser, stack.ui(home), directory)
             for path in (graph(ui), version(ui), tick(ui)):
                 smaller(path)
                 sys.stdout.write(f"Wrote {path}\n")

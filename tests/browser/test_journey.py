@@ -82,7 +82,7 @@ def test_checks_say_what_they_found(ui: "Ui", learned: str) -> None:
     ui.page.get_by_text("RMSE").first.wait_for()
     ui.shoot("checks")
     ui.asset("features/housing_features", view="checks")
-    ui.page.get_by_text(re.compile(r"^Checks \(1\d\)$")).wait_for()  # dbt's tests
+    ui.page.get_by_text(re.compile(r"^Checks \(\d\d\)$")).wait_for()  # dbt's tests
     ui.page.get_by_text(re.compile(r"^unique_housi.*block_group_id$")).last.wait_for(state="attached")
 
 

@@ -1,6 +1,5 @@
 """The site of the docs in a real browser, opened as files: no page is wider than a phone, and search works."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -28,14 +27,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-@pytest.fixture(scope="module")
-def opened(chromium: None) -> "Iterator[Browser]":
-    from tests.browser.ui import chromium as launched
-
-    with launched() as browser:
-        yield browser
-
-
 def shoot(page: "Page", name: str) -> None:
     """Keep a picture of it in the light and in the dark."""
     SHOTS.mkdir(parents=True, exist_ok=True)
@@ -46,8 +37,8 @@ def shoot(page: "Page", name: str) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_pages_fit_and_ask_nobody(width: int, site: Path, opened: "Browser") -> None:
-    page = opened.new_page(viewport={"width": width, "height": 1000})
+def test_pages_fit_and_ask_nobody(width: int, site: Path, chromium: "Browser") -> None:
+    page = chromium.new_page(viewport={"width": width, "height": 1000})
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     for path in sorted(site.rglob("*.html")):
@@ -64,8 +55,8 @@ def test_pages_fit_and_ask_nobody(width: int, site: Path, opened: "Browser") -> 
     assert [url for path, url in files.items() if not (url.startswith(site.as_uri()) and path.is_file())] == []
 
 
-def test_search_finds_a_decision(site: Path, opened: "Browser") -> None:
-    page = opened.new_page()
+def test_search_finds_a_decision(site: Path, chromium: "Browser") -> None:
+    page = chromium.new_page()
     page.goto((site / "index.html").as_uri())
     words = page.get_by_role("textbox", name="Search")
     words.click()

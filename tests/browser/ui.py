@@ -109,10 +109,8 @@ def chromium() -> Iterator[Browser]:
             started.close()
 
 
-@contextmanager
-def browser(address: str, shots: Path) -> Iterator[Ui]:
-    """A page of chromium."""
-    with chromium() as started:
-        page = started.new_page(viewport={"width": WIDTH, "height": HEIGHT}, timezone_id="UTC", locale="en-US")
-        page.set_default_timeout(PATIENCE)
-        yield Ui(page, address, shots)
+def opened(browser: Browser, address: str, shots: Path) -> Ui:
+    """A page of it for the UI at this address."""
+    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, timezone_id="UTC", locale="en-US")
+    page.set_default_timeout(PATIENCE)
+    return Ui(page, address, shots)
