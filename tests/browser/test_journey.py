@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 # From left to right, as docs/operating.md draws it.
 ORDER = (
-    "stg_california_housing",
+    "stg_housing",
     "housing_features",
     "model",
     "predictions",

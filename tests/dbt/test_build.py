@@ -20,8 +20,8 @@ Built = tuple[Path, str]
 
 TABLES = {
     "landing": {"california_housing"},
-    "staging": {"stg_california_housing"},
-    "features": {"housing_features", "housing_feature_scaling", "housing_features_scaled"},
+    "staging": {"stg_housing"},
+    "features": {"housing_features", "housing_scaling", "housing_scaled"},
     "marts": {"housing_valuations", "model_live_errors", "model_monitoring", "model_performance"},
     "ops": {"publications", "consumptions", "completions", "migrations", "followed", "notices", "deliveries"},
     "ml": {
@@ -88,7 +88,7 @@ def test_the_publication_is_of_the_builds_own_snapshot(built: Built) -> None:
 def test_every_row_is_parquet_on_s3_and_none_is_in_the_catalog(built: Built) -> None:
     found = rows_and_rows_in_files(built[0])
     assert found["ops.publications"] == (1, 1)
-    assert found["features.housing_feature_scaling"] == (11, 11)
+    assert found["features.housing_scaling"] == (11, 11)
     assert {name: rows for name, (rows, _) in found.items()} == {name: rows for name, (_, rows) in found.items()}
 
 

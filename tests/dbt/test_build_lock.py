@@ -50,7 +50,7 @@ def test_two_builds_at_once_wait_for_someone_and_then_for_each_other_and_both_su
         target = tmp_path / str(number)
         target.mkdir()
         (target / parsed.name).write_bytes(parsed.read_bytes())
-        told = run_dbt(someone.home, "build", "--select", "stg_california_housing+1", DBT_TARGET_PATH=str(target))
+        told = run_dbt(someone.home, "build", "--select", "stg_housing+1", DBT_TARGET_PATH=str(target))
         return told.returncode, said(told)
 
     with ThreadPoolExecutor(2) as pool:
@@ -70,10 +70,10 @@ def test_a_build_that_has_waited_knows_what_was_built_meanwhile(
 ) -> None:
     """dbt lists what is there before it takes the lock."""
     (tmp_path / parsed.name).write_bytes(parsed.read_bytes())
-    drop = "drop view lake.staging.stg_california_housing"
+    drop = "drop view lake.staging.stg_housing"
     with lake.connect() as con:
         ((made,),) = con.execute(
-            "select sql from duckdb_views() where schema_name = 'staging' and view_name = 'stg_california_housing'"
+            "select sql from duckdb_views() where schema_name = 'staging' and view_name = 'stg_housing'"
         ).fetchall()
         if made_meanwhile:
             con.execute(drop)
@@ -82,7 +82,7 @@ def test_a_build_that_has_waited_knows_what_was_built_meanwhile(
                 build = pool.submit(
                     run_dbt,
                     someone.home,
-                    *("run", "--select", "stg_california_housing"),
+                    *("run", "--select", "stg_housing"),
                     DBT_TARGET_PATH=str(tmp_path),
                 )
                 while not waiting() and not build.done():
@@ -90,7 +90,7 @@ def test_a_build_that_has_waited_knows_what_was_built_meanwhile(
                 con.execute(f"create or replace {made.removeprefix('CREATE ')}" if made_meanwhile else drop)
             told = build.result()
         assert told.returncode == 0, told.stdout
-        ((rows,),) = con.execute("select count(*) from lake.staging.stg_california_housing").fetchall()
+        ((rows,),) = con.execute("select count(*) from lake.staging.stg_housing").fetchall()
     assert rows > 0
 
 

@@ -54,5 +54,5 @@ def test_an_empty_lake_is_fresh(empty_lake: Home) -> None:
 
 def test_everything_compiles(locked: Path, target: Path) -> None:
     run(locked, target, "compile")
-    compiled = target / "compiled/housing/dbt_project/housing/models/features/housing_feature_scaling.sql"
+    compiled = target / "compiled/housing/dbt_project/housing/models/features/housing_scaling.sql"
     assert "stddev_pop(rooms_per_household)" in compiled.read_text()

@@ -53,7 +53,7 @@ def without_columns(home: Path, frame: pd.DataFrame) -> Told:
 @pytest.fixture(scope="module")
 def broken(home: Path, without_columns: Told, tmp_path_factory: pytest.TempPathFactory) -> Told:
     project = copied(tmp_path_factory.mktemp("broken"))
-    staged = project / "dbt_project/housing/models/staging/stg_california_housing.sql"
+    staged = project / "dbt_project/housing/models/staging/stg_housing.sql"
     replace_in(staged, "select * from final", "select *, nothing from final")
     return run_dbt(home, "build", project=project)
 

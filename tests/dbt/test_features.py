@@ -56,7 +56,7 @@ def test_a_spatial_block_is_the_cell_of_its_south_west_corner(features: pd.DataF
 
 def test_scaling_is_that_of_standard_scaler(built: Built, features: pd.DataFrame, scaler: StandardScaler) -> None:
     with lake_of(built[0]) as con:
-        scaling = con.execute("select * from lake.features.housing_feature_scaling").df().set_index("feature")
+        scaling = con.execute("select * from lake.features.housing_scaling").df().set_index("feature")
     assert set(scaling.index) == set(scaler.feature_names_in_)
     scaling = scaling.loc[list(scaler.feature_names_in_)]
     np.testing.assert_allclose(scaling["mean"], scaler.mean_, rtol=1e-12)
@@ -67,6 +67,6 @@ def test_scaling_is_that_of_standard_scaler(built: Built, features: pd.DataFrame
 def test_the_scaled_view_is_its_transform(built: Built, features: pd.DataFrame, scaler: StandardScaler) -> None:
     names = list(scaler.feature_names_in_)
     with lake_of(built[0]) as con:
-        scaled = con.execute("select * from lake.features.housing_features_scaled order by block_group_id").df()
+        scaled = con.execute("select * from lake.features.housing_scaled order by block_group_id").df()
     np.testing.assert_allclose(scaled[names], scaler.transform(features[names]), rtol=1e-9, atol=1e-11)
     pd.testing.assert_frame_equal(scaled[NOT_FEATURES], features[NOT_FEATURES], check_exact=True)

@@ -56,7 +56,7 @@ def test_a_programmatic_build_publishes(worked: Worked) -> None:
 
 
 def test_selecting_something_else_says_nothing_of_publishing(worked: Worked) -> None:
-    told = run_dbt(worked.home, "build", "--select", "stg_california_housing")
+    told = run_dbt(worked.home, "build", "--select", "stg_housing")
     assert (told.returncode, about_publishing(told)) == (0, [])
 
 
@@ -130,7 +130,7 @@ exposures:
     config: {meta: {ml: {key: block_group_id, target: population, group: spatial_block, candidates: [ridge]}}}
 """
     )
-    scaled = ("housing_feature_scaling", "housing_features_scaled")
+    scaled = ("housing_scaling", "housing_scaled")
     told = run_dbt(worked.home, "build", "--select", "housing_features", *scaled, project=project)
     # housing_value no longer learns from what people predicts
     unknown = UNKNOWN.format("housing_value") + UNKNOWN.format("people")

@@ -21,7 +21,7 @@ SECONDS = 90
 SELECTIONS = {
     "features": BUILD,
     "all but exports": ("build", "--exclude", "exports", "--exclude-resource-type", "unit_test"),
-    "scaled": ("build", "--select", "housing_feature_scaling+", "--exclude-resource-type", "unit_test"),
+    "scaled": ("build", "--select", "housing_scaling+", "--exclude-resource-type", "unit_test"),
     "marts": ("build", "--select", "marts", "model_performance", "--exclude-resource-type", "unit_test"),
 }
 CONTENDERS = ("consume", "consume", "consume", "consume", "promote", "search", "keep_small", "read", "read")

@@ -29,16 +29,16 @@ DBT, LEARNED = {"dbt", "duckdb"}, {"python", "sklearn", "s3"}
 # asset: (what it is made from, its team, its kinds, the checks on it that are not tests of dbt)
 ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
     "landing/california_housing": ([], "producer", DBT, []),
-    "staging/stg_california_housing": (["landing/california_housing"], "producer", DBT, []),
+    "staging/stg_housing": (["landing/california_housing"], "producer", DBT, []),
     "features/housing_features": (
-        ["staging/stg_california_housing"],
+        ["staging/stg_housing"],
         "producer",
         DBT,
         ["definitions_are_current", "housing_value_consumes_it", "housing_value_published_in_time"],
     ),
-    "features/housing_feature_scaling": (["features/housing_features"], "producer", DBT, []),
-    "features/housing_features_scaled": (
-        ["features/housing_feature_scaling", "features/housing_features"],
+    "features/housing_scaling": (["features/housing_features"], "producer", DBT, []),
+    "features/housing_scaled": (
+        ["features/housing_scaling", "features/housing_features"],
         "producer",
         DBT,
         [],
@@ -69,11 +69,11 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
 JOBS = {
     "build_features": [
         "exports/california_housing",
-        "features/housing_feature_scaling",
+        "features/housing_scaling",
         "features/housing_features",
-        "features/housing_features_scaled",
+        "features/housing_scaled",
         "landing/california_housing",
-        "staging/stg_california_housing",
+        "staging/stg_housing",
     ],
     "learn": [
         "exports/housing_valuations",
@@ -208,7 +208,7 @@ def test_with_two_exposures_both_predictions_feed_what_reads_them(manifest: Mapp
         predictions_key(other),
     }
     features = Translator([one, other]).get_asset_spec(manifest, "model.housing.housing_features", None)
-    assert {dep.asset_key for dep in features.deps} == {dg.AssetKey(["staging", "stg_california_housing"])}
+    assert {dep.asset_key for dep in features.deps} == {dg.AssetKey(["staging", "stg_housing"])}
 
 
 def test_a_table_of_predictions_belongs_to_the_exposure_that_writes_it(manifest: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ summarized as (
             avg({{ feature }}) as {{ feature }}__mean,
             stddev_pop({{ feature }}) as {{ feature }}__scale{% if not loop.last %},{% endif %}
         {%- endfor %}
-    from {{ ref('housing_features_scaled') }}
+    from {{ ref('housing_scaled') }}
 
 ),
 

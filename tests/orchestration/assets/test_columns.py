@@ -45,19 +45,19 @@ def lineage(built: tuple[Path, str], manifest: Mapping[str, Any]) -> dict[str, L
 
 
 def test_a_column_comes_from_these(lineage: dict[str, Lineage]) -> None:
-    assert lineage["stg_california_housing"]["median_income_usd"] == ["landing/california_housing.MedInc"]
-    assert lineage["stg_california_housing"]["block_group_id"] == sorted(
+    assert lineage["stg_housing"]["median_income_usd"] == ["landing/california_housing.MedInc"]
+    assert lineage["stg_housing"]["block_group_id"] == sorted(
         f"landing/california_housing.{name}" for name in ONE_FOR_ONE
     )
-    staging, features = "staging/stg_california_housing", "features/housing_features"
+    staging, features = "staging/stg_housing", "features/housing_features"
     assert lineage["housing_features"]["rooms_per_person"] == [
         f"{staging}.people_per_household",
         f"{staging}.rooms_per_household",
     ]
-    assert lineage["housing_features_scaled"]["population"] == [
-        "features/housing_feature_scaling.feature",
-        "features/housing_feature_scaling.mean",
-        "features/housing_feature_scaling.scale",
+    assert lineage["housing_scaled"]["population"] == [
+        "features/housing_scaling.feature",
+        "features/housing_scaling.mean",
+        "features/housing_scaling.scale",
         f"{features}.population",
     ]
     valuations = lineage["housing_valuations"]

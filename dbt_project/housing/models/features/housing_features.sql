@@ -2,7 +2,7 @@ with
 
 block_groups as (
 
-    select * from {{ ref('stg_california_housing') }}
+    select * from {{ ref('stg_housing') }}
 
 ),
 

@@ -10,9 +10,9 @@ housing_features as (
 
 ),
 
-housing_feature_scaling as (
+housing_scaling as (
 
-    select * from {{ ref('housing_feature_scaling') }}
+    select * from {{ ref('housing_scaling') }}
 
 ),
 
@@ -25,7 +25,7 @@ scaling as (
             max(case when feature = '{{ feature }}' then scale end) as {{ feature }}__scale
             {%- if not loop.last %},{% endif %}
         {%- endfor %}
-    from housing_feature_scaling
+    from housing_scaling
 
 ),
 
