@@ -81,11 +81,12 @@ def up() -> None:
 
 
 @tract.command()
-def ui() -> None:
+@click.option("--foreground", is_flag=True, help="Stay, show Dagster's log, and end with it, as a service does.")
+def ui(foreground: bool) -> None:
     """Start Dagster too, and say where its UI is."""
     from orchestration.commands import services
 
-    services.ui()
+    services.ui(foreground)
 
 
 @tract.command()

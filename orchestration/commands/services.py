@@ -6,7 +6,7 @@ import click
 
 from ml.lake import home, signing
 from orchestration import profile, project, stack
-from orchestration.stack import processes, remote
+from orchestration.stack import foreground, processes, remote
 
 
 def up() -> None:
@@ -15,12 +15,14 @@ def up() -> None:
     show()
 
 
-def ui() -> None:
-    """Start Dagster too, and say where its UI is."""
+def ui(stay: bool) -> None:
+    """Start Dagster too, and say where its UI is; in the foreground, stay until it is told to end."""
     for sentence in profile.find(project.ROOT).ignored:
         click.echo(sentence, err=True)
     stack.up(home())
     click.echo(stack.ui(home()))
+    if stay:
+        foreground.attend(home(), lambda text: click.echo(text, nl=False))
 
 
 def mlflow() -> None:
