@@ -1,21 +1,17 @@
 """`python -m tests.bench.incremental 10`: of so many million rows 1 % changed, which are scored anew, or all."""
 
-import os
-import shutil
 import sys
-import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 
-import duckdb
-
-from ml import consumption, lake
+from ml import consumption
 from ml.exposures import Exposure
-from ml.records import migrations, publications, tables
+from ml.records import champions, versions
+from ml.serving import scoring
 from ml.spec import PredictionsSpec
-from orchestration import stack
+from tests.bench import lakes
 from tests.ml.conftest import POINTS
+from tests.ml.rows import silent
 
 # What the last commit wrote into a table.
 NEWEST_FILES_SQL = """
@@ -27,16 +23,14 @@ NEWEST_FILES_SQL = """
     order by files.begin_snapshot desc
     limit 1
 """
+# The two exposures' versions differ in their last bits, as sums over threads do: one version is held to itself.
 DIFFERING_SQL = """
-    with whole as (
-        from lake.ml.whole
-        where publication_id = (select max_by(publication_id, predicted_at) from lake.ml.whole)
-    )
-
     select count(*)
-    from lake.ml.current_incremental as incremental
-    full join whole using (id)
-    where incremental.prediction is distinct from whole.prediction
+    from lake.ml.current_incremental as standing
+    full join {scored} as scored using (id)
+    where
+        (standing.prediction, standing.lower, standing.upper)
+        is distinct from (scored.prediction, scored.lower, scored.upper)
 """
 NUMBERS = [f"x{number}" for number in range(8)]
 
@@ -52,56 +46,43 @@ def asked(incremental: bool) -> Exposure:
     return replace(POINTS, name=name, columns=columns, spec=spec)
 
 
-def publish(con: duckdb.DuckDBPyConnection, rows: int, changed: float) -> None:
-    """Build the rows, a share of them others than before, and publish them."""
-    con.execute("begin")
-    numbers = ", ".join(f"random() as {name}" for name in NUMBERS)
-    if changed == 0:
-        con.execute(
-            f"create table lake.features.points as select i as id, {numbers}, (i % 1000)::integer as cell, "
-            f"0e0 as y from range({rows}) as t(i)"
-        )
-        con.execute(f"update lake.features.points set y = {' + '.join(NUMBERS)} + random()")
-    else:
-        con.execute(
+def build(rows: int, changed: float) -> list[str]:
+    """The statements that make the rows, or give a share of them other values than before."""
+    if changed:
+        return [
             f"update lake.features.points set x0 = random(), y = y + 10 * random() where id % {1 / changed:.0f} = 0"
-        )
-    con.execute("call lake.set_commit_message('dbt', ?, extra_info => 'features.points')", [str(changed)])
-    con.execute("commit")
-    ((snapshot,),) = con.execute(publications.snapshot_sql(str(changed), "features.points")).fetchall()
-    con.execute(publications.insert_sql(str(changed), "features.points", str(snapshot)))
+        ]
+    numbers = ", ".join(f"random() as {name}" for name in NUMBERS)
+    features = f"select i as id, {numbers}, (i % 1000)::integer as cell from range({rows}) as t(i)"
+    return [f"create table lake.features.points as select *, {' + '.join(NUMBERS)} + random() as y from ({features})"]
 
 
 def main(millions: str) -> None:
-    """Print what was written, how long it took, and that both give the same."""
-    rows, work = int(float(millions) * 1e6), Path(tempfile.mkdtemp())
-    os.environ["TRACT_HOME"] = str(work / "home")
-    stack.up(work / "home")
-    try:
-        exposures = [asked(incremental) for incremental in (False, True)]
-        with lake.connect() as con:
-            for statement in [*tables.option_statements(), *migrations.statements(set(), 0, exposures)]:
-                con.execute(statement)
-            con.execute("create schema lake.features")
-            for changed in (0.0, 0.01):
-                publish(con, rows, changed)
-                for exposure in exposures:
-                    began = time.monotonic()
-                    done = consumption.consume(exposure, say=lambda sentence: None)
-                    assert done is not None
-                    seconds, table = time.monotonic() - began, exposure.spec.predictions_table
-                    ((written, size),) = con.execute(NEWEST_FILES_SQL, [table]).fetchall()
-                    print(
-                        f"{changed:4.0%} changed, {exposure.name:11}: {done.outcome}, {seconds:6.1f} s, the commit "
-                        f"{done.seconds['commit']:.1f}; {done.predicted_rows:,} predicted, {written:,} rows and "
-                        f"{size / 1e6:,.1f} MB written",
-                        flush=True,
-                    )
-            ((differing,),) = con.execute(DIFFERING_SQL).fetchall()
-            print(f"{differing:,} of {rows:,} standing predictions differ")
-    finally:
-        stack.down(work / "home")
-        shutil.rmtree(work, ignore_errors=True)
+    """Print what was written, how long it took, and that all stands as if all were predicted."""
+    rows = int(float(millions) * 1e6)
+    exposures = [asked(incremental) for incremental in (False, True)]
+    with lakes.new(exposures) as con:
+        for changed in (0.0, 0.01):
+            lakes.publish(con, build(rows, changed), str(changed))
+            for exposure in exposures:
+                began = time.monotonic()
+                done = consumption.consume(exposure, say=silent)
+                assert done is not None
+                seconds, table = time.monotonic() - began, exposure.spec.predictions_table
+                ((written, size),) = con.execute(NEWEST_FILES_SQL, [table]).fetchall()
+                print(
+                    f"{changed:4.0%} changed, {exposure.name:11}: {done.outcome}, {seconds:6.1f} s, the commit "
+                    f"{done.seconds['commit']:.1f}; {done.predicted_rows:,} predicted, {written:,} rows and "
+                    f"{size / 1e6:,.1f} MB written",
+                    flush=True,
+                )
+        champion, publication = champions.champion(con, exposure.name), champions.newest_predicted(con, exposure)
+        assert champion is not None
+        assert publication is not None
+        estimator = versions.load(con, exposure.name, champion)
+        with scoring.predicted(con, exposure, publication, champion, estimator, silent) as scored:
+            ((differing,),) = con.execute(DIFFERING_SQL.format(scored=scored)).fetchall()
+        print(f"{differing:,} of {rows:,} standing predictions differ from those of all rows by the same version")
 
 
 if __name__ == "__main__":

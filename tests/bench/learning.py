@@ -21,7 +21,9 @@ from tests.bench.measure import Measure
 from tests.conftest import new_database, new_lake, run_dbt
 
 CONTENDER = "tests.bench.contender"
-CONTENDERS = ["ours", "limit", "moments", "correct", "scikit-learn", "recipe", "logistic", "scikit-learn's logistic"]
+CONTENDERS = [
+    "ours", "limit", "moments", "correct", "scikit-learn", "recipe", "polars", "logistic", "scikit-learn's logistic",
+]  # fmt: skip
 STORAGES = ["local disk", "local S3"]
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY_LIMIT = "1GB"  # of DuckDB in ours and in the limit; the recipe takes what it takes
@@ -55,12 +57,12 @@ def contend(contender: str, names: tuple[str, ...], told: dict[str, Any], repeat
 
 def sql(servers: Path, home: Path) -> dict[str, str]:
     """dbt's own SQL of the staging view and the features, compiled against a lake."""
-    told = run_dbt(new_lake(servers, home), "compile", "--select", "stg_california_housing", "housing_features")
+    told = run_dbt(new_lake(servers, home), "compile", "--select", "stg_housing", "housing_features")
     if told.returncode:
         raise SystemExit(told.stdout)
     compiled = home / "target" / "compiled"
     return {
-        "staging_sql": next(compiled.rglob("stg_california_housing.sql")).read_text(),
+        "staging_sql": next(compiled.rglob("stg_housing.sql")).read_text(),
         "features_sql": next(compiled.rglob("housing_features.sql")).read_text(),
     }
 
@@ -125,7 +127,7 @@ def _contenders(rows: int, storage: str, repeats: int) -> dict[str, tuple[tuple[
     if rows <= RECIPE_ROWS:
         found |= {"recipe": (("recipe_featurize", "recipe_train", "recipe_predict"), 1)}
         if storage == "local disk":
-            found |= {"scikit-learn": (("scikit_learn",), 1)}
+            found |= {"scikit-learn": (("scikit_learn",), 1), "polars": (("polars",), 1)}
             found |= {"scikit-learn's logistic": (("scikit_learn_logistic",), repeats)}
     return found
 

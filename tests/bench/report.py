@@ -9,6 +9,7 @@ from tests.bench.measure import COLUMNS, WATCHING, Measure
 TITLES = {
     "ours": "Tract",
     "recipe": "the recipe we start from",
+    "polars": "polars and `RidgeCV` in one process, without keys",
     "scikit-learn": "scikit-learn's grid search, reading and fitting",
 }
 LIMITS = {
