@@ -1,7 +1,7 @@
 """SQL as text: identifiers, texts and numbers quoted in one place, and which types and values are usable numbers."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _INTEGERS = r"U?(TINYINT|SMALLINT|INTEGER|BIGINT)|INT[1248]?|U?INT(8|16|32|64)|LONG|SHORT|SIGNED|INTEGRAL|OID"
 _OTHER_NUMBERS = r"REAL|FLOAT[48]?|DOUBLE( PRECISION)?|(DECIMAL|NUMERIC|DEC)( ?\(.*\))?"
@@ -14,6 +14,9 @@ _KEYS = re.compile(
 
 # What 64 bits with a sign hold.
 _WHOLE = re.compile(r"U?(TINYINT|SMALLINT|INTEGER)|BIGINT|INT[1248]?|INT(8|16|32|64)|UINT(8|16|32)|LONG|SHORT|SIGNED")
+
+# Summands of one sum; those have brackets, casts and differences of their own.
+NESTED = 500
 
 # From here on a double cannot be squared and summed.
 LARGEST = 1e150
@@ -48,6 +51,17 @@ def listed(names: Iterable[str], of: str = "") -> str:
 def doubles(names: Iterable[str]) -> str:
     """Columns as SQL's doubles under their own names, for a select list."""
     return ", ".join(f"cast({quoted(name)} as double) as {quoted(name)}" for name in names)
+
+
+def summed(summands: Sequence[str]) -> str:
+    """A sum as an expression in brackets, from the left as Python adds.
+
+    Beyond `NESTED` summands a sum of sums: each + is one level deeper, and DuckDB allows 1,000
+    (`max_expression_depth`).
+    """
+    if len(summands) <= NESTED:
+        return f"({' + '.join(summands)})"
+    return summed([summed(summands[begin : begin + NESTED]) for begin in range(0, len(summands), NESTED)])
 
 
 def literal(value: float) -> str:

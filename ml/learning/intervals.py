@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from ml.arrays import Integers, Vector
-from ml.lake.sql import literal, quoted
+from ml.lake.sql import literal, quoted, summed
 from ml.linear.moments import Moments, total
-from ml.linear.spectrum import Spectrum
+from ml.linear.spectrum import Scaling
 from ml.linear.terms import Value
 
 PREDICTION = "prediction"
@@ -70,7 +70,7 @@ class ExpectedError:
         terms = [
             f"{Value(name, fill=self.fills.get(name)).sql} * {literal(slope)}" for name, slope in self.slopes.items()
         ]
-        expected = " + ".join([literal(self.intercept), *terms])
+        expected = summed([literal(self.intercept), *terms])
         return f"least(greatest({expected}, {literal(self.least)}), {literal(self.most)})"
 
 
@@ -287,11 +287,11 @@ def _expected_error(folds: Collection[_Fold]) -> ExpectedError:
     """Ridge of the errors on the features and the prediction, with penalty 1."""
     moments = total(fold.moments for fold in folds)
     names = [*map(str, next(iter(folds)).features.columns), PREDICTION]
-    spectrum = Spectrum(moments)
-    slopes = spectrum.coefficients(np.ones(1))[0] / spectrum.scale
+    scaling = Scaling(moments)
+    slopes = scaling.coefficients_of(moments, 1.0) / scaling.scale
     mean = float(moments.mean[-1])
     return ExpectedError(
-        intercept=float(mean - slopes @ spectrum.mean),
+        intercept=float(mean - slopes @ scaling.mean),
         slopes=dict(zip(names, slopes.tolist(), strict=True)),
         # with no error at all, any width above zero will do
         least=max(LEAST_SHARE * mean, float(np.finfo(np.float64).tiny)),

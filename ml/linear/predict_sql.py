@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ml.errors import TractError
-from ml.lake.sql import literal
+from ml.lake.sql import literal, summed
 from ml.linear import encoder
 from ml.linear.terms import Level, Term, Value
 
@@ -103,7 +103,7 @@ def _linear_sql(pipeline: Pipeline, features: Sequence[str]) -> str:
         else:
             levels.setdefault(term.column, []).append((term, mean, slope))
     summands += [_of_levels(some) for some in levels.values()]
-    return f"({' + '.join(summands)})"
+    return summed(summands)
 
 
 def _of_levels(levels: Sequence[tuple[Level, float, float]]) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import qr
+from scipy.linalg import cho_factor, cho_solve, qr
 
 from ml.arrays import Mask, Matrix, Vector
 from ml.linear.moments import Moments
 
+NAMED = 10  # columns in a note, and notes of one kind: of 2,000 columns in 1,000 rows each depends on hundreds
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -29,6 +30,27 @@ class Scaling:
         self.constant = _is_constant(self.variance, self.mean, moments.n)
         self.scale = np.where(self.constant, 1.0, np.sqrt(self.variance))
 
+    def gram(self, moments: Moments) -> Matrix:
+        """The standardized features' Z'Z, shape (p, p); zeros for what is constant."""
+        gram: Matrix = moments.scatter[:-1, :-1] / np.outer(self.scale, self.scale)
+        gram[self.constant, :] = gram[:, self.constant] = 0.0
+        return gram
+
+    def of_target(self, moments: Moments) -> Vector:
+        """The standardized features' Z'y, shape (p,); zeros for what is constant."""
+        projection: Vector = np.where(self.constant, 0.0, moments.scatter[:-1, -1] / self.scale)
+        return projection
+
+    def coefficients_of(self, moments: Moments, alpha: float) -> Vector:
+        """Ridge coefficients of the standardized features for one penalty that is not small, shape (p,).
+
+        Without an eigenbasis: 2,000 features take 0.1 s for 0.75 s.
+        """
+        penalized = self.gram(moments)
+        penalized[np.diag_indices_from(penalized)] += alpha
+        coefficients: Vector = cho_solve(cho_factor(penalized, overwrite_a=True), self.of_target(moments))
+        return coefficients
+
 
 class Spectrum(Scaling):
     """Eigendecomposition of the standardized features' Gram matrix Z'Z.
@@ -44,15 +66,13 @@ class Spectrum(Scaling):
     def __init__(self, moments: Moments) -> None:
         super().__init__(moments)
         self.target_mean = float(moments.mean[-1])
-        gram = moments.scatter[:-1, :-1] / np.outer(self.scale, self.scale)
-        gram[self.constant, :] = gram[:, self.constant] = 0.0
-        values, vectors = np.linalg.eigh(gram)
+        values, vectors = np.linalg.eigh(self.gram(moments))
         # What rounding leaves of a zero eigenvalue: of the factorization, times p; of a sum of n terms one after
         # another, times the root of n. Such a direction holds noise, which a small penalty would blow up.
         nonzero = values > values[-1] * 4 * _EPS * (len(values) + np.sqrt(moments.n))
         self.eigenvalues, self.vectors = values[nonzero], vectors[:, nonzero]
         self.null = vectors[:, ~nonzero]
-        self.projection = self.vectors.T @ np.where(self.constant, 0.0, moments.scatter[:-1, -1] / self.scale)
+        self.projection = self.vectors.T @ self.of_target(moments)
 
     def shrunk(self, alphas: Vector) -> Matrix:
         """`1 / (eigenvalue + alpha)`, shape (rank, penalties)."""
@@ -82,17 +102,30 @@ class Spectrum(Scaling):
         )
 
     def notes(self, features: Sequence[str]) -> tuple[str, ...]:
-        """Sentences naming the constant and collinear columns."""
+        """Sentences naming the constant and collinear columns, the first `NAMED` of each, and how many more."""
         constant = [
             f"column {features[i]!r} is constant at {self.mean[i]:g}: its coefficient is 0"
             for i in map(int, np.flatnonzero(self.constant))
         ]
         collinear = [
-            f"column {features[i]!r} is a linear function of {', '.join(repr(features[o]) for o in others)}: "
+            f"column {features[i]!r} is a linear function of {_named([features[o] for o in others])}: "
             "only their joint effect is known, and the penalty shares it out"
             for i, others in (self._relations if self.null.shape[1] else [])
         ]
-        return (*constant, *collinear)
+        return (
+            *_first(constant, "columns are constant"),
+            *_first(collinear, "columns are linear functions of others"),
+        )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(map(repr, names[:NAMED]))}{more}"
+
+
+def _first(notes: Sequence[str], what: str) -> list[str]:
+    more = [f"{len(notes) - NAMED:,} more {what}"] if len(notes) > NAMED else []
+    return [*notes[:NAMED], *more]
 
 
 def _is_constant(variance: Vector, mean: Vector, n: int) -> Mask:

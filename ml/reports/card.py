@@ -247,6 +247,7 @@ def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
         drift=facts.last_drift.to_dict("records"),
         importance=facts.importance.to_dict("records"),
         averaged=int(facts.dependence["averaged_rows"].iloc[0]) if len(facts.dependence) else 0,
+        shown=html.pictures().SHOWN,
         pictures={
             picture.name: {"title": picture.title, "data": base64.b64encode(picture.svg).decode()}
             for picture in pictures

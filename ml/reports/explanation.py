@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.metrics import check_scoring
 from threadpoolctl import threadpool_limits
 
 from ml import classes, metrics
@@ -33,6 +34,9 @@ REPEATS = 5
 IMPORTANCE_ROWS = 2_000
 DEPENDENCE_ROWS = 500
 GRID_POINTS = 20
+# Of so many features each is measured. Of more, each is shuffled once in `FEW_ROWS` rows, and those that take most away
+# are measured: of 2,000 features, shuffling all of them five times in 2,000 rows takes a quarter of an hour.
+MEASURED, FEW_ROWS = 50, 200
 DEPENDENCE_COLUMNS = ("feature", "grid_point", "feature_value", "mean_prediction", "averaged_rows", "class")
 # Quantiles between which the grid lies: beyond them there are too few rows to average over.
 GRID_ENDS = (0.025, 0.975)
@@ -44,7 +48,7 @@ class Explanation:
 
     Attributes:
         importance: A row per feature: feature, importance_mean, importance_sd, repeats, split, heldout_rows.
-        dependence: A row per feature that is a number, and grid point: feature, grid_point, feature_value,
+        dependence: A row per measured feature that is a number, and grid point: feature, grid_point, feature_value,
             mean_prediction, averaged_rows, class. Of classes, the prediction is the probability of the class, as text:
             of the positive one of two, of each of more; of numbers there is no class.
     """
@@ -73,19 +77,19 @@ def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version
     held = (sample[FOLD[split]] == number).to_numpy()
     answers = pd.Series(classes.array(made.classes)[target.to_numpy(np.int64)], target.index) if made else target
     with threadpool_limits(limits=1):  # as candidates are fitted: the numbers repeat, and threads do not wait in turns
-        return Explanation(
-            importance(
-                calibration.inside(estimator),
-                features,
-                answers,
-                held,
-                asked.spec.seed,
-                learned,
-                scoring(asked.metric, made),
-                sample[WEIGHT].to_numpy(np.float64) if asked.spec.weight else None,
-            ).assign(split=split),
-            dependence(estimator, features, asked.spec.seed, version.kinds, made),
-        )
+        found = importance(
+            calibration.inside(estimator),
+            features,
+            answers,
+            held,
+            asked.spec.seed,
+            learned,
+            scoring(asked.metric, made),
+            sample[WEIGHT].to_numpy(np.float64) if asked.spec.weight else None,
+        ).assign(split=split)
+        measured = set(found["feature"][found["repeats"] == REPEATS])
+        kinds = {name: kind for name, kind in version.kinds.items() if name in measured}
+        return Explanation(found, dependence(estimator, features, asked.spec.seed, kinds, made))
 
 
 def _fold(fold: "pd.Series[int]", codes: "pd.Series[int]", numbers: Sequence[int]) -> int:
@@ -157,29 +161,53 @@ def importance(
         weights: What each row counts, shape (rows,); None where each counts once.
 
     Returns:
-        `Explanation.importance`, without the split; errors in the target's unit.
+        `Explanation.importance`, without the split; errors in the target's unit. Of more than `MEASURED` features, the
+        others have one repeat, of `FEW_ROWS` rows.
     """
     known = ~held if learned is None else learned
     refitted = candidates.fit(estimator, features[known], target[known], taken(weights, known))
-    rows = _drawn(np.flatnonzero(held), IMPORTANCE_ROWS, seed)
-    permuted = permutation_importance(
-        refitted,
-        features.iloc[rows],
-        target.iloc[rows],
-        scoring=by,
-        n_repeats=REPEATS,
-        random_state=seed,
-        sample_weight=taken(weights, rows),
-    )
-    return pd.DataFrame(
-        {
-            "feature": features.columns,
-            "importance_mean": permuted.importances_mean,
-            "importance_sd": permuted.importances_std,
-            "repeats": REPEATS,
-            "heldout_rows": len(rows),
-        }
-    )
+
+    def shuffled(names: Sequence[str], most_rows: int, repeats: int) -> pd.DataFrame:
+        rows = _drawn(np.flatnonzero(held), most_rows, seed)
+        permuted = permutation_importance(
+            refitted,
+            features.iloc[rows][names],
+            target.iloc[rows],
+            scoring=_beside_others(check_scoring(refitted, by), features.iloc[rows], names),
+            n_repeats=repeats,
+            random_state=seed,
+            sample_weight=taken(weights, rows),
+        )
+        return pd.DataFrame(
+            {
+                "feature": names,
+                "importance_mean": permuted.importances_mean,
+                "importance_sd": permuted.importances_std,
+                "repeats": repeats,
+                "heldout_rows": len(rows),
+            }
+        )
+
+    names = list(map(str, features.columns))
+    if len(names) <= MEASURED:
+        return shuffled(names, IMPORTANCE_ROWS, REPEATS)
+    first = shuffled(names, FEW_ROWS, 1).set_index("feature")
+    most = first["importance_mean"].nlargest(MEASURED).index
+    measured = shuffled([name for name in names if name in most], IMPORTANCE_ROWS, REPEATS).set_index("feature")
+    return pd.concat([measured, first.drop(index=most)]).loc[names].reset_index()
+
+
+def _beside_others(scorer: Any, features: pd.DataFrame, names: Sequence[str]) -> Any:
+    """A scorer that is given some of the features, and asks another beside the others."""
+    if len(names) == features.shape[1]:
+        return scorer
+    whole = features.copy()
+
+    def score(fitted: Any, some: pd.DataFrame, answers: "pd.Series[Any]", **weights: Vector) -> float:
+        whole[names] = some
+        return float(scorer(fitted, whole, answers, **weights))
+
+    return score
 
 
 def dependence(
@@ -194,7 +222,8 @@ def dependence(
     Args:
         estimator: Fitted.
         features: Shape (rows, features); `DEPENDENCE_ROWS` rows are drawn if there are more.
-        kinds: Of each feature; None where all are numbers. Of levels and dates there is no curve.
+        kinds: Of the features whose curves are asked for; None where all are, and are numbers. Of levels and dates
+            there is no curve.
         made: Of a version of classes.
 
     Returns:
@@ -203,7 +232,7 @@ def dependence(
     averaged = features.iloc[_drawn(np.arange(len(features)), DEPENDENCE_ROWS, seed)]
     curves = [pd.DataFrame(columns=DEPENDENCE_COLUMNS)]
     for name in features.columns:
-        if (kinds and kinds[name] != "number") or features[name].isna().all():
+        if (kinds is not None and kinds.get(name) != "number") or features[name].isna().all():
             continue
         grid: Vector = np.unique(np.asarray(features[name].quantile(np.linspace(*GRID_ENDS, GRID_POINTS)), np.float64))
         for one, means in _means(estimator, averaged, name, grid, made):

@@ -18,6 +18,7 @@ SIGNED = "RdBu_r"
 # Share of the cells on the map whose colour is within the scale: a few extreme ones would pale the rest.
 COLOURED_SHARE = 0.97
 CELLS_ACROSS = 50
+SHOWN = 20  # columns in one picture, those that matter most
 LABELS = 12  # below a line that may have many more points
 # Share of the predictions at each end that may lie beyond the frame; their number is written in it. A few predictions
 # of linear models are so far off that all others would be a dot.
@@ -166,10 +167,10 @@ def importance(importances: pd.DataFrame, unit: str = "", metric: str = "rmse") 
     """By how much the held-out error grows when a feature is shuffled; the line is a standard deviation each way.
 
     Args:
-        importances: Of one version, as in ml.feature_importance.
+        importances: Of one version, as in ml.feature_importance; the largest `SHOWN` are drawn.
         metric: By which they are measured.
     """
-    ordered = importances.sort_values("importance_mean", ascending=False)
+    ordered = importances.sort_values("importance_mean", ascending=False)[:SHOWN]
     figure, axes = drawing.framed("What the model relies on", 1.1 + 0.3 * len(ordered))
     places = np.arange(len(ordered))
     axes.barh(
@@ -197,9 +198,9 @@ def partial_dependence(curves: pd.DataFrame, target: str, unit: str = "", order:
 
     Args:
         curves: Of one version, as in ml.partial_dependence.
-        order: The features in the order of drawing; without it, in the order of the curves.
+        order: The features in the order of drawing; without it, in that of the curves. The first `SHOWN` are drawn.
     """
-    names = list(order) or list(dict.fromkeys(curves["feature"]))
+    names = (list(order) or list(dict.fromkeys(curves["feature"])))[:SHOWN]
     columns = min(3, len(names))
     of_classes = _most_probable(curves) if "class" in curves else []
     lines = -(-len(names) // columns)
@@ -247,9 +248,9 @@ def drift(drifts: pd.DataFrame) -> Picture:
     """How far each column has moved, by both measures, beside where tests warn and fail.
 
     Args:
-        drifts: Of one publication, as in ml.drift.
+        drifts: Of one publication, as in ml.drift; the `SHOWN` columns that have moved most are drawn.
     """
-    ordered = drifts.sort_values("psi", ascending=False)
+    ordered = drifts.sort_values("psi", ascending=False)[:SHOWN]
     figure = drawing.empty("How far the rows have moved", 1.3 + 0.27 * len(ordered))
     both = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(ordered))

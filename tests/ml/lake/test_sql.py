@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.lake.sql import doubles, is_numeric, literal, quoted, table, text
+from ml.lake.sql import NESTED, doubles, is_numeric, literal, quoted, summed, table, text
 
 SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
 
@@ -61,3 +61,10 @@ def test_any_name_is_quoted() -> None:
         assert (selected.columns, [str(kind) for kind in selected.types]) == (names, ["DOUBLE", "DOUBLE"])
         assert selected.fetchall() == [(1.0, 2.0)]
     assert table("features.points") == 'lake."features"."points"'
+
+
+@pytest.mark.parametrize("count", [1, 2, NESTED, NESTED + 1, 3 * NESTED + 7])
+def test_a_sum_of_any_length_is_one_expression(count: int) -> None:
+    with duckdb.connect() as con:
+        assert con.execute(f"select {summed(['1e0'] * count)}").fetchone() == (float(count),)
+    assert summed(["a", "b", "c"]) == "(a + b + c)"

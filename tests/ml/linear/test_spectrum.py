@@ -8,7 +8,7 @@ import pytest
 
 from ml.linear import ridge
 from ml.linear.moments import Moments
-from ml.linear.spectrum import Spectrum, check_alphas
+from ml.linear.spectrum import NAMED, Spectrum, check_alphas
 from tests.ml.linear.tables import reference
 
 
@@ -65,3 +65,16 @@ def test_penalties_are_floats_that_are_positive_and_finite() -> None:
     for wrong in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(ValueError, match=f"alpha is {wrong}; penalties must be positive and finite"):
             check_alphas([1.0, wrong])
+
+
+def test_of_many_columns_that_depend_on_each_other_some_are_named_and_all_are_counted() -> None:
+    random = np.random.default_rng(0)
+    columns = np.column_stack([random.normal(size=(20, 40)), np.ones((20, 15)), random.normal(size=20)])
+    notes = Spectrum(Moments.of(columns)).notes([f"x{number}" for number in range(55)])
+    assert len(notes) == 2 * (NAMED + 1)
+    assert notes[0] == "column 'x40' is constant at 1: its coefficient is 0"
+    assert notes[NAMED] == "5 more columns are constant"
+    assert notes[NAMED + 1].startswith("column 'x")
+    assert "and 9 more: only their joint effect" in notes[NAMED + 1]
+    # 20 rows less their mean have 19 directions
+    assert notes[-1] == f"{40 - 19 - NAMED} more columns are linear functions of others"

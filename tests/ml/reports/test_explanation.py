@@ -90,3 +90,24 @@ def test_a_constant_column_has_one_grid_point_and_no_importance() -> None:
     held = np.arange(len(features)) % 2 == 0
     found = explanation.importance(LinearRegression(), features, target, held, seed=0)
     assert found.set_index("feature")["importance_mean"]["noise"] == pytest.approx(0, abs=1e-9)
+
+
+def test_of_many_features_those_that_take_most_away_are_measured_and_the_others_seen_once() -> None:
+    random, width = np.random.default_rng(0), 3 * explanation.MEASURED
+    features = pd.DataFrame(random.normal(size=(1000, width)), columns=[f"x{number}" for number in range(width)])
+    target = 3 * features["x7"] - 2 * features["x120"]
+    held = np.arange(len(features)) % 2 == 0
+    found = explanation.importance(LinearRegression(), features, target, held, seed=0)
+    assert list(found["feature"]) == list(features.columns)
+    assert found["repeats"].value_counts().to_dict() == {1: 2 * explanation.MEASURED, 5: explanation.MEASURED}
+    assert found["heldout_rows"][found["repeats"] == 1].unique() == [explanation.FEW_ROWS]
+    ranked = found.set_index("feature").sort_values("importance_mean", ascending=False)
+    assert list(ranked.index[:2]) == ["x7", "x120"]
+    assert list(ranked["repeats"][:2]) == [5, 5]
+    # as in a narrow table, the others beside
+    assert ranked["importance_mean"]["x7"] == pytest.approx(3 * features["x7"][held].std() * np.sqrt(2), rel=0.05)
+    assert ranked["importance_mean"].iloc[2:].abs().max() < 1e-9
+    curves = explanation.dependence(
+        LinearRegression().fit(features, target), features, 0, {"x7": "number", "x120": "number"}
+    )
+    assert list(curves["feature"].unique()) == ["x7", "x120"]
