@@ -73,9 +73,9 @@ browser: dev  ### See Dagster's UI as a person does, in chromium; pictures of it
 pictures: dev  ### Make the pictures of Dagster's UI in docs/ again, in chromium, on a stack of their own
 	@$(BIN)/python -m tests.browser.pictures docs
 
-# KILLS=0.1 does a tenth of the random kills
+# KILLS=0.1 does a tenth of the random kills, KILLS_SECONDS=240 what fits; FAULTS=tests/faults/test_storage.py is a part
 faults: dev  ### Kill and break things one at a time, and see that nothing is lost (an hour)
-	@$(BIN)/python -m pytest -m faults -n 0
+	@$(BIN)/python -m pytest -m faults -n 0 $(FAULTS)
 
 storm: dev  ### Kill builds, runs and Dagster at random while two builders publish (ten minutes)
 	@$(BIN)/python -m pytest -m storm -n 0
