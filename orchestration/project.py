@@ -179,8 +179,8 @@ def _parse() -> None:
 
 def _dbt(*arguments: str) -> None:
     dbt = Path(sys.executable).with_name("dbt")
-    told = subprocess.run(
-        [str(dbt), "--no-use-colors", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
-    )
+    # a service may read the project, and not write there
+    ours = ("--no-use-colors", "--log-path", str(TARGET))
+    told = subprocess.run([str(dbt), *ours, *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if told.returncode:
         raise ParseError(f"dbt cannot parse the project:\n{told.stdout.strip()}")

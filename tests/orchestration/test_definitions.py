@@ -69,9 +69,9 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
 JOBS = {
     "build_features": [
         "exports/california_housing",
-        "features/housing_scaling",
         "features/housing_features",
         "features/housing_scaled",
+        "features/housing_scaling",
         "landing/california_housing",
         "staging/stg_housing",
     ],

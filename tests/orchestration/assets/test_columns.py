@@ -55,10 +55,10 @@ def test_a_column_comes_from_these(lineage: dict[str, Lineage]) -> None:
         f"{staging}.rooms_per_household",
     ]
     assert lineage["housing_scaled"]["population"] == [
+        f"{features}.population",
         "features/housing_scaling.feature",
         "features/housing_scaling.mean",
         "features/housing_scaling.scale",
-        f"{features}.population",
     ]
     valuations = lineage["housing_valuations"]
     assert valuations["predicted_value"] == ["housing_value/predictions.prediction"]
