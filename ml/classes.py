@@ -37,7 +37,8 @@ def told(target: str, distinct: int | None, rows: int) -> str:
         return ""
     return (
         f"{target}, the target, has only {distinct} distinct values, all of them whole: they are learned as numbers, "
-        "and predictions lie between them. If they are classes, say so: meta.ml.task: classification"
+        "and predictions lie between them. If they are classes, say so: meta.ml.task: classification, with candidates "
+        "for them, logistic and gradient_boosting, and another table in meta.ml.predictions"
     )
 
 

@@ -8,10 +8,22 @@ from pathlib import Path
 MOVED = {"ml.neighbours": "ml.recipes.neighbours", "ml.averaged": "ml.recipes.averaged"}
 
 
+_CHECKOUT = Path(__file__).resolve().parents[1]
+
+
 def project() -> Path:
-    """The dbt project that is meant: `DBT_PROJECT_DIR`, dbt's own setting, or the checkout that this code is in."""
-    configured = os.environ.get("DBT_PROJECT_DIR")
-    return Path(configured).resolve() if configured else Path(__file__).resolve().parents[1]
+    """The dbt project that is meant: `DBT_PROJECT_DIR`, dbt's own setting; else the one that the working directory is
+    in; else the checkout that this code is in.
+    """
+    if configured := os.environ.get("DBT_PROJECT_DIR"):
+        return Path(configured).resolve()
+    here = Path.cwd()
+    return next((one for one in (here, *here.parents) if (one / "dbt_project.yml").exists()), _CHECKOUT)
+
+
+def command(verb: str) -> str:
+    """The command that a person can give: in the checkout `make` has the verbs, and `tract` may not be on the PATH."""
+    return f"`{'make' if project() == _CHECKOUT else 'tract'} {verb}`"
 
 
 def git_commit() -> str | None:

@@ -14,6 +14,7 @@ import dagster as dg
 import duckdb
 
 from ml import lake
+from ml.code import command
 from ml.errors import TractError
 from ml.records import publications
 from orchestration import project
@@ -87,7 +88,7 @@ def asset_check(features: dg.AssetKey) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=features, name=CHECK, description="Dagster has loaded the dbt project as it is.")
     def check() -> dg.AssetCheckResult:
         # this process has just loaded it: the one that is asked is the one that follows publications
-        finding = judge(dagster.loaded(lake.home()), lambda: "`make ui` loads it anew")
+        finding = judge(dagster.loaded(lake.home()), lambda: f"{command('ui')} loads it anew")
         return dg.AssetCheckResult(passed=finding.passed, description=finding.sentence)
 
     return check

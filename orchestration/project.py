@@ -1,6 +1,6 @@
 """The dbt project as Dagster sees it: where it is, and its manifest, parsed anew when a file or setting has changed.
 
-Which project is meant, dbt's own setting says: `DBT_PROJECT_DIR`, or this checkout; which profile, `profile`.
+Which project is meant, `ml.code.project` says; which profile, `profile`.
 """
 
 import fcntl

@@ -37,6 +37,7 @@ def test_what_the_container_copies_is_a_whole_project(tmp_path: Path) -> None:
     lines = (SERVICE / "Containerfile").read_text().replace("\\\n", "").splitlines()
     copied = [(words[:-1], words[-1]) for line in lines if line.startswith("COPY ") for words in [line.split()[1:]]]
     project = tmp_path / "project"
+    project.mkdir()
     for sources, target in copied:
         for source in sources:
             if (ROOT / source).is_dir():

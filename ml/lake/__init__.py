@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from ml.code import project
+from ml.code import command, project
 from ml.errors import MemoryRanOutError, TractError
 from ml.lake import environment, patience
 
@@ -62,7 +62,7 @@ def unavailable(part: str, found: object) -> LakeUnavailableError:
             f"The lake has no room: {part} ({first_line(found)}). Raise max_connections of its Postgres, or the limit "
             "of the role (TRACT_POSTGRES_USER)."
         )
-    return LakeUnavailableError(f"The lake is not up: {part} ({first_line(found)}). Start it with `make up`.")
+    return LakeUnavailableError(f"The lake is not up: {part} ({first_line(found)}). Start it with {command('up')}.")
 
 
 def first_line(error: object) -> str:

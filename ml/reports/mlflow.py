@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from ml import lake
+from ml.code import command
 from ml.columns import read_sql
 from ml.exposures import Exposure
 from ml.lake import locks
@@ -86,7 +87,7 @@ def mirror(exposure: Exposure, *, say: Say = print) -> Mirrored | None:
     """
     where = address()
     if where is None:
-        say("MLflow is off: MLFLOW_TRACKING_URI is not set, and `make mlflow` has started no server here.")
+        say(f"MLflow is off: MLFLOW_TRACKING_URI is not set, and {command('mlflow')} has started no server here.")
         return None
     if find_spec("mlflow") is None:
         say(f"MLflow at {where} is asked for, but its client is not installed: pip install '.[mlflow]'.")

@@ -36,13 +36,10 @@ class Sentences(click.Group):
 @click.option(
     "--project-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The dbt project; otherwise DBT_PROJECT_DIR, this directory if it has a dbt_project.yml, or Tract's example.",
+    help="The dbt project; otherwise DBT_PROJECT_DIR, the project that this directory is in, or Tract's example.",
 )
 def tract(project_dir: Path | None) -> None:
     """Train and score scikit-learn models where a dbt warehouse lives, when its features are freshly built."""
-    here = Path.cwd()
-    if project_dir is None and not os.environ.get("DBT_PROJECT_DIR") and (here / "dbt_project.yml").exists():
-        project_dir = here
     if project_dir is not None:
         os.environ["DBT_PROJECT_DIR"] = str(project_dir.resolve())
 

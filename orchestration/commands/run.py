@@ -59,15 +59,18 @@ def main() -> None:
     asked = [exposure for exposure in exposures if exposure.relation in published]
     if not asked:
         raise RunError(f"No exposure of {project.ROOT} learns from {', '.join(published)}.")
+    later: list[str] = []
     failed = each(
         console,
         asked,
-        lambda exposure: learn(console, address, exposure, published[exposure.relation]),
+        lambda exposure: learn(console, address, exposure, published[exposure.relation], later.append),
         lambda exposure, outcome: show(console, exposure, published[exposure.relation], outcome),
     )
     where(console, address)
     if failed:
         raise RunError(f"{len(failed)} of {len(asked)} exposures did not come to their end: {'; '.join(failed)}")
+    if later:
+        raise RunError(f"What was learned is committed, and what came after it failed: {'; '.join(later)}")
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
 
 
@@ -119,8 +122,14 @@ def build(console: Console, address: str) -> dict[str, str]:
     return {publication.relation: publication.publication_id for publication in made}
 
 
-def learn(console: Console, address: str, exposure: Exposure, publication: str) -> str:
-    """Watch the run that the publication starts for an exposure; the outcome of its consumption."""
+def learn(
+    console: Console, address: str, exposure: Exposure, publication: str, fails: Callable[[str], None] = lambda _: None
+) -> str:
+    """Watch the run that the publication starts for an exposure; the outcome of its consumption.
+
+    Args:
+        fails: Is told where a step after the consumption failed, which is committed all the same.
+    """
     console.print(Text("3. The consumer", "bold"), f" {exposure.name}: started by the publication", sep="")
     with lake.connect() as con:
         ledger = publications.ledger(con)
@@ -139,6 +148,8 @@ def learn(console: Console, address: str, exposure: Exposure, publication: str) 
         # consumed is consumed, also where a later step of the run failed, and said so
         succeeded = _watch(console, address, run_id, saying=_saying(exposure), fail=number == TRIES)
         if outcome := _outcome(exposure, publication):
+            if not succeeded:
+                fails(f"{exposure.name}, {address}/runs/{run_id}")
             return outcome
         if succeeded:
             break
@@ -255,6 +266,10 @@ def show(console: Console, exposure: Exposure, publication: str, outcome: str) -
             soft_wrap=True,
         )
         console.print(_predictions(con, exposure))
+        learned_from = "   The model has learned from most of these rows too: of new ones the errors above tell"
+        console.print(
+            f"{learned_from}; lake.ml.{exposure.heldout} has predictions by fits that had not seen their row."
+        )
         model_card = findings.last_card(con, exposure.name, champion.version_id)
     console.print(
         f"        model     {champion.artifact.uri}\n"
@@ -279,7 +294,7 @@ def where(console: Console, address: str) -> None:
         "   tract ui      the asset graph, runs and checks in a browser\n"
         "        tract status  what was published and learned, and who serves\n"
         f"        tract down    stop the servers; the data stays in {lake.home()}\n"
-        "        source .venv/bin/activate && dbt build    from a shell: the consumer starts just the same",
+        "        dbt build     from a shell, .venv active: the consumer starts just the same",
         soft_wrap=True,
     )
 

@@ -6,7 +6,7 @@ import click
 
 from ml.lake import home, signing
 from orchestration import profile, project, stack
-from orchestration.stack import foreground, processes, remote
+from orchestration.stack import foreground, graphql, processes, remote
 
 
 def up() -> None:
@@ -20,9 +20,10 @@ def ui(stay: bool) -> None:
     for sentence in profile.find(project.ROOT).ignored:
         click.echo(sentence, err=True)
     stack.up(home())
+    before = processes.logged(home(), graphql.DAGSTER)
     click.echo(stack.ui(home()))
     if stay:
-        foreground.attend(home(), lambda text: click.echo(text, nl=False))
+        foreground.attend(home(), lambda text: click.echo(text, nl=False), before)
 
 
 def mlflow() -> None:

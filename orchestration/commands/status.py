@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ml import delivery, environments, lake, metrics
+from ml.code import command
 from ml.errors import TractError
 from ml.lake import locks
 from ml.lake.sql import quoted, text
@@ -24,8 +25,9 @@ from orchestration.stack.dagster import GLANCE, SENSOR
 UNWELL = ("stopped", "starting", "broken", "behind")
 SENTENCES = {
     "behind": "Dagster has loaded the project as it was before. It loads it anew by itself within a minute, if dbt can "
-    "parse it; `make ui` does so now, or says why not.",
-    "broken": "Dagster cannot load the project, or a part of it has died: `make ui` starts it anew, or says why not.",
+    f"parse it; {command('ui')} does so now, or says why not.",
+    "broken": f"Dagster cannot load the project, or a part of it has died: {command('ui')} starts it anew, or says why "
+    "not.",
 }
 LAST = 5  # publications that are shown
 # What never arrived is shown for a week: it is not tried again, and whom it concerns has seen it by then.
@@ -112,7 +114,7 @@ def _waits(held: tuple[str, datetime | None] | None, dagster: bool, now: datetim
     """What a publication waits for, given who holds its exposure's lock and since when."""
     if held:
         return f", {held[0]} is at work" + (f", began {_ago(now, held[1])}" if held[1] else "")
-    return " for the sensor" if dagster else " for Dagster: `make ui`"
+    return " for the sensor" if dagster else f" for Dagster: {command('ui')}"
 
 
 def champions(console: Console, con: duckdb.DuckDBPyConnection, environment: str = environments.PRODUCTION) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ml.code import command
 from ml.errors import TractError
 from orchestration import project
 from orchestration.stack import databases, graphql, layout, ports, processes
@@ -161,7 +162,7 @@ def address(home: Path) -> str:
 def _port(home: Path) -> int:
     state = layout.read(_file(home))
     if state is None:
-        raise layout.StackError("Dagster was never started here. Start it with `make ui`.")
+        raise layout.StackError(f"Dagster was never started here. Start it with {command('ui')}.")
     return int(state["port"])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ml import lake
+from ml.code import command
 from ml.errors import TractError
 
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
@@ -79,7 +80,9 @@ def ask(address: str, query: str, variables: Mapping[str, Any] | None = None, pa
                 raise WebserverError(f"Dagster at {address} fails: {response.status} {response.reason}.")
             answer = json.load(response)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise WebserverError(f"Dagster does not answer at {address} ({error}). Start it with `make ui`.") from None
+            raise WebserverError(
+                f"Dagster does not answer at {address} ({error}). Start it with {command('ui')}."
+            ) from None
     if answer.get("errors"):
         raise WebserverError(f"Dagster refused: {answer['errors'][0]['message']}")
     return answer["data"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ml import lake
+from ml.code import command
 from ml.lake import locks
 from ml.reports import mlflow as tracking
 from orchestration.stack import databases, layout, ports, processes
@@ -115,7 +116,7 @@ def address(home: Path) -> str:
     """Where the server is."""
     state = layout.read(_file(home))
     if state is None:
-        raise layout.StackError("MLflow was never started here. Start it with `make mlflow`.")
+        raise layout.StackError(f"MLflow was never started here. Start it with {command('mlflow')}.")
     return f"http://127.0.0.1:{state['port']}"
 
 

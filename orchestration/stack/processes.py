@@ -139,8 +139,7 @@ class Watch:
                 seconds += sum(process.cpu_times()[:2])
             except psutil.Error:
                 continue  # it ended meanwhile
-        path = log(self.home, self.name)
-        return int(seconds / (LEAST * self.patience)), path.stat().st_size if path.exists() else 0
+        return int(seconds / (LEAST * self.patience)), logged(self.home, self.name)
 
 
 def wait(home: Path, name: str, ready: Callable[[], bool], patience: float, every: float = 0.05) -> bool:
@@ -200,6 +199,12 @@ def listens(home: Path, name: str, port: int) -> bool:
 def log(home: Path, name: str) -> Path:
     """Where a process logs."""
     return home / "logs" / f"{name}.log"
+
+
+def logged(home: Path, name: str) -> int:
+    """How many bytes it has logged."""
+    path = log(home, name)
+    return path.stat().st_size if path.exists() else 0
 
 
 def failure(home: Path, name: str, what: str) -> layout.StackError:

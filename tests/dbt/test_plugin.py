@@ -15,7 +15,8 @@ from tests.ml.test_exposures import manifest
         (
             Decimal(3),
             " Mind, points: y, the target, has only 3 distinct values, all of them whole: they are learned as "
-            "numbers, and predictions lie between them. If they are classes, say so: meta.ml.task: classification.",
+            "numbers, and predictions lie between them. If they are classes, say so: meta.ml.task: classification, "
+            "with candidates for them, logistic and gradient_boosting, and another table in meta.ml.predictions.",
         ),
     ],
 )

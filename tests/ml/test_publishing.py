@@ -267,7 +267,8 @@ def test_texts_and_gaps_are_published_and_dates_without_end_are_not(exposure: Ex
 def test_a_target_that_looks_like_classes_is_noted(exposure: Exposure, target: str, distinct: int | None) -> None:
     note = (
         f"y, the target, has only {distinct} distinct values, all of them whole: they are learned as numbers, "
-        "and predictions lie between them. If they are classes, say so: meta.ml.task: classification"
+        "and predictions lie between them. If they are classes, say so: meta.ml.task: classification, with candidates "
+        "for them, logistic and gradient_boosting, and another table in meta.ml.predictions"
     )
     counted = counts(exposure, f"update points set y = {target}")
     assert publishing.noted(exposure, counted) == (note if distinct else "")

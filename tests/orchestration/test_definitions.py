@@ -38,7 +38,7 @@ ASSETS: dict[str, tuple[list[str], str, set[str], list[str]]] = {
     ),
     "features/housing_scaling": (["features/housing_features"], "producer", DBT, []),
     "features/housing_scaled": (
-        ["features/housing_scaling", "features/housing_features"],
+        ["features/housing_features", "features/housing_scaling"],
         "producer",
         DBT,
         [],

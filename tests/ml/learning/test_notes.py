@@ -1,5 +1,6 @@
 """What is learned all the same is told where it may not be what is meant."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,8 @@ def test_of_ordinary_rows_there_is_nothing_to_say() -> None:
 def test_a_target_that_looks_like_classes_is_noted(y: list[float], distinct: int | None) -> None:
     note = (
         f"y, the target, has only {distinct} distinct values, all of them whole: they are learned as numbers, "
-        "and predictions lie between them. If they are classes, say so: meta.ml.task: classification"
+        "and predictions lie between them. If they are classes, say so: meta.ml.task: classification, with candidates "
+        "for them, logistic and gradient_boosting, and another table in meta.ml.predictions"
     )
     assert noted(frame().assign(y=np.resize(list(y), 200).astype(float))) == ((note,) if distinct else ())
 
@@ -45,3 +47,20 @@ def test_a_constant_target_and_a_column_that_knows_the_target_are_noted() -> Non
     )
     assert noted(rows.assign(y=1000 - 3 * rows["a"])) == known
     assert noted(rows.assign(y=rows["a"] + 3 * rows["b"])) == ()
+
+
+def test_rows_that_stand_in_several_folds_are_noted() -> None:
+    rows = frame(200)
+    repeated = pd.concat([rows, rows[:20].assign(id=[f"again {number}" for number in range(20)])])
+    (note,) = noted(repeated)
+    found = re.match(r"(\d+) of 220 rows are the same, but for their key, as a row of another fold: held out", note)
+    assert found
+    # a copy is in its row's fold one time in five
+    assert 20 <= int(found[1]) <= 40
+    assert noted(repeated, split="group") == ()  # where their group is one
+    assert noted(rows.assign(a=1.0, b=2.0, y=np.resize([0.5, 1.5], 200))) == ()  # a few levels, which new rows have too
+
+
+def test_a_few_repeated_rows_are_not_worth_a_word() -> None:
+    rows = frame(400)
+    assert noted(pd.concat([rows, rows[:1].assign(id="again")])) == ()

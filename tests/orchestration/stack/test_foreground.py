@@ -46,7 +46,7 @@ def test_it_ends_when_told_to_and_with_what_it_attends(home: Path, tmp_path: Pat
     assert processes.find(home, dagster.NAME) is None
 
     with attended(home, output) as process:
-        until(lambda: "Launching" in output.read_text() or "Started" in output.read_text(), "it passes nothing on")
+        until(lambda: " - dagster - INFO - " in output.read_text(), "it passes nothing on")
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     assert processes.find(home, dagster.NAME) is None
