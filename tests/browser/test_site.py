@@ -6,12 +6,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.browser.conftest import SHOTS
 from tests.conftest import ROOT
 from tests.site import build, needs_tools
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser site"), needs_tools]
 
@@ -27,17 +26,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def shoot(page: "Page", name: str) -> None:
-    """Keep a picture of it in the light and in the dark."""
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    page.emulate_media(color_scheme="dark")
-    page.screenshot(path=SHOTS / f"{name}_dark.png")
-    page.emulate_media(color_scheme="light")
-    page.screenshot(path=SHOTS / f"{name}_light.png")
-
-
 @pytest.mark.parametrize("width", [390, 1280])
 def test_pages_fit_and_ask_nobody(width: int, site: Path, chromium: "Browser") -> None:
+    from tests.browser.shots import shoot
+
     page = chromium.new_page(viewport={"width": width, "height": 1000})
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -82,7 +82,7 @@ def test_the_lake_is_that_of_the_project_that_dbt_is_told_of(project: Path) -> N
     )
     assert told.returncode != 0
     assert f"{project}/.lake/" in told.stdout
-    assert "Start it with `make up`." in told.stdout
+    assert "Start it with `tract up`." in told.stdout
     assert f"{ROOT}/.lake" not in told.stdout
 
 
