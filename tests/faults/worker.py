@@ -3,7 +3,7 @@
 import os
 from multiprocessing.connection import Connection
 
-from ml import consumption, lake
+from ml import completion, consumption, lake
 from ml.learning import competition
 from ml.serving import scoring
 from tests.ml.conftest import POINTS, publish_points
@@ -13,9 +13,10 @@ ROWS = 200
 
 
 def consume(home: str, told: Connection) -> None:
-    """Consume what waits, and say each stage."""
+    """Consume what waits, and measure what follows its commit, as a run does; say each stage."""
     os.environ["TRACT_HOME"] = home
     consumption.consume(POINTS, say=told.send)
+    completion.complete(POINTS, say=told.send)
 
 
 def publish(home: str, told: Connection, seed: float) -> None:
