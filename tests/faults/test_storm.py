@@ -171,7 +171,7 @@ def every_consumption_is_whole(warehouse: Warehouse) -> None:
         expected = {
             ("ops.consumptions", "publication_id", publication): 1,
             ("ml.model_versions", "version_id", version): 1,
-            ("ml.heldout_predictions", "version_id", version): 2 * ROWS,  # by both splits
+            ("ml.heldout_predictions", "version_id", version): ROWS,  # by the split that the gate judges by
             ("ml.promotions", "version_id", version): 0 if reason.startswith("not promoted") else 1,
             ("ml.predictions", "publication_id", publication): ROWS,
         }
@@ -181,6 +181,9 @@ def every_consumption_is_whole(warehouse: Warehouse) -> None:
         assert at(warehouse, "ml.model_metrics", "version_id", version, snapshot - 1) == 0
         assert at(warehouse, "ml.model_metrics", "version_id", version, snapshot) > 0
         assert warehouse.count("ml.predictions", "publication_id = ? and isfinite(prediction)", publication) == ROWS
+        completed = warehouse.count("ops.completions", "exposure = ? and publication_id = ?", NAME, publication)
+        assert completed <= 1
+        assert warehouse.count("ml.heldout_predictions", "version_id = ?", version) == (1 + completed) * ROWS
 
 
 def at(warehouse: Warehouse, table: str, column: str, value: str, snapshot: int) -> int:
