@@ -32,11 +32,14 @@ def new(exposures: Sequence[Exposure]) -> Iterator[duckdb.DuckDBPyConnection]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def publish(con: duckdb.DuckDBPyConnection, statements: Sequence[str], publication: str) -> None:
-    """Make or change features.points in one commit, and publish it."""
+def publish(
+    con: duckdb.DuckDBPyConnection, statements: Sequence[str], invocation: str, relation: str = "features.points"
+) -> str:
+    """Make or change a table in one commit, as an invocation of dbt, and publish it; the publication."""
     for statement in ("begin", *statements):
         con.execute(statement)
-    con.execute("call lake.set_commit_message('dbt', ?, extra_info => 'features.points')", [publication])
+    con.execute("call lake.set_commit_message('dbt', ?, extra_info => ?)", [invocation, relation])
     con.execute("commit")
-    ((snapshot,),) = con.execute(publications.snapshot_sql(publication, "features.points")).fetchall()
-    con.execute(publications.insert_sql(publication, "features.points", str(snapshot)))
+    ((snapshot,),) = con.execute(publications.snapshot_sql(invocation, relation)).fetchall()
+    con.execute(publications.insert_sql(invocation, relation, str(snapshot)))
+    return f"{relation}@{snapshot}"

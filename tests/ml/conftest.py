@@ -9,8 +9,9 @@ import pytest
 
 from ml import lake
 from ml.exposures import Exposure
-from ml.records import migrations, publications, tables
+from ml.records import migrations, tables
 from ml.spec import Spec
+from tests.bench import lakes
 from tests.conftest import cloned_lake, new_lake, once
 
 Publish = Callable[..., str]
@@ -75,20 +76,11 @@ def publish_points(
 ) -> str:
     """See `publish`."""
     invocation = invocation or f"seed {seed}"
-    con.execute("begin")
-    con.execute(f"select setseed({seed})")
-    con.execute(
-        f"""
+    made = f"""
         create or replace table lake.features.points as
         select
             'k' || i as id, a, b, 'c' || (i % 20) as cell,
             1000 + 3 * a - 2 * b + {noise} * (random() - 0.5) as y
         from (select i, random() * 10 + {shift} as a, random() * 5 as b from range({rows}) as t(i) order by i)
-        """
-    )
-    con.execute(f"call lake.set_commit_message('dbt', '{invocation}', extra_info => '{exposure.relation}')")
-    con.execute("commit")
-    row = con.execute(publications.snapshot_sql(invocation, exposure.relation)).fetchone()
-    assert row is not None
-    con.execute(publications.insert_sql(invocation, exposure.relation, str(row[0])))
-    return f"{exposure.relation}@{row[0]}"
+    """
+    return lakes.publish(con, [f"select setseed({seed})", made], invocation, exposure.relation)
