@@ -266,9 +266,9 @@ def show(console: Console, exposure: Exposure, publication: str, outcome: str) -
             soft_wrap=True,
         )
         console.print(_predictions(con, exposure))
-        learned_from = "   The model has learned from most of these rows too: of new ones the errors above tell"
         console.print(
-            f"{learned_from}; lake.ml.{exposure.heldout} has predictions by fits that had not seen their row."
+            "   The model has learned from most of these rows too: of new ones the errors above tell; "
+            f"lake.ml.{exposure.heldout} has predictions by fits that had not seen their row."
         )
         model_card = findings.last_card(con, exposure.name, champion.version_id)
     console.print(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser.shots import shoot
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ def report(learned: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_report_and_its_cards_fit(width: int, report: Path, learned: str, chromium: "Browser") -> None:
-    from tests.browser.shots import shoot
-
     page = chromium.new_page(viewport={"width": width, "height": 1000})
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.browser.shots import shoot
 from tests.conftest import ROOT
 from tests.site import build, needs_tools
 
@@ -28,8 +29,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_pages_fit_and_ask_nobody(width: int, site: Path, chromium: "Browser") -> None:
-    from tests.browser.shots import shoot
-
     page = chromium.new_page(viewport={"width": width, "height": 1000})
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
