@@ -532,8 +532,7 @@ def _terms(
         RowsError: A code is not finite, or a date is.
     """
     kinds = exposure.kinds
-    counts = ", ".join(f"count(*) - count({quoted(name)})" for name in kinds)
-    nulls = dict(zip(kinds, con.execute(f"select {counts} from {publication.table}").fetchall()[0], strict=True))
+    nulls = _nulls(con, exposure, publication)
     if set(kinds.values()) == {"number"} and not any(nulls.values()):
         return tuple(Value(name) for name in kinds)
     _check_finite(con, exposure, publication, where)
@@ -560,6 +559,20 @@ def _terms(
         if nulls[name] or not frequent:
             found.append(Level(name, kind, None))
     return tuple(found)
+
+
+def _nulls(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication) -> dict[str, int]:
+    """How many values of each feature are NULL.
+
+    Of 10 million rows of 11 features the scan takes 0.5 s, and the lake's statistics know that there is none.
+    """
+    none = publication.without_nulls(con)
+    nulls = dict.fromkeys(exposure.kinds, 0)
+    if unknown := [name for name in nulls if name not in none]:
+        counts = ", ".join(f"count(*) - count({quoted(name)})" for name in unknown)
+        row = con.execute(f"select {counts} from {publication.table}").fetchall()[0]
+        nulls.update(zip(unknown, row, strict=True))
+    return nulls
 
 
 def _check_finite(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> None:

@@ -42,8 +42,9 @@ _MAX_SHIFT_VARIANCES = 25.0
 # CPU seconds for 500,000 rows in 25 folds, as SQL and by blocks: of 12 columns 0.15 and 0.17, of 24 0.51 and 0.29, of
 # 48 3.3 and 0.6.
 SQL_COLUMNS = 16
-# Of the rows that BLAS takes at once, which lie in memory three times for a moment.
-_BLOCK_BYTES, _LEAST_ROWS, _MOST_ROWS = 64_000_000, 2_048, 65_536
+# Of the rows that BLAS takes at once, which lie in memory twice for a moment. CPU seconds for a million rows of 300
+# columns in blocks of 16 MB: 4.7; of 64 MB, which the allocator gives back each time: 5.5.
+_BLOCK_BYTES, _LEAST_ROWS, _MOST_ROWS = 16_000_000, 2_048, 65_536
 
 
 class UnusableRowsError(TractError, ValueError):
@@ -176,7 +177,7 @@ def gather(
     _check_columns(con, relation, columns, fold)
     dense = [column for column in columns if not is_of_levels(column)]
     shift = _first_mean(con, relation, dense)
-    sums = _scan(con, _centred(relation, dense, fold, shift, weight), len(dense), fold is not None, weight is not None)
+    sums = _scan(con, relation, dense, fold, shift, weight)
     _check_rows(con, relation, dense, sums)
     _check_folds(sums, fold, folds)
     shifts = {key: shift for key in sums if key is not None}
@@ -188,8 +189,7 @@ def gather(
         return {key: parts[key] for key in sorted(parts)}
     if not one_for_all:
         shifts = {key: np.where(values, moments.mean, 0.0) for key, moments in parts.items()}
-        centred = _centred_by_fold(relation, dense, fold, shifts, weight)
-        sums = _scan(con, centred, len(dense), True, weight is not None)
+        sums = _scan(con, relation, dense, fold, shifts, weight)
     if len(dense) < len(columns):
         codes = level_codes(columns)
         centred = (
@@ -344,24 +344,44 @@ def _triangle(width: int) -> list[tuple[int, int]]:
 
 
 def _scan(
-    con: duckdb.DuckDBPyConnection, centred: str, width: int, by_fold: bool, weighted: bool
+    con: duckdb.DuckDBPyConnection,
+    relation: str,
+    columns: Sequence[Term],
+    fold: str | None,
+    shift: Vector | Mapping[int, Vector],
+    weight: str | None,
 ) -> dict[int | None, _Sums]:
+    """The sums of the columns less a shift, one for all folds or one for each."""
+    width = len(columns)
     if width > SQL_COLUMNS:
-        return _scan_blocks(con, centred, width, weighted)
-    rows = con.execute(_sums_sql(centred, width, by_fold, weighted)).fetchall()
+        return _scan_blocks(con, relation, columns, fold, shift, weight)
+    by_fold = fold is not None
+    if isinstance(shift, Mapping):
+        by_fold, centred = True, _centred_by_fold(relation, columns, fold, shift, weight)
+    else:
+        centred = _centred(relation, columns, fold, shift, weight)
+    rows = con.execute(_sums_sql(centred, width, by_fold, weight is not None)).fetchall()
     return {row[0]: _parse(row, width) for row in rows}
 
 
-def _scan_blocks(con: duckdb.DuckDBPyConnection, centred: str, width: int, weighted: bool) -> dict[int | None, _Sums]:
+def _scan_blocks(
+    con: duckdb.DuckDBPyConnection,
+    relation: str,
+    columns: Sequence[Term],
+    fold: str | None,
+    shift: Vector | Mapping[int, Vector],
+    weight: str | None,
+) -> dict[int | None, _Sums]:
     """The same sums by blocks of rows; a NULL is NaN, and makes its column's sums one.
 
     DuckDB reads the next block while this one is multiplied. On one thread the sums repeat to the bit: rows come in
     their order then, whatever DuckDB is told. To keep their order on several threads, a million rows of 300 columns
     take 17 s of CPU to read, and lie in memory all at once; 10 s otherwise.
     """
-    values = ", ".join([f"v{i}" for i in range(width)] + (["w"] if weighted else []))
+    width = len(columns)
+    values = ", ".join(f"{column.sql} as v{i}" for i, column in enumerate(columns))
     rows = min(max(_BLOCK_BYTES // (8 * width), _LEAST_ROWS), _MOST_ROWS)
-    query = f"select cast(fold as bigint) as fold, {values} from ({centred}) as c"
+    query = f"select cast({_fold(fold)} as bigint) as fold, {values}{_beside(weight, ())} from {relation}"
     found: dict[int | None, _Block] = {}
     ((in_order,),) = con.execute("select current_setting('preserve_insertion_order')").fetchall()
     con.execute("set preserve_insertion_order = false")
@@ -372,7 +392,7 @@ def _scan_blocks(con: duckdb.DuckDBPyConnection, centred: str, width: int, weigh
             for batch in con.execute(query).to_arrow_reader(rows):
                 if last:
                     last.result()
-                last = pool.submit(_add_block, found, batch, width)
+                last = pool.submit(_add_block, found, batch, width, shift)
             if last:
                 last.result()
     finally:
@@ -406,23 +426,33 @@ class _Block:
             self.weight += weights.sum()
             self.sums += rows @ weights
             rows = rows * np.sqrt(weights)
-        self.products = dsyrk(1.0, np.ascontiguousarray(rows).T, beta=1.0, c=self.products, trans=1, overwrite_c=1)
+        self.products = dsyrk(1.0, rows.T, beta=1.0, c=self.products, trans=1, overwrite_c=1)
 
     def as_sums(self) -> _Sums:
         upper = np.triu(self.products)
         return _Sums(self.n, self.weight, np.full(len(self.sums), self.n), self.sums, upper + np.triu(upper, 1).T)
 
 
-def _add_block(found: dict[int | None, _Block], batch: pa.RecordBatch, width: int) -> None:
-    """Add a batch of `fold, v0, v1, ...`, and perhaps a weight, to the sums of its folds."""
+def _add_block(
+    found: dict[int | None, _Block], batch: pa.RecordBatch, width: int, shift: Vector | Mapping[int, Vector]
+) -> None:
+    """Add a batch of `fold, v0, v1, ...`, and perhaps a weight, to the sums of its folds, less their shift."""
     folds = batch.column(0).dictionary_encode(null_encoding="encode")
-    code = folds.indices.to_numpy()
-    order = np.argsort(code, kind="stable")
-    block = np.empty((batch.num_columns - 1, batch.num_rows))
-    for column, row in zip(batch.columns[1:], block, strict=True):
-        np.take(column.to_numpy(zero_copy_only=False), order, out=row, mode="clip")
-    ends = np.cumsum(np.bincount(code, minlength=len(folds.dictionary)))
-    for key, part in zip(folds.dictionary.to_pylist(), np.split(block, ends[:-1], axis=1), strict=True):
+    keys, code = folds.dictionary.to_pylist(), folds.indices.to_numpy()
+    ends = np.cumsum(np.bincount(code, minlength=len(keys)))
+    places = np.split(np.argsort(code, kind="stable"), ends[:-1])
+    # an array a fold: BLAS would copy a part of one for all
+    parts = [np.empty((batch.num_columns - 1, len(rows))) for rows in places]
+    shifts = [shift.get(key, np.zeros(width)) if isinstance(shift, Mapping) else shift for key in keys]
+    for i, column in enumerate(batch.columns[1:]):
+        values = column.to_numpy(zero_copy_only=False)
+        for part, rows, less in zip(parts, places, shifts, strict=True):
+            of_fold = values if len(parts) == 1 else np.take(values, rows, out=part[i], mode="clip")
+            if i < width:
+                np.subtract(of_fold, less[i], out=part[i])
+            elif len(parts) == 1:
+                part[i] = of_fold
+    for key, part in zip(keys, parts, strict=True):
         found.setdefault(key, _Block.none(width)).add(part)
 
 

@@ -39,6 +39,47 @@ class Publication:
         said = "\n".join([self.fingerprint, self.duckdb_version, exposure.digest(), code_version(exposure.estimators)])
         return hashlib.sha256(said.encode()).hexdigest()
 
+    def without_nulls(self, con: duckdb.DuckDBPyConnection) -> set[str]:
+        """The columns that have no NULL by the lake's own statistics, which are read without the rows.
+
+        A column that was added later has none for the files before, and is not among them, whatever it holds.
+        """
+        rows = con.execute(
+            f"""
+            with table_ as (
+                select tables.table_id
+                from __ducklake_metadata_lake.ducklake_table as tables
+                inner join __ducklake_metadata_lake.ducklake_schema as schemas on tables.schema_id = schemas.schema_id
+                where
+                    schemas.schema_name || '.' || tables.table_name = $relation
+                    and {_at("tables")} and {_at("schemas")}
+            ),
+            files as (
+                select files.data_file_id, files.record_count
+                from __ducklake_metadata_lake.ducklake_data_file as files
+                where files.table_id in (from table_) and {_at("files")}
+            ),
+            nulls as (
+                select
+                    columns_.column_name, sum(statistics.null_count) as null_count,
+                    count(statistics.null_count) as files
+                from __ducklake_metadata_lake.ducklake_column as columns_
+                inner join __ducklake_metadata_lake.ducklake_file_column_stats as statistics
+                    on
+                        columns_.table_id = statistics.table_id and columns_.column_id = statistics.column_id
+                        and statistics.data_file_id in (select data_file_id from files)
+                where columns_.table_id in (from table_) and {_at("columns_")}
+                group by columns_.column_name
+            )
+            select column_name from nulls
+            where
+                null_count = 0 and files = (select count(*) from files)
+                and (select sum(record_count) from files) >= $rows
+            """,
+            {"relation": self.relation, "snapshot": self.snapshot_id, "rows": self.row_count},
+        ).fetchall()
+        return {row[0] for row in rows}
+
 
 def table_at(relation: str, snapshot_id: int) -> str:
     """A table of the lake as it was in a snapshot, as a table expression."""
@@ -120,6 +161,11 @@ def last_id(con: duckdb.DuckDBPyConnection, relation: str) -> str | None:
         "select max_by(publication_id, published_at) from lake.ops.publications where relation = ?", [relation]
     ).fetchone()
     return row[0] if row else None
+
+
+def _at(name: str) -> str:
+    """Whether a row of the catalog holds in a snapshot."""
+    return f"$snapshot >= {name}.begin_snapshot and $snapshot < coalesce({name}.end_snapshot, $snapshot + 1)"
 
 
 def snapshot_sql(invocation_id: str, relation: str) -> str:

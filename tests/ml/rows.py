@@ -23,6 +23,10 @@ class Rows(Publication):
     def table(self) -> str:
         return "published"
 
+    def without_nulls(self, con: duckdb.DuckDBPyConnection) -> set[str]:
+        """None that is known of: a plain DuckDB keeps no statistics."""
+        return set()
+
 
 def silent(sentence: str) -> None:
     """Say nothing."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.records import publications
+from tests.bench import lakes
 
 COLUMNS = {"k": "varchar", "x": "double", "n": "integer"}
 
@@ -99,3 +100,27 @@ def test_the_number_of_threads_and_the_order_do_not_matter_for_a_million_rows() 
             found.update(con.execute(publications.fingerprint_sql("t as published")).fetchall())
     ((_, rows),) = found
     assert rows == 1_000_000
+
+
+CHANGES = {
+    "as made": (["create table lake.features.points as select 1 as id, 2 as a, 3 as b"], "id a b"),
+    "a NULL": (["insert into lake.features.points values (3, null, 3), (5, 5, 5)"], "id b"),
+    "the NULL deleted, its file there": (["delete from lake.features.points where id = 3"], "id b"),
+    "all rewritten": (["create or replace table lake.features.points as from lake.features.points"], "id a b"),
+    "a column added": (["alter table lake.features.points add column c integer"], "id a b"),
+    "a row with it": (["insert into lake.features.points values (4, 4, 4, 4)"], "id a b"),
+    "all rewritten with it": (
+        ["create or replace table lake.features.points as select * replace (0 as c) from lake.features.points"],
+        "id a b c",
+    ),
+    "no rows": (["create or replace table lake.features.points as from lake.features.points limit 0"], ""),
+}  # fmt: skip
+
+
+def test_which_columns_have_no_null_is_known_without_the_rows(con: duckdb.DuckDBPyConnection) -> None:
+    published = {}
+    for name, (statements, _) in CHANGES.items():
+        published[name] = publications.publication(con, lakes.publish(con, statements, name))
+    found = {name: one.without_nulls(con) for name, one in published.items() if one}
+    # of each snapshot, whatever came after it
+    assert found == {name: set(columns.split()) for name, (_, columns) in CHANGES.items()}
