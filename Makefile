@@ -83,6 +83,10 @@ storm: dev  ### Kill builds, runs and Dagster at random while two builders publi
 latency: dev  ### Measure the way from a build to its predictions on the running stack, stage by stage
 	@$(BIN)/python -m tests.bench.latency
 
+# Spark ML and H2O, 840 MB in .venv/rivals, which `make bench` measures too where they are; they need Java.
+rivals:  ### Install what `make bench` can measure ours against
+	@$(INSTALL) dev rivals
+
 # MILLIONS="1 10" measures less; the whole takes an hour and 30 GB of disk
 bench: dev  ### Measure learning against scikit-learn, the recipe we start from and a bare copy
 	@$(BIN)/python -m tests.bench.learning $(if $(MILLIONS),--millions $(MILLIONS))
@@ -130,5 +134,6 @@ lock: install  ### Resolve the locks anew from pyproject.toml (UPGRADE=--upgrade
 	@$(COMPILE) $(UPGRADE) --group install -o requirements/install.lock
 	@$(COMPILE) $(UPGRADE) --group mlflow-server --python-version 3.11 -o requirements/mlflow-server.lock
 	@$(COMPILE) $(UPGRADE) --group site -o requirements/site.lock
+	@$(COMPILE) $(UPGRADE) --group rivals -o requirements/rivals.lock
 
-.PHONY: help install dev mlflow-install run up ui mlflow down connect status shell card test quick browser pictures faults storm latency bench leaderboard lint audit exposures hooks docs site lock
+.PHONY: help install dev mlflow-install run up ui mlflow down connect status shell card test quick browser pictures faults storm latency rivals bench leaderboard lint audit exposures hooks docs site lock

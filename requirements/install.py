@@ -1,6 +1,6 @@
 """Makes .venv and installs there, with uv, what the locks of this folder name. `make` calls it before what needs it.
 
-    python requirements/install.py [dev] [mlflow] [leaderboard] [site]
+    python requirements/install.py [dev] [mlflow] [leaderboard] [site] [rivals]
 
 What .venv/installed says is there is not installed again: then this takes 0.1 s. Only the standard library is used, and
 nothing newer than Python 3.6 outside quotes, so that an old Python says in a sentence that it is too old.
@@ -20,7 +20,8 @@ PIP_AND_UV = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE", "default
 
 # What has an environment of its own below .venv: its lock, and its size on disk. MLflow's server wants an older pyarrow
 # than .venv has; what makes the site needs nothing that is in there.
-APART = {"mlflow": ("mlflow-server", "870 MB"), "site": ("site", "190 MB")}
+# Two contenders of the bench bring a world of their own.
+APART = {"mlflow": ("mlflow-server", "870 MB"), "site": ("site", "190 MB"), "rivals": ("rivals", "840 MB")}
 
 VERSION = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
 
@@ -216,7 +217,8 @@ def _digest(file: Path) -> str:
 if __name__ == "__main__":
     checkout = Checkout(Path(__file__).resolve().parent.parent)
     try:
-        checkout.install([name for name in sys.argv[1:] if name != "site"])  # nothing of it beside us
+        # of the site and the rivals, nothing is beside us
+        checkout.install([name for name in sys.argv[1:] if name not in ("site", "rivals")])
         for apart in APART:
             if apart in sys.argv[1:]:
                 checkout.install_apart(apart)

@@ -8,6 +8,7 @@ import argparse
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,10 +23,14 @@ from tests.conftest import new_database, new_lake, run_dbt
 
 CONTENDER = "tests.bench.contender"
 CONTENDERS = [
-    "ours", "limit", "moments", "correct", "scikit-learn", "recipe", "polars", "logistic", "scikit-learn's logistic",
+    "ours", "limit", "moments", "correct", "scikit-learn", "recipe", "polars", "Spark ML", "H2O", "logistic",
+    "scikit-learn's logistic",
 ]  # fmt: skip
 STORAGES = ["local disk", "local S3"]
 ROOT = Path(__file__).resolve().parents[2]
+# What has packages of its own.
+RIVALS = {"Spark ML": "spark_ml", "H2O": "h2o_glm"}
+RIVALS_PYTHON = ROOT / ".venv" / "rivals" / "bin" / "python"
 MEMORY_LIMIT = "1GB"  # of DuckDB in ours and in the limit; the recipe takes what it takes
 REPEATS = 3  # medians of so many; one at sizes beyond the recipe's, which take minutes each
 # The recipe's fit holds some 0.8 kB a row: beyond this it does not fit into the memory of the machine.
@@ -35,8 +40,9 @@ RECIPE_ROWS = 10_000_000
 def contend(contender: str, names: tuple[str, ...], told: dict[str, Any], repeats: int) -> Measure:
     """The median of some runs, stage by stage; the largest of their peaks."""
     runs = []
+    where = ("tests.bench.rivals", str(RIVALS_PYTHON)) if contender in RIVALS else (CONTENDER, sys.executable)
     for repeat in range(repeats):
-        done = [measured(CONTENDER, name, {**told, "repeat": repeat}) for name in names]
+        done = [measured(where[0], name, {**told, "repeat": repeat}, where[1]) for name in names]
         seconds = {stage: s for found, _, _ in done for stage, s in found["seconds"].items()}
         runs.append((seconds, sum(s for _, s, _ in done), max(peak for _, _, peak in done), done[-1][0]))
         print(f"  {contender:12} {sum(seconds.values()):8.1f} s in its stages, {runs[-1][2] / 1e9:.2f} GB", flush=True)
@@ -129,7 +135,15 @@ def _contenders(rows: int, storage: str, repeats: int) -> dict[str, tuple[tuple[
         if storage == "local disk":
             found |= {"scikit-learn": (("scikit_learn",), 1), "polars": (("polars",), 1)}
             found |= {"scikit-learn's logistic": (("scikit_learn_logistic",), repeats)}
+            found |= {} if missing_rivals() else {rival: ((work,), repeats) for rival, work in RIVALS.items()}
     return found
+
+
+def missing_rivals() -> str:
+    """Why Spark ML and H2O are not measured; empty where they are."""
+    if not RIVALS_PYTHON.exists():
+        return "their packages are not there: `make rivals` installs them"
+    return "" if shutil.which("java") else "there is no Java"
 
 
 def _kept(measures: list[Measure], path: Path, only: list[str]) -> list[Measure]:
@@ -152,6 +166,8 @@ def main() -> None:
     )
     parser.add_argument("--to", type=Path, default=ROOT / "docs", help="where the three files are written")
     asked = parser.parse_args()
+    if why := missing_rivals():
+        print(f"{' and '.join(RIVALS)} are not measured: {why}.", flush=True)
     work = Path(tempfile.mkdtemp(prefix="tract-bench-"))
     try:
         done = run([int(m * 1e6) for m in asked.millions], asked.storage, asked.only, work)

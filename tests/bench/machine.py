@@ -17,11 +17,13 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def measured(module: str, name: str, told: dict[str, Any]) -> tuple[dict[str, Any], float, int]:
+def measured(
+    module: str, name: str, told: dict[str, Any], python: str = sys.executable
+) -> tuple[dict[str, Any], float, int]:
     """Run one piece of work of a module; what it found, the seconds of its process, its tree's peak resident bytes."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", module, name],
+        [python, "-m", module, name],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -10,6 +10,8 @@ TITLES = {
     "ours": "Tract",
     "recipe": "the recipe we start from",
     "polars": "polars and `RidgeCV` in one process, without keys",
+    "Spark ML": "Spark ML in one process, one penalty, without keys",
+    "H2O": "H2O's GLM, 30 penalties and 5 folds, without keys",
     "scikit-learn": "scikit-learn's grid search, reading and fitting",
 }
 LIMITS = {
