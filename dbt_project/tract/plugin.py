@@ -191,6 +191,33 @@ def table_statements(lake: Mapping[str, Any]) -> list[str]:
     return migrations.statements(lake["present"], lake["applied"], read_exposures(lake["manifest"]))
 
 
+def columns_sql(lake: Mapping[str, Any]) -> dict[str, str]:
+    """The queries for the columns of the tables of predictions that are there, by exposure; none before a migration,
+    which may change them.
+
+    Args:
+        lake: As for `table_statements`.
+    """
+    exposures = read_exposures(lake["manifest"]) if lake["applied"] >= migrations.LATEST else []
+    return {
+        one.name: tables.columns_sql(one) for one in exposures if f"ml.{one.spec.predictions_table}" in lake["present"]
+    }
+
+
+def check_tables(found: Mapping[str, Any]) -> None:
+    """See that the tables of predictions can take what the exposures predict.
+
+    Args:
+        found: The `manifest` and the `columns` of each table, name and type, by exposure.
+
+    Raises:
+        TractError: What cannot, a line each.
+    """
+    exposures = [one for one in read_exposures(found["manifest"]) if one.name in found["columns"]]
+    if wrong := [why for one in exposures if (why := tables.misfit(one, dict(found["columns"][one.name])))]:
+        raise errors.TractError("\n".join(wrong))
+
+
 def ledger_sql(_: None) -> dict[str, str]:
     """The queries for what `table_statements` must know: the tables, and, where the ledger is there, the migrations.
 
@@ -317,6 +344,8 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
         tables.option_statements,
         ledger_sql,
         table_statements,
+        columns_sql,
+        check_tables,
         writes,
         begins,
         publication_steps,

@@ -70,19 +70,33 @@ def check(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> None:
     Raises:
         TableError: It was made for numbers and not for classes, or the other way, or for classes of another type.
     """
-    table = f"lake.ml.{quoted(exposure.spec.predictions_table)}"
     try:
-        there = {row[0]: row[1] for row in con.execute(f"describe from {table}").fetchall()}
+        there = {row[0]: row[1] for row in con.execute(columns_sql(exposure)).fetchall()}
     except duckdb.CatalogException:
         return  # the next build makes it
+    if why := misfit(exposure, there):
+        raise TableError(why)
+
+
+def columns_sql(exposure: Exposure) -> str:
+    """The query for name and type of each column of the exposure's table of predictions."""
+    return f"select column_name, column_type from (describe lake.ml.{quoted(exposure.spec.predictions_table)})"
+
+
+def misfit(exposure: Exposure, there: Mapping[str, str]) -> str:
+    """Why a table of predictions cannot take what the exposure predicts; empty where it can.
+
+    Args:
+        there: The type of each of its columns.
+    """
     asked = exposure.predicted_columns
     if (
         set(there) >= {*asked, *exposure.spec.key_columns}
         and there["prediction"] == asked["prediction"].removesuffix(" not null").upper()
     ):
-        return
+        return ""
     beside = ", ".join(name for name in there if name not in asked)
-    raise TableError(
+    return (
         f"Exposure {exposure.name}: ml.{exposure.spec.predictions_table} has predictions of type "
         f"{there.get('prediction')} beside {beside}, and what it asks for now is "
         f"{exposure.task} of {exposure.columns[exposure.spec.target]} by {', '.join(exposure.spec.key_columns)}. Name "

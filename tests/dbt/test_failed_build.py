@@ -116,3 +116,21 @@ def test_a_retry_of_the_test_alone_says_that_it_does_not_publish(retried_again: 
 
 def test_the_ledger_stays_empty(home: Path, retried_again: Told) -> None:
     assert publications_of(home) == []
+
+
+def test_a_table_of_predictions_for_something_else_is_refused_before_any_node(empty_lake: Home) -> None:
+    home = empty_lake("taken")
+    assert run_dbt(home, "build", "--select", "stg_housing").returncode != 0  # nothing is landed, and tables are made
+    with lake_of(home) as con:
+        con.execute("drop view lake.ml.current_predictions")
+        con.execute("drop table lake.ml.predictions")
+        con.execute("create table lake.ml.predictions (exposure varchar, plot bigint, prediction boolean)")
+    told = run_dbt(home, "build", "--select", "stg_housing")
+    assert told.returncode == 2
+    assert "OK created" not in told.stdout
+    sentence = " ".join(said(told))
+    assert (
+        "Exposure housing_value: ml.predictions has predictions of type BOOLEAN beside plot, and what it asks for now "
+        "is regression of DOUBLE by block_group_id. Name another table in meta.ml.predictions, and build once more."
+    ) in sentence
+    assert "Traceback" not in sentence

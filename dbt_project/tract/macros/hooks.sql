@@ -85,9 +85,14 @@
         {%- set tables = run_query(ledger.present).columns[0].values() | list -%}
         {%- if ledger.first not in tables or tract.ask_ml('writes', none) -%}
             {%- set applied = run_query(ledger.applied).columns[0].values()[0] | int if ledger.ledger in tables else 0 -%}
-            {%- set statements = tract.ask_ml('table_statements', {
-                'present': tables, 'applied': applied, 'manifest': tract.ml_manifest()
-            }) -%}
+            {%- set manifest = tract.ml_manifest() -%}
+            {%- set columns = {} -%}
+            {%- set known = {'present': tables, 'applied': applied, 'manifest': manifest} -%}
+            {%- for exposure, query in tract.ask_ml('columns_sql', known).items() -%}
+                {%- do columns.update({exposure: run_query(query).rows | map('list') | list}) -%}
+            {%- endfor -%}
+            {%- do tract.ask_ml('check_tables', {'manifest': manifest, 'columns': columns}) -%}
+            {%- set statements = tract.ask_ml('table_statements', known) -%}
             {%- set options = run_query("select option_name from ducklake_options('lake')").columns[0].values() | list -%}
             {%- do tract.ask_ml('begins', run_query('select id from lake.current_snapshot()').rows[0][0]) -%}
             {%- for statement in tract.ask_ml('option_statements', options) + statements -%}
