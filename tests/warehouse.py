@@ -28,6 +28,8 @@ from tests.conftest import ROOT, new_database, new_lake
 NAME = "housing_value"
 FEATURES = "features.housing_features"
 LOCK = f"consume {NAME}"
+# What a shell has set that builds another project: Dagster is not to heed it.
+OTHER_PROJECT = ("DBT_PROFILES_DIR", "DBT_PROFILE", "DBT_TARGET")
 # Only ends a hang; on a busy machine a run takes a minute, and a killed start is seen after another.
 PATIENCE = 400.0
 # What is learned from and its tests; the tests of a mart that was never built cannot run.
@@ -170,8 +172,8 @@ class Warehouse:
     def start(self) -> None:
         """Start Dagster, or start it again; from a shell that has dbt's variables set for another project."""
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in {"PROFILES_DIR": str(self.landed), "PROFILE": "other", "TARGET": "prod"}.items():
-                patch.setenv(f"DBT_{name}", value)
+            for name, value in zip(OTHER_PROJECT, (str(self.landed), "other", "prod"), strict=True):
+                patch.setenv(name, value)
             self.address = dagster.start(self.home)
         os.environ["TRACT_DAGSTER_URL"] = dagster.environment(self.home)["TRACT_DAGSTER_URL"]
         self.instance = dg.DagsterInstance.from_config(str(self.home / "dagster"))
@@ -269,7 +271,8 @@ class Build:
                 [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *command],
                 cwd=ROOT,
                 env={
-                    **os.environ,
+                    # not what Dagster is started with at this moment, by another thread
+                    **{name: value for name, value in os.environ.items() if name not in OTHER_PROJECT},
                     "TRACT_HOME": str(warehouse.home),
                     "TRACT_BUILT_BY": self.built_by,
                     "HOUSING_SOURCE": str(source),
