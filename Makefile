@@ -35,6 +35,9 @@ mlflow: mlflow-install  ## Start MLflow too, and log every version there from th
 mlflow-install:
 	@$(INSTALL) mlflow
 
+boosting:  ## Install LightGBM too, which learns from every row (docs/learning.md#every-row)
+	@$(INSTALL) boosting
+
 down: install  ## Stop what was started here; the data stays in .lake/
 	@$(BIN)/tract down
 
@@ -124,10 +127,10 @@ hooks: dev  ### Run ruff, mypy and sqlfluff before each commit
 # are kept: UPGRADE=--upgrade takes the newest instead.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --no-annotate --no-header
 lock: install  ### Resolve the locks anew from pyproject.toml (UPGRADE=--upgrade for the newest versions)
-	@cd requirements && cat run.lock dev.lock mlflow.lock leaderboard.lock > ../.venv/all.lock
+	@cd requirements && cat run.lock dev.lock mlflow.lock boosting.lock leaderboard.lock > ../.venv/all.lock
 	@$(COMPILE) $(UPGRADE) --all-extras pyproject.toml -o .venv/all.lock
 	@$(COMPILE) -c .venv/all.lock pyproject.toml -o requirements/run.lock
-	@for extra in dev mlflow leaderboard; do \
+	@for extra in dev mlflow boosting leaderboard; do \
 	  $(COMPILE) -c .venv/all.lock --extra $$extra pyproject.toml -o requirements/$$extra.lock \
 	    $$(sed -nE 's/^([a-z0-9._-]+).*==.*/--no-emit-package \1/p' requirements/run.lock) || exit 1; \
 	done
@@ -136,4 +139,4 @@ lock: install  ### Resolve the locks anew from pyproject.toml (UPGRADE=--upgrade
 	@$(COMPILE) $(UPGRADE) --group site -o requirements/site.lock
 	@$(COMPILE) $(UPGRADE) --group rivals -o requirements/rivals.lock
 
-.PHONY: help install dev mlflow-install run up ui mlflow down connect status shell card test quick browser pictures faults storm latency rivals bench leaderboard lint audit exposures hooks docs site lock
+.PHONY: help install dev mlflow-install boosting run up ui mlflow down connect status shell card test quick browser pictures faults storm latency rivals bench leaderboard lint audit exposures hooks docs site lock

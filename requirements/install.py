@@ -1,6 +1,6 @@
 """Makes .venv and installs there, with uv, what the locks of this folder name. `make` calls it before what needs it.
 
-    python requirements/install.py [dev] [mlflow] [leaderboard] [site] [rivals]
+    python requirements/install.py [dev] [mlflow] [boosting] [leaderboard] [site] [rivals]
 
 What .venv/installed says is there is not installed again: then this takes 0.1 s. Only the standard library is used, and
 nothing newer than Python 3.6 outside quotes, so that an old Python says in a sentence that it is too old.

@@ -252,5 +252,5 @@ def test_users_do_not_get_the_tools_of_developers() -> None:
     assert tools <= pinned["dev"]
     assert not tools & pinned["run"]
     assert pinned["install"] == {"uv", "setuptools"}
-    for added in ("dev", "mlflow", "leaderboard"):
+    for added in ("dev", "mlflow", "boosting", "leaderboard"):
         assert not pinned[added] & pinned["run"]
