@@ -8,6 +8,16 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
+# Packages that come with an extra of Tract.
+EXTRAS = {"lightgbm": "boosting"}
+
+
+def installing(path: str) -> str:
+    """What a person does to have the package of `package.module.Name` here."""
+    extra = EXTRAS.get(path.partition(".")[0])
+    how = f": `pip install 'tract[{extra}]'`, in a checkout of Tract `make {extra}`" if extra else ""
+    return f"install its package{how}"
+
 
 def missing(path: str) -> str | None:
     """What of `package.module.Name` is not here, in words; None where it is, or where only an import can tell."""

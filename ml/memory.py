@@ -33,7 +33,7 @@ def enough(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> Iterator[None]
 
 def ran_out(error: Exception, con: duckdb.DuckDBPyConnection, exposure: Exposure) -> str | None:
     """What to say of an error if memory ran out, DuckDB's or Python's, here or in a worker; None of any other error."""
-    columns, most = len(exposure.features) + 1, exposure.spec.max_rows
+    columns, most = len(exposure.features) + 1, exposure.sample_rows
     rows = f"{most:,} rows (meta.ml.max_rows) of {columns} columns are {size(most * columns * 8)}"
     width = f"{exposure.relation} has {columns} columns to learn from"
     if isinstance(error, duckdb.OutOfMemoryException):
@@ -60,6 +60,16 @@ def ran_out(error: Exception, con: duckdb.DuckDBPyConnection, exposure: Exposure
         f"{found}. {width}, and {rows}, held several times over on each core. Lower meta.ml.max_rows, leave columns "
         "out, or give the machine more memory."
     )
+
+
+def give_back(con: duckdb.DuckDBPyConnection) -> None:
+    """Let DuckDB forget the files that it has read, and give what it has freed back to the system: it does when its
+    limit is set. Of a sort of 4 million rows of 13 doubles that is 0.9 GB of 1.1.
+    """
+    ((limit,),) = con.execute("select current_setting('memory_limit')").fetchall()
+    for kept in ("false", "true"):
+        con.execute(f"set enable_external_file_cache = {kept}")
+    con.execute(f"set memory_limit = '{limit}'")
 
 
 def size(number: float) -> str:

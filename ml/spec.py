@@ -51,6 +51,15 @@ ESTIMATORS: dict[str, dict[Task, str]] = {
 }
 
 
+# Of `max_rows`: estimators that can learn from binned rows learn from every one.
+ALL_ROWS = "all"
+# These can: LightGBM's, whose rows take a byte a cell.
+BINNED = ("lightgbm.LGBMRegressor", "lightgbm.LGBMClassifier")
+# Parameters of theirs that need the rows as they were before, or that LightGBM takes beside binned rows alone.
+UNBINNED = ("class_weight", "linear_tree", "linear_trees", "categorical_feature", "cat_feature", "categorical_column")
+LEAST_ROWS = 1_000
+
+
 # What a table of the schema ml may be called.
 TABLE = "^[a-z_][a-z0-9_]*$"
 # The two ways of saying where predictions go, as pydantic places an error.
@@ -287,7 +296,11 @@ class Spec(BaseModel):
     alpha_by: Literal["loo", "folds"] = Field(
         "loo", description="what chooses ridge's penalty: leave-one-out, or folds"
     )
-    max_rows: int = Field(200_000, ge=1_000, description="rows that are judged, and that learners other than ridge see")
+    max_rows: Annotated[int, Field(ge=LEAST_ROWS)] | Literal["all"] | None = Field(
+        None,
+        description="rows that are judged, and that learners which hold rows see: by default 50 million divided by the "
+        "number of features and one, but 10,000 to 500,000; `all`: that too, and LightGBM's estimators see every row",
+    )
     folds: int = Field(5, ge=2, le=100, description="parts into which rows are divided, each held out once")
     seed: int = Field(0, ge=0, description="seed of that division")
     coverage: float = Field(
@@ -320,6 +333,14 @@ class Spec(BaseModel):
         if len(set(named)) < len(named):
             raise ValueError(f"It names a column twice: {', '.join(named)}")
         return named[0] if len(named) == 1 else tuple(named)
+
+    @field_validator("max_rows", mode="before")
+    @classmethod
+    def _rows(cls, said: object) -> object:
+        number = isinstance(said, int) and not isinstance(said, bool) and said >= LEAST_ROWS
+        if not (number or said is None or said == ALL_ROWS):
+            raise ValueError(f"It must be a whole number, at least {LEAST_ROWS}, or {ALL_ROWS}")
+        return said
 
     @property
     def predictions_table(self) -> str:

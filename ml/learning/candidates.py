@@ -1,11 +1,11 @@
-"""The recipes that may compete: ridge from the sums of all rows, any other regressor from a sample of rows."""
+"""The recipes that may compete: ridge from the sums of all rows, most others from a sample of rows."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 import numpy as np
@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from ml import memory
+from ml import estimators, memory
 from ml.arrays import Mask, Matrix, Vector
 from ml.classes import Class
 from ml.classes import array as classes_array
@@ -33,8 +33,11 @@ from ml.learning.workers import workers
 from ml.linear import logistic, ridge
 from ml.metrics import Task
 from ml.progress import Progress, Say, following
-from ml.spec import LOGISTIC, RIDGE, CandidateSpec
+from ml.spec import ALL_ROWS, BINNED, LOGISTIC, RIDGE, CandidateSpec
 from ml.weights import taken
+
+if TYPE_CHECKING:
+    from ml.learning.binned import Binned
 
 ALPHAS = np.logspace(-3, 1, 30)
 # Steps that scikit-learn's solver may take; on standardized columns it needs few.
@@ -115,7 +118,7 @@ class Ridge:
             errors = ridge.fold_errors(held, ALPHAS, training.terms, training.before).mean(axis=0)
         else:
             with (
-                _named(self, (duckdb.OutOfMemoryException, MemoryError)),
+                named(self, (duckdb.OutOfMemoryException, MemoryError)),
                 following(self.con, self.say, "leaving one out", whole.n),
             ):
                 errors = ridge.left_out_errors(
@@ -155,7 +158,7 @@ class Logistic:
             if fitted is None:  # it learned from one class alone
                 predicted[held] = np.eye(2)[round(float(training.others(split, number).mean[-1]))]
                 continue
-            with threadpool_limits(limits=1), _named(self):
+            with threadpool_limits(limits=1), named(self):
                 predicted[held] = probabilities(fitted.pipeline, training.features[held], training.classes)
         return predicted
 
@@ -183,7 +186,7 @@ class Logistic:
                 asked[number] = logistic.Training(others, training.learned_cells(split, number))
         if not asked:
             return {}
-        with _named(self), following(self.con, self.say, f"fitting {self.name}", training.whole.n):
+        with named(self), following(self.con, self.say, f"fitting {self.name}", training.whole.n):
             found = logistic.fit_cells(
                 self.con,
                 training.folded,
@@ -237,7 +240,7 @@ class FromRows:
                     self.estimator, training.features, training.answers, learned, held, training.classes, weights
                 )
 
-        with _named(self):
+        with named(self):
             results = workers(len(fold))(tasks())
             if beside:
                 self.made.append(next(results))
@@ -249,9 +252,20 @@ class FromRows:
     def fit(self) -> Fitted:
         """See `Candidate`."""
         if not self.made:
-            with _named(self):
+            with named(self):
                 self.made.append(fit(self.estimator, *self._served()))
-        return Fitted(self.made[0], {"rows": len(self.training.served_sample)})
+        return Fitted(self.made[0], {"rows": len(self.training.served_sample)}, self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        """That it has seen a sample where the spec asks for all rows."""
+        training = self.training
+        rows, learned = training.served.n, len(training.served_sample)
+        if training.exposure.spec.max_rows != ALL_ROWS or learned == rows:
+            return ()
+        return (
+            f"{self.name} learned from a sample of {learned:,} of {rows:,} rows, as it holds what it learns from: of "
+            f"{' and '.join(BINNED)}, meta.ml.max_rows: {ALL_ROWS} is true",
+        )
 
     def _served(self) -> tuple[pd.DataFrame, "pd.Series[float]", Vector | None]:
         training = self.training
@@ -261,8 +275,8 @@ class FromRows:
 
 
 @contextmanager
-def _named(
-    candidate: Ridge | Logistic | FromRows, expected: tuple[type[Exception], ...] = (Exception,)
+def named(
+    candidate: "Ridge | Logistic | FromRows | Binned", expected: tuple[type[Exception], ...] = (Exception,)
 ) -> Iterator[None]:
     """Say whose an error is: it may come of anybody's code, of a worker that was killed, of memory that ran out."""
     try:
@@ -410,6 +424,11 @@ def build(
     if spec.name == LOGISTIC and len(training.classes) == 2:
         return Logistic(spec.name, con, training, say)
     exposure = training.exposure
+    if exposure.spec.max_rows == ALL_ROWS and spec.path(exposure.task) in BINNED:
+        made = estimator(spec, exposure.spec.seed, None, exposure.task)
+        from ml.learning.binned import Binned  # LightGBM, an extra, is there, as the estimator is
+
+        return Binned(spec.name, con, made, training, say, expected)
     if spec.name == LOGISTIC:
         several = make_pipeline(StandardScaler(), LogisticRegression(C=logistic.C, max_iter=LOGISTIC_STEPS))
         made = training.encoding.before(spec.name, several) if training.encoding else several
@@ -510,6 +529,7 @@ def _imported(path: str, where: str) -> Callable[..., Any]:
         found: Callable[..., Any] = getattr(import_module(module), name)
     except Exception as error:  # a module that is imported may do anything
         raise EstimatorError(
-            f"{where} cannot be imported: {said(error)}. Write it as package.module.Name, and install its package."
+            f"{where} cannot be imported: {said(error)}. Write it as package.module.Name, and "
+            f"{estimators.installing(path)}."
         ) from error
     return found

@@ -50,6 +50,8 @@ def judge(candidate: Candidate, training: TrainingSet, splits: Sequence[str]) ->
             if not rows.any():
                 continue
             measured = measures.of_classes(codes[rows], calibrated[rows], place, taken(weights, rows))
+            if name == ALL:
+                measured["sampled_from"] = float(training.heldout_rows(split))
             if (some := rows & promised).any():
                 measured["coverage"] = float(np.mean(inside[some, codes[some]]))
                 measured["mean_set_size"] = float(np.mean(inside[some].sum(axis=1)))

@@ -65,6 +65,8 @@ def _judge(candidate: Candidate, training: TrainingSet, splits: Sequence[str]) -
         mean: Vector = np.array([means[number] for number in fold], np.float64)
         for name, rows in slices.items():
             measured = measures.of_numbers(actual[rows], predicted[rows], taken(weights, rows))
+            if name == ALL:
+                measured["sampled_from"] = float(training.heldout_rows(split))
             if (known := rows & ~np.isnan(half)).any():
                 measured["coverage"] = float(np.mean((lower <= actual) & (actual <= upper), where=known))
                 measured["mean_width"] = float(np.mean(upper - lower, where=known))

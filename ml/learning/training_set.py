@@ -55,7 +55,7 @@ class TrainingSet:
         moments: By split and fold, the sums of `[terms..., target]` of all rows that have their answer.
         sample: The key as SQL's text, the features as they are, numbers and the target as float64, or the place of its
             class, the folds, the block and the slices, in the order of the key: all such rows, or about
-            `spec.max_rows` of them.
+            `exposure.sample_rows` of them.
         unknown: How many rows have no answer.
         terms: What a linear model makes of the features: each as it is where all are numbers without NULL.
         periods: How time cuts the rows; None where the spec does not split by time.
@@ -193,6 +193,10 @@ class TrainingSet:
     def folds(self, split: str) -> list[int]:
         """The folds that are held out."""
         return [number for number in self.moments[split] if split != "time" or number > 0]
+
+    def heldout_rows(self, split: str) -> int:
+        """How many rows of the table are in the folds that are held out; the sampled ones of them are judged."""
+        return sum(self.moments[split][number].n for number in self.folds(split))
 
     def others(self, split: str, number: int) -> Moments:
         """The sums of all rows that the fit learns from which is judged by a fold."""
@@ -473,7 +477,7 @@ def _timed(exposure: Exposure, cut: Periods, rows: int) -> str:
         FOLD["time"]: cut.fold_sql(spec.time),
         CELL: cut.cell_sql(spec.time),
         MOMENT: periods.moment_sql(spec.time),
-        SAMPLED: folds.sampled_sql(spec.key_columns, rows, spec.max_rows, spec.seed),
+        SAMPLED: folds.sampled_sql(spec.key_columns, rows, exposure.sample_rows, spec.seed),
     }
     return ", ".join(f"{value} as {quoted(name)}" for name, value in columns.items())
 
@@ -485,11 +489,11 @@ def _folded(
     spec = exposure.spec
     rows = sum(sizes.values())
     columns = [f'{_random_fold(con, exposure, publication, rows)} as "{FOLD["random"]}"']
-    sampled = folds.sampled_sql(spec.key_columns, rows, spec.max_rows, spec.seed)
+    sampled = folds.sampled_sql(spec.key_columns, rows, exposure.sample_rows, spec.seed)
     if spec.group:
         columns.append(f'{_group_fold(con, exposure, publication, sizes, where)} as "{FOLD["group"]}"')
-        chosen = folds.sampled_buckets(sizes, spec.max_rows, spec.folds, spec.seed)
-        if rows > spec.max_rows and chosen:
+        chosen = folds.sampled_buckets(sizes, exposure.sample_rows, spec.folds, spec.seed)
+        if rows > exposure.sample_rows and chosen:
             sampled = folds.in_buckets_sql(spec.group, chosen)
     return f"{', '.join(columns)}, {sampled} as {quoted(SAMPLED)}"
 
@@ -663,7 +667,7 @@ def _sample(
     labels.append(f'{folds.bucket_sql(*(spec.group,) if spec.group else spec.key_columns)} as "{BLOCK}"')
     for name, value in spec.slices.items():
         labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")
-    sampled = f"where {quoted(SAMPLED)}" if rows > spec.max_rows else ""
+    sampled = f"where {quoted(SAMPLED)}" if rows > exposure.sample_rows else ""
     kind = "double" if exposure.task == "regression" else "bigint"
     values = f"{read_sql(exposure.kinds)}, cast({quoted(answer)} as {kind}) as {quoted(spec.target)}"
     return con.execute(

@@ -178,6 +178,6 @@ def _sample(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, champion: Version
 ) -> pd.DataFrame:
     spec = exposure.spec
-    sampled = folds.sampled_sql(spec.key_columns, publication.row_count, spec.max_rows, spec.seed)
+    sampled = folds.sampled_sql(spec.key_columns, publication.row_count, exposure.sample_rows, spec.seed)
     values, key = read_sql(champion.kinds), listed(spec.key_columns)
     return con.execute(f"select {values} from {publication.table} where {sampled} order by {key}").df()

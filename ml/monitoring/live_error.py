@@ -66,7 +66,7 @@ def measure(
     if not learned_from:
         return []
     rows = max(publication.row_count, previous.row_count)
-    sampled = folds.sampled_sql(spec.key_columns, rows, spec.max_rows, spec.seed)
+    sampled = folds.sampled_sql(spec.key_columns, rows, exposure.sample_rows, spec.seed)
     of_classes = exposure.task == "classification"
     value = f"cast({target} as {'varchar' if of_classes else 'double'})"
     columns, measured = _CLASSES if of_classes else _NUMBERS

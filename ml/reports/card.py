@@ -243,7 +243,8 @@ def to_html(facts: "Facts", pictures: "Sequence[Picture]") -> str:
             for split in splits
         ],
         slices=_table(judged[judged["split"] == facts.split], "slice", "all", columns),
-        rows=_rows(judged, facts.split),
+        rows=_count(judged, facts.split, "rows"),
+        sampled_from=_count(judged, facts.split, "sampled_from"),
         drift=facts.last_drift.to_dict("records"),
         importance=facts.importance.to_dict("records"),
         averaged=int(facts.dependence["averaged_rows"].iloc[0]) if len(facts.dependence) else 0,
@@ -281,9 +282,10 @@ def _as_text(value: Any, digits: int | None) -> str:
     return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")  # + 0.0: no minus before a zero
 
 
-def _rows(metrics: "pd.DataFrame", split: str) -> int:
-    counts = metrics[(metrics["split"] == split) & (metrics["slice"] == "all") & (metrics["metric"] == "rows")]
-    return int(counts["value"].iloc[0])
+def _count(metrics: "pd.DataFrame", split: str, metric: str) -> int:
+    """Of all rows; 0 where a version of an earlier release does not say it."""
+    counts = metrics[(metrics["split"] == split) & (metrics["slice"] == "all") & (metrics["metric"] == metric)]
+    return int(counts["value"].iloc[0]) if len(counts) else 0
 
 
 def _source() -> str:

@@ -70,7 +70,9 @@ TABLES: dict[type[BaseModel], str] = {
         + "\n".join(f"| `{occasion}` | {what} |" for occasion, what in OCCASIONS.items())
     ),
     CandidateSpec: (
-        "## `candidates`\n\nA list; each is `ridge` (of numbers), `logistic` (of classes), `gradient_boosting`, or:"
+        "## `candidates`\n\nA list; each is `ridge` (of numbers), `logistic` (of classes), `gradient_boosting`, or as "
+        "below. With `max_rows: all`,\n`lightgbm.LGBMRegressor` and `lightgbm.LGBMClassifier` learn from "
+        "[every row](learning.md#every-row)."
     ),
     SearchSpec: "## `search`\n\nOf a candidate: what the job `search_…` and `tract search` may choose anew.",
     Range: "## `space`\n\nA parameter's list of values, or a range, of whole numbers if both ends are whole:",
@@ -132,6 +134,8 @@ def _allowed(said: Mapping[str, Any]) -> str:
         return " or ".join(dict.fromkeys(_allowed(part) for part in ways if part.get("type") != "null"))
     if "$ref" in said:
         return "see below"
+    if "const" in said:
+        return f"`{said['const']}`"
     if "enum" in said:
         return " or ".join(f"`{value}`" for value in said["enum"])
     kind = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ml import spec
+from ml import estimators, exposures, spec
 from ml.exposures import OWN_TABLES, SpecError, doubts, read_exposures
 
 ALLOWED = "Columns of features.points: id, a, b, cell, y."
@@ -369,6 +369,69 @@ def test_what_is_learned_depends_on_the_task_the_positive_class_and_the_metric()
     # what is said that would be so without is the same
     for same in ({"task": "regression"}, {"metric": "rmse"}):
         assert read_exposures(of_type("integer", **same))[0].digest() == digests[0]
+
+
+LGBM = {"name": "trees", "estimator": "lightgbm.LGBMRegressor"}
+
+
+@pytest.mark.parametrize(
+    ("features", "rows"), [(1, 500_000), (99, 500_000), (100, 495_049), (2_000, 24_987), (20_000, 10_000)]
+)
+def test_how_many_rows_are_sampled_follows_from_the_width_of_the_table(features: int, rows: int) -> None:
+    columns = {"id": "varchar", **{f"x{i}": "double" for i in range(features)}, "y": "double"}
+    asked = {"group": None, "candidates": [LGBM]}
+    every = [read_exposures(manifest({**asked, **more}, columns=columns))[0] for more in ({}, {"max_rows": "all"})]
+    assert [exposure.sample_rows for exposure in every] == [rows, rows]
+    (other,) = read_exposures(manifest({**asked, "max_rows": 1_000}, columns=columns))
+    assert other.sample_rows == 1_000
+    assert len({exposure.digest() for exposure in (*every, other)}) == 3
+
+
+def test_the_number_of_sampled_rows_is_in_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_, said = (read_exposures(manifest(ml))[0] for ml in ({}, {"max_rows": 5_000}))
+    before = (open_.digest(), said.digest())
+    monkeypatch.setattr(exposures, "MOST_SAMPLE", 400_000)
+    assert open_.digest() != before[0]
+    assert said.digest() == before[1]
+
+
+@pytest.mark.parametrize("rows", [999, 0, True, "some", 1e6])
+def test_rows_are_a_number_or_all(rows: Any) -> None:
+    (sentence,) = refused(manifest({"max_rows": rows}))
+    assert sentence == f"{POINTS}: meta.ml.max_rows is {rows!r}. It must be a whole number, at least 1000, or all."
+
+
+def test_all_rows_need_a_candidate_that_learns_from_them() -> None:
+    read_exposures(manifest({"max_rows": "all", "candidates": ["gradient_boosting", "ridge"]}))
+    read_exposures(manifest({"max_rows": "all", "candidates": ["gradient_boosting", LGBM]}))
+    off = {**LGBM, "enabled": False}
+    (sentence,) = refused(manifest({"max_rows": "all", "candidates": ["gradient_boosting", off]}))
+    assert sentence == (
+        f"{POINTS}: meta.ml.max_rows is 'all', and no candidate learns from all rows: gradient_boosting hold what they "
+        "learn from. Add one whose estimator is lightgbm.LGBMRegressor or lightgbm.LGBMClassifier, or give a number of "
+        "rows."
+    )
+
+
+@pytest.mark.parametrize("given", [{"parameters": {"linear_tree": True}}, {"search": {"space": {"linear_tree": [1]}}}])
+def test_what_binned_rows_do_not_take_is_refused(given: dict[str, Any]) -> None:
+    read_exposures(manifest({"candidates": [{**LGBM, **given}]}))
+    (sentence,) = refused(manifest({"max_rows": "all", "candidates": [{**LGBM, **given}]}))
+    assert sentence == (
+        f"{POINTS}: meta.ml.candidates: trees has the parameter linear_tree, which LightGBM does not take with binned "
+        "rows, and meta.ml.max_rows is 'all': leave the parameter out, or give a number of rows. Texts and columns "
+        "named in features.categorical are categories by themselves, and a class counts by meta.ml.weight."
+    )
+
+
+def test_the_extra_that_brings_lightgbm_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimators, "find_spec", lambda name: None)
+    (doubt,) = doubts(read_exposures(manifest({"max_rows": "all", "candidates": [LGBM]})))
+    assert doubt == (
+        "Exposure points: candidate trees cannot compete, as lightgbm.LGBMRegressor is not to be found: there is no "
+        "package lightgbm here. Write its estimator as package.module.Name, install its package: `pip install "
+        "'tract[boosting]'`, in a checkout of Tract `make boosting`, or say `enabled: false`."
+    )
 
 
 def test_a_candidate_that_is_not_to_be_found_is_a_doubt_and_no_error() -> None:

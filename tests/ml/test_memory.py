@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import duckdb
+import psutil
 import pytest
 
 from ml import memory
@@ -26,8 +27,8 @@ def test_what_duckdb_has_and_what_the_table_takes_are_told(exposure: Exposure) -
         con.execute("select count(distinct i) from range(100_000_000) as t(i)")
     assert str(error.value) == (
         "Exposure points: DuckDB ran out of memory, of which it may use 95.3 MiB. features.points has 150 columns to "
-        "learn from: their sums take about 5 MB with TRACT_THREADS at 1, and 200,000 rows (meta.ml.max_rows) of 150 "
-        "columns are 0.2 GB. Raise TRACT_MEMORY_LIMIT above both together, lower TRACT_THREADS, or leave columns out."
+        "learn from: their sums take about 5 MB with TRACT_THREADS at 1, and 333,333 rows (meta.ml.max_rows) of 150 "
+        "columns are 0.4 GB. Raise TRACT_MEMORY_LIMIT above both together, lower TRACT_THREADS, or leave columns out."
     )
     assert isinstance(error.value.__cause__, duckdb.OutOfMemoryException)
 
@@ -51,3 +52,15 @@ def test_other_errors_pass(exposure: Exposure, error: Exception) -> None:
 @pytest.mark.parametrize(("number", "said"), [(384_000_000, "0.4 GB"), (37_400_000, "37 MB"), (8, "1 MB")])
 def test_sizes_are_said_in_the_unit_that_fits(number: float, said: str) -> None:
     assert memory.size(number) == said
+
+
+def test_what_duckdb_has_freed_is_given_back() -> None:
+    with duckdb.connect(config={"threads": 2, "memory_limit": "1GB"}) as con:
+        values = ", ".join(f"hash(i + {number}) as h{number}" for number in range(5))
+        for _ in con.execute(f"select {values} from range(4_000_000) as t(i) order by h0").to_arrow_reader(100_000):
+            pass
+        before = psutil.Process().memory_info().rss
+        memory.give_back(con)
+        assert before - psutil.Process().memory_info().rss > 100e6
+        assert con.execute("select current_setting('memory_limit')").fetchall()[0][0].startswith("953.")
+        assert con.execute("select current_setting('enable_external_file_cache')").fetchall() == [(True,)]

@@ -43,6 +43,7 @@ final as (
         versions.publication_id,
         versions.trained_at,
         cast(measured.of_metric['rows'] as bigint) as row_count,
+        cast(measured.of_metric['sampled_from'] as bigint) as sampled_from,
         cast(json_extract_string(versions.spec, '$.coverage') as double) as asked_coverage,
         measured.of_metric['rmse'] as rmse,
         measured.of_metric['mae'] as mae,
