@@ -224,7 +224,7 @@ def read(
             if weights is not None:
                 weights[rows] = said[2]
             progress.advance(batch.num_rows)
-            yield _matrix(batch.select(list(kinds)), made)
+            yield _matrix(batch.select(list(range(len(kinds)))), made)
 
     parameters, _ = _parameters(estimator, training)
     told: dict[str, Any] = {"params": parameters, **_names(training, made)}
@@ -289,8 +289,7 @@ def _parameters(estimator: Any, training: TrainingSet) -> tuple[dict[str, Any], 
     for name in ("importance_type", "class_weight"):  # scikit-learn's own
         said.pop(name)
     if said.get("objective") is None:
-        several = {0: "regression", 2: "binary"}
-        said["objective"] = several.get(len(training.classes), "multiclass")
+        said["objective"] = {0: "regression", 2: "binary"}.get(len(training.classes), "multiclass")
     if len(training.classes) > 2:
         said["num_class"] = len(training.classes)
     return said, rounds

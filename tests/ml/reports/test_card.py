@@ -135,6 +135,21 @@ def test_the_card_holds_the_figures_of_the_lake(
     assert len(ran["rows"]) == 400
 
 
+def test_the_card_says_of_how_many_rows_those_judged_are_a_sample(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    publish(0.1, rows=3_000)
+    sampled = replace(exposure, spec=exposure.spec.model_copy(update={"max_rows": 1_000}))
+    consume(sampled)
+    card.explain(sampled, say=silent)
+    ((judged,),) = con.execute(
+        "select value from lake.ml.model_metrics where candidate = 'ridge' and split = 'random' and slice = 'all' "
+        "and metric = 'rows'"
+    ).fetchall()
+    assert judged < 1_500
+    assert f"On {judged:,.0f} rows, a sample of 3,000, each predicted by a fit" in text(html(con, sampled))
+
+
 def test_a_map_is_drawn_only_where_the_exposure_names_its_columns(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
 ) -> None:
