@@ -28,7 +28,7 @@ def measured(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])},
     )
     peak = [0]
     watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), peak), daemon=True)
