@@ -61,6 +61,11 @@ def _constraints(model: Mapping[str, Any]) -> list[tuple[str, Sequence[str]]]:
     return [(str(getattr(said["type"], "value", said["type"])), columns) for said, columns in found]
 
 
+def required(model: Mapping[str, Any]) -> list[str]:
+    """The columns that a model's contract says are never NULL."""
+    return [column for kind, columns in _constraints(model) if kind == "not_null" for column in columns]
+
+
 def wrong(function: str) -> str | None:
     """What a function of the project finds wrong, in a sentence: of data to be landed, before they are.
 

@@ -27,6 +27,7 @@ from dbt_project.tract.options import leaving_out
 from ml import errors, lake, publishing
 from ml.exposures import doubts, read_exposures
 from ml.lake import locks, patience, state
+from ml.lake.sql import quoted
 from ml.records import followed, migrations, publications, tables
 
 logger = AdapterLogger("Tract")
@@ -73,6 +74,7 @@ class Plugin(BasePlugin):
         """Runs once, before databases are attached; a profile's own settings come after it."""
         conn.execute(lake.IN_UTC)
         conn.execute(patience.S3_SQL)
+        CONNECTIONS[:] = [conn]
 
     def configure_cursor(self, cursor: object) -> None:
         """Runs for each connection of dbt's, before its first statement: the place where writing begins."""
@@ -242,6 +244,8 @@ def writes(_: None) -> bool:
     return get_flags().WHICH in WRITING
 
 
+# The one DuckDB of dbt's process: its cursors see what is committed.
+CONNECTIONS: list[duckdb.DuckDBPyConnection] = []
 # The newest snapshot when each invocation of this process began.
 BEGAN: dict[str, int] = {}
 
@@ -316,6 +320,29 @@ def publish_or_not(step: Mapping[str, Any]) -> dict[str, str]:
     return answer
 
 
+def built_by_engine(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a table of rows that an engine made, after its `create table`; the rows are in files by then.
+
+    Args:
+        model: Its compiled `sql`; `schema` and `name` of the table, which `stands` under another name in the end; its
+            file's `path`; the contract's `columns` and `constraints`.
+
+    Raises:
+        TractError: The engine is not there or fails, or the SQL would mean something else there.
+    """
+    from ml.spark import building  # sqlglot takes a moment that builds without an engine do not wait for
+
+    schema, name = model["schema"], model["name"]
+    with CONNECTIONS[0].cursor() as con:  # what is committed: the build's own transaction is another's
+        built = building.build(con, model["sql"], schema, model["stands"], str(model["path"]))
+    return {
+        "columns": ", ".join(f"{quoted(column)} {kind}" for column, kind in built.columns.items()),
+        "statements": building.statements(built, schema, name, ahead.required(model)),
+        "sentence": f"Spark made {built.rows:,} rows of {schema}.{model['stands']} {built.way} in "
+        f"{built.seconds:.1f} s, adopted from {len(built.files)} files.",
+    }
+
+
 def keep_manifest(ended: Mapping[str, Any]) -> None:
     """Keep dbt's manifest where the builds of other targets find it, after production's build without a failure.
 
@@ -352,5 +379,6 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
         publish_at,
         publish_or_not,
         keep_manifest,
+        built_by_engine,
     )
 }
