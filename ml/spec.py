@@ -36,6 +36,8 @@ NOT_LEARNING: dict[str, Any] = {
     "predictions": True,  # its table stands beside the spec
     "candidates": {"__all__": {"search"}},
     "notify": True,
+    "engine": True,
+    "spark_above_rows": True,
 }
 MEAN = "mean"  # the candidate that predicts the mean of its training rows, judged beside the others
 RIDGE = "ridge"  # of numbers, from the warehouse's sums
@@ -311,6 +313,13 @@ class Spec(BaseModel):
     significance: float = Field(0.05, gt=0, lt=1, description="chance of no gain below which another recipe wins")
     slices: dict[str, str] = Field({}, description="SQL over the table's columns, whose values are judged apart")
     slice_margin: float = Field(0.05, ge=0, description="share by which another recipe may be worse in a slice")
+    engine: Literal["duckdb", "spark"] = Field(
+        "duckdb",
+        description="what reads the rows: DuckDB in the run's process, or Spark where `TRACT_SPARK` says",
+    )
+    spark_above_rows: int | None = Field(
+        None, ge=0, description="rows of a publication above which Spark reads them, and DuckDB otherwise"
+    )
     fresh_within_hours: float = Field(24.0, gt=0, description="hours after which a publication is late")
     notify: Annotated[
         tuple[NotifySpec, ...],

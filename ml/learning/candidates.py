@@ -122,7 +122,7 @@ class Ridge:
                 following(self.con, self.say, "leaving one out", whole.n),
             ):
                 errors = ridge.left_out_errors(
-                    self.con,
+                    training.engine or self.con,
                     training.served_table,
                     training.terms,
                     exposure.spec.target,
@@ -188,7 +188,7 @@ class Logistic:
             return {}
         with named(self), following(self.con, self.say, f"fitting {self.name}", training.whole.n):
             found = logistic.fit_cells(
-                self.con,
+                training.engine or self.con,
                 training.folded,
                 training.terms,
                 CODE,

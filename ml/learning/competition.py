@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ml.exposures import Exposure
 from ml.lake import artifacts
-from ml.learning import candidates, gate, judging, notes, training_set
+from ml.learning import candidates, engines, gate, judging, notes, training_set
 from ml.learning.candidates import Candidate, EstimatorError, Fitted
 from ml.learning.gate import Verdict
 from ml.learning.judgement import ClassJudgement, Judged
@@ -128,7 +128,8 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
     Raises:
         RowsError: As `learn`.
     """
-    training = training_set.read(con, exposure, publication, watch.say)
+    engine = engines.of(con, exposure, publication)
+    training = training_set.read(con, exposure, publication, watch.say, engine)
     rows, sampled = training.whole.n, len(training.sample)
     part = "" if sampled == rows else f", and a sample of {sampled:,} to judge by"
     watch.lap("read", f"read {rows:,} rows with {len(exposure.features)} features{part}")
@@ -269,6 +270,7 @@ def _saved(
             "notes": [*notes.of_rows(training), *fitted.notes],
             "failed": dict(failed),
             **({"likely_leaks": training.likely_leaks} if training.likely_leaks else {}),
+            **({"engine": engines.SPARK} if training.engine else {}),
         },
         artifact=artifacts.save(con, fitted.estimator, "model"),
         scaler=artifacts.save(con, [dict(zip(names, scaler.mean_.tolist(), strict=True)), scaler], "scaler"),

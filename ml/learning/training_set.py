@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ml import answers, classes
 from ml.arrays import Integers, Mask, Vector
@@ -16,6 +17,7 @@ from ml.columns import LEVELS, number_sql, read_sql, value_sql
 from ml.errors import TractError
 from ml.exposures import PERIOD, Exposure
 from ml.lake import first_line
+from ml.lake.engine import Engine, Here, added, table
 from ml.lake.sql import LARGEST, listed, literal, quoted
 from ml.learning import folds, likely_leaks, periods
 from ml.learning.encoding import LEAST_ROWS, Encoding
@@ -37,6 +39,10 @@ SAMPLED = "in the sample"
 CODE = "code of the class"
 # Levels of a column that a linear model tells apart, the most frequent.
 MOST_LEVELS = 50
+# Values of a column that an engine's part tells of, the most frequent there: where all have fewer, none is missed.
+PART_LEVELS = 100_000
+# Rows of the sample at a time.
+BATCH = 100_000
 
 
 def _slice(name: str) -> str:
@@ -63,6 +69,7 @@ class TrainingSet:
         classes: The target's, rising; none of numbers. In the sums, a row's target is the place of its class.
         folded: All rows that have their answer, with their folds or cell, as a table expression.
         weight: SQL of what a row counts, 1 in the mean of all of them; None where each counts once.
+        engine: What reads the rows, where that is not this process's DuckDB.
     """
 
     exposure: Exposure
@@ -76,6 +83,7 @@ class TrainingSet:
     classes: tuple[Class, ...] = ()
     folded: str = ""
     weight: str | None = None
+    engine: Engine | None = None
 
     @property
     def plain(self) -> bool:
@@ -267,9 +275,18 @@ def learned(sample: pd.DataFrame, split: str, number: int, periods: Periods | No
     return others
 
 
-def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> TrainingSet:
+def read(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    say: Say,
+    engine: Engine | None = None,
+) -> TrainingSet:
     """The published rows that have their answer, checked: nothing else is dropped, and nothing filled in. Three scans:
     groups (or times), sample, sums.
+
+    Args:
+        engine: What reads the rows, where that is not this process's DuckDB.
 
     Raises:
         RowsError: There are no such rows, or fewer than folds, or fewer groups or times; a value is missing or not
@@ -277,11 +294,12 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
             or too many, or not the one that is called positive.
     """
     where = _where(exposure, publication)
-    rows = _sampled(con, exposure, publication, say)
+    reader = engine or Here(con)
+    rows = _sampled(con, reader, exposure, publication, say)
     with following(con, say, "summing", rows.known):
-        terms = _terms(con, exposure, publication, where)
+        terms = _terms(con, reader, exposure, publication, where)
         if rows.periods is None:
-            moments = _moments(con, exposure, rows, terms, where)
+            moments = _moments(reader, exposure, rows, terms, where)
             return TrainingSet(
                 exposure,
                 publication,
@@ -292,8 +310,9 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
                 classes=rows.classes,
                 folded=rows.relation,
                 weight=rows.weight,
+                engine=engine,
             )
-        cells = _cells(con, exposure, rows, terms, quoted(CELL), where)
+        cells = _cells(reader, exposure, rows, terms, quoted(CELL), where)
     by_time = _by_time(exposure, cells, rows.periods, where)
     return TrainingSet(
         exposure,
@@ -307,18 +326,23 @@ def read(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Public
         rows.classes,
         rows.relation,
         rows.weight,
+        engine,
     )
 
 
 def read_sample(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    say: Say,
+    engine: Engine | None = None,
 ) -> tuple[pd.DataFrame, Periods | None]:
     """The `sample` and the `periods` of `read` alone, without the scan for the sums of all rows.
 
     Raises:
         RowsError: As `read`, but for values that are missing or not finite.
     """
-    rows = _sampled(con, exposure, publication, say)
+    rows = _sampled(con, engine or Here(con), exposure, publication, say)
     return rows.sample, rows.periods
 
 
@@ -338,9 +362,7 @@ def _coded(exposure: Exposure, publication: Publication, of: tuple[Class, ...]) 
     return f"(select *, {code} as {quoted(CODE)} from {answered})"
 
 
-def _classes(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str
-) -> tuple[Class, ...]:
+def _classes(engine: Engine, exposure: Exposure, publication: Publication, where: str) -> tuple[Class, ...]:
     """The target's classes, rising; none of numbers.
 
     Raises:
@@ -350,9 +372,8 @@ def _classes(
         return ()
     spec = exposure.spec
     value = classes.read_sql(spec.target, exposure.columns[spec.target])
-    found = con.execute(
-        f"select {value}, count(*) from {_answered(exposure, publication)} group by 1 order by 2 desc limit 10000"
-    ).fetchall()
+    counted = f"select {value}, count(*) from {_answered(exposure, publication)} group by 1 order by 2 desc limit 10000"
+    found = added(engine.rows(counted), keys=1)
     if why := classes.unfit(spec.target, len(found), sum(count for _, count in found)):
         raise RowsError(f"{where}: {why}.")
     if any(isinstance(one, str) and chr(0) in one for one, _ in found):
@@ -380,19 +401,22 @@ class _Rows:
     weight: str | None
 
 
-def _sampled(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, say: Say) -> _Rows:
+def _sampled(
+    con: duckdb.DuckDBPyConnection, engine: Engine, exposure: Exposure, publication: Publication, say: Say
+) -> _Rows:
     where = _where(exposure, publication)
-    sizes, unknown = _sizes(con, exposure, publication, where)
+    sizes, unknown = _sizes(engine, exposure, publication, where)
     rows = sum(sizes.values())
-    weight = _weight(con, exposure, publication, where)
-    found = _classes(con, exposure, publication, where)
+    weight = _weight(engine, exposure, publication, where)
+    found = _classes(engine, exposure, publication, where)
+    # quantiles of the times are of all rows at once: one column, which DuckDB reads for both
     cut = _periods(con, exposure, publication, where) if exposure.spec.split == "time" else None
-    columns = _timed(exposure, cut, rows) if cut else _folded(con, exposure, publication, sizes, where)
+    columns = _timed(exposure, cut, rows) if cut else _folded(engine, exposure, publication, sizes, where)
     folded = f"select *, {columns} from {_coded(exposure, publication, found)}"
     relation = f"({folded})"
     with following(con, say, "sampling", rows):
         try:
-            sample = _sample(con, exposure, relation, rows, CODE if found else exposure.spec.target, weight)
+            sample = _sample(con, engine, exposure, relation, rows, CODE if found else exposure.spec.target, weight)
         except (
             duckdb.BinderException,
             duckdb.CatalogException,
@@ -404,16 +428,13 @@ def _sampled(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pu
     return _Rows(rows, unknown, relation, sample, cut, found, weight)
 
 
-def _sizes(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str
-) -> tuple[dict[int, int], int]:
+def _sizes(engine: Engine, exposure: Exposure, publication: Publication, where: str) -> tuple[dict[int, int], int]:
     """Rows that have their answer by bucket of groups, or in one where the spec names no group; and how many others."""
     spec = exposure.spec
     bucket, group = (folds.bucket_sql(spec.group), quoted(spec.group)) if spec.group else ("0", "0")
     known = f"filter (where {answers.known_sql(spec.target)})"
-    found = con.execute(
-        f"select {bucket}, count(*), count(*) {known}, count({group}) {known} from {publication.table} group by 1"
-    ).fetchall()
+    counted = f"select {bucket}, count(*), count(*) {known}, count({group}) {known} from {publication.table} group by 1"
+    found = added(engine.rows(counted), keys=1)
     rows, unknown = sum(count for _, _, count, _ in found), sum(every - count for _, every, count, _ in found)
     if rows < spec.judged_folds:
         beside = f" whose target {spec.target} is known, and {unknown:,} others" if unknown else ""
@@ -429,7 +450,7 @@ def _sizes(
     return {bucket: count for bucket, _, count, _ in found if count}, unknown
 
 
-def _weight(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> str | None:
+def _weight(engine: Engine, exposure: Exposure, publication: Publication, where: str) -> str | None:
     """What a row counts: its weight by the mean of all, so that penalties mean what they do where each counts once.
 
     Raises:
@@ -440,15 +461,16 @@ def _weight(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Pub
         return None
     weight = weight_sql(name)
     relation = _answered(exposure, publication)
-    query = f"select avg({weight}), count(*) - count(*) filter (where {usable_sql(name)}), count(*) from {relation}"
-    ((mean, unusable, rows),) = con.execute(query).fetchall()
+    usable = f"count(*) - count(*) filter (where {usable_sql(name)})"
+    query = f"select sum({weight}), count({weight}), {usable}, count(*) from {relation}"
+    ((weights, weighed, unusable, rows),) = added(engine.rows(query))
     if unusable:
         raise RowsError(
             f"{where}: the weight {name} is missing, or no number above zero, in {unusable:,} of {rows:,} rows. Fill "
             "it in where the table is built, or leave the rows out."
         )
     # the order of threads decides the last digits of a mean: no model is to depend on them
-    return f"{weight} / {literal(float(f'{mean:.6g}'))}"
+    return f"{weight} / {literal(float(f'{weights / weighed:.6g}'))}"
 
 
 def _periods(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> Periods:
@@ -482,43 +504,44 @@ def _timed(exposure: Exposure, cut: Periods, rows: int) -> str:
     return ", ".join(f"{value} as {quoted(name)}" for name, value in columns.items())
 
 
-def _folded(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, sizes: dict[int, int], where: str
-) -> str:
+def _folded(engine: Engine, exposure: Exposure, publication: Publication, sizes: dict[int, int], where: str) -> str:
     """A list to select: the folds, and whether the row is sampled."""
     spec = exposure.spec
     rows = sum(sizes.values())
-    columns = [f'{_random_fold(con, exposure, publication, rows)} as "{FOLD["random"]}"']
+    columns = [f'{_random_fold(engine, exposure, publication, rows)} as "{FOLD["random"]}"']
     sampled = folds.sampled_sql(spec.key_columns, rows, exposure.sample_rows, spec.seed)
     if spec.group:
-        columns.append(f'{_group_fold(con, exposure, publication, sizes, where)} as "{FOLD["group"]}"')
+        columns.append(f'{_group_fold(engine, exposure, publication, sizes, where)} as "{FOLD["group"]}"')
         chosen = folds.sampled_buckets(sizes, exposure.sample_rows, spec.folds, spec.seed)
         if rows > exposure.sample_rows and chosen:
             sampled = folds.in_buckets_sql(spec.group, chosen)
     return f"{', '.join(columns)}, {sampled} as {quoted(SAMPLED)}"
 
 
-def _random_fold(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, rows: int) -> str:
+def _random_fold(engine: Engine, exposure: Exposure, publication: Publication, rows: int) -> str:
     """The random fold of a row: by the hash of its key, or dealt where so few rows leave a fold without any."""
     spec = exposure.spec
     by_hash = folds.random_sql(spec.key_columns, spec.folds, spec.seed)
     if rows < folds.FEW_ROWS * spec.folds:
-        ((used,),) = con.execute(f"select count(distinct {by_hash}) from {_answered(exposure, publication)}").fetchall()
-        if used < spec.folds:
+        used = engine.rows(f"select distinct {by_hash} from {_answered(exposure, publication)}")
+        if len(set(used)) < spec.folds:
+            if engine.parts:
+                raise RowsError(
+                    f"{publication.publication_id}, read by exposure {exposure.name}, has {rows} rows, which no engine "
+                    "deals into folds: leave meta.ml.engine out, or raise meta.ml.spark_above_rows."
+                )
             return folds.dealt_sql(spec.key_columns, spec.folds, spec.seed)
     return by_hash
 
 
-def _group_fold(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, sizes: dict[int, int], where: str
-) -> str:
+def _group_fold(engine: Engine, exposure: Exposure, publication: Publication, sizes: dict[int, int], where: str) -> str:
     """The fold of a row's group: of its bucket, or its own where so few groups share buckets that a fold has none."""
     spec = exposure.spec
     assert spec.group is not None
     if len(sizes) >= spec.folds:
         return folds.group_sql(spec.group, folds.assign(sizes, spec.folds))
     hashed = f"select {folds.hash_sql(spec.group)}, count(*) from {_answered(exposure, publication)} group by 1"
-    groups = dict(con.execute(hashed).fetchall())
+    groups: dict[int, int] = dict(added(engine.rows(hashed), keys=1))
     if len(groups) < spec.folds:
         raise RowsError(
             f"{where}: column {spec.group} has {len(groups)} groups; {spec.folds} folds by group need at least as "
@@ -528,7 +551,7 @@ def _group_fold(
 
 
 def _terms(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str
+    con: duckdb.DuckDBPyConnection, engine: Engine, exposure: Exposure, publication: Publication, where: str
 ) -> tuple[Term, ...]:
     """What a linear model makes of the features, in the order of `encoder.fitted`.
 
@@ -536,36 +559,50 @@ def _terms(
         RowsError: A code is not finite, or a date is.
     """
     kinds = exposure.kinds
-    nulls = _nulls(con, exposure, publication)
+    nulls = _nulls(con, engine, exposure, publication)
     if set(kinds.values()) == {"number"} and not any(nulls.values()):
         return tuple(Value(name) for name in kinds)
-    _check_finite(con, exposure, publication, where)
+    _check_finite(engine, exposure, publication, where)
     relation = _answered(exposure, publication)
     found: list[Term] = []
     for kind in ("number", "date"):
         names = [name for name in kinds if kinds[name] == kind]
         values = {name: number_sql(name, kind) for name in names}
         # of what is not finite the sums will tell
-        means = [f"avg({value}) filter (where abs({value}) < {literal(LARGEST)})" for value in values.values()]
-        filled = con.execute(f"select {', '.join(means)} from {relation}").fetchall()[0] if means else ()
-        found += [Value(name, kind, mean or 0.0) for name, mean in zip(names, filled, strict=True)]
+        usable = [(value, f"filter (where abs({value}) < {literal(LARGEST)})") for value in values.values()]
+        sums = [f"sum({value}) {which}, count({value}) {which}" for value, which in usable]
+        filled = added(engine.rows(f"select {', '.join(sums)} from {relation}"))[0] if sums else ()
+        means = [total / count if count else 0.0 for total, count in zip(filled[::2], filled[1::2], strict=True)]
+        found += [Value(name, kind, mean) for name, mean in zip(names, means, strict=True)]
         found += [Level(name, kind, None) for name in names if nulls[name]]
     levels = [name for name in kinds if kinds[name] in LEVELS]
     for name in sorted(levels, key=lambda name: LEVELS.index(kinds[name])):
         kind, value = kinds[name], value_sql(name, kinds[name])
         # a text that SQL cannot write is no level of its own
         told = f"value is not null{' and not contains(value, chr(0))' if kind == 'text' else ''}"
-        frequent = con.execute(
-            f"select value from (select {value} as value from {relation}) where {told} "
-            f"group by value having count(*) >= {LEAST_ROWS} order by count(*) desc, value limit {MOST_LEVELS}"
-        ).fetchall()
-        found += [Level(name, kind, level) for level in sorted(row[0] for row in frequent)]
+        frequent = _frequent(engine, f"select {value} as value from {relation}", told)
+        found += [Level(name, kind, level) for level in sorted(frequent)]
         if nulls[name] or not frequent:
             found.append(Level(name, kind, None))
     return tuple(found)
 
 
-def _nulls(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication) -> dict[str, int]:
+def _frequent(engine: Engine, values: str, told: str) -> list[Any]:
+    """The most frequent values of a query's column `value`, the most frequent first."""
+    grouped = f"from ({values}) where {told} group by value"
+    if not engine.parts:
+        rows = engine.rows(
+            f"select value {grouped} having count(*) >= {LEAST_ROWS} order by count(*) desc, value limit {MOST_LEVELS}"
+        )
+        return [row[0] for row in rows]
+    counted = f"select value, count(*) {grouped} order by count(*) desc, value limit {PART_LEVELS}"
+    found = [row for row in added(engine.rows(counted), keys=1) if row[1] >= LEAST_ROWS]
+    return [value for value, _ in sorted(found, key=lambda row: (-row[1], row[0]))[:MOST_LEVELS]]
+
+
+def _nulls(
+    con: duckdb.DuckDBPyConnection, engine: Engine, exposure: Exposure, publication: Publication
+) -> dict[str, int]:
     """How many values of each feature are NULL.
 
     Of 10 million rows of 11 features the scan takes 0.5 s, and the lake's statistics know that there is none.
@@ -574,18 +611,19 @@ def _nulls(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publ
     nulls = dict.fromkeys(exposure.kinds, 0)
     if unknown := [name for name in nulls if name not in none]:
         counts = ", ".join(f"count(*) - count({quoted(name)})" for name in unknown)
-        row = con.execute(f"select {counts} from {publication.table}").fetchall()[0]
+        (row,) = added(engine.rows(f"select {counts} from {publication.table}"))
         nulls.update(zip(unknown, row, strict=True))
     return nulls
 
 
-def _check_finite(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> None:
+def _check_finite(engine: Engine, exposure: Exposure, publication: Publication, where: str) -> None:
     """See that codes and dates are finite: numbers are seen to be while they are summed."""
     values = {name: value_sql(name, kind) for name, kind in exposure.kinds.items() if kind in ("code", "date")}
     if not values:
         return
     counts = ", ".join(f"count(*) filter (where not isfinite({value}))" for value in values.values())
-    for name, count in zip(values, con.execute(f"select {counts} from {publication.table}").fetchall()[0], strict=True):
+    (found,) = added(engine.rows(f"select {counts} from {publication.table}"))
+    for name, count in zip(values, found, strict=True):
         if count:
             raise RowsError(
                 f"{where}: column {name!r} has {count} values that are not finite: only finite ones are allowed; fill "
@@ -594,12 +632,12 @@ def _check_finite(con: duckdb.DuckDBPyConnection, exposure: Exposure, publicatio
 
 
 def _moments(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, rows: _Rows, terms: tuple[Term, ...], where: str
+    engine: Engine, exposure: Exposure, rows: _Rows, terms: tuple[Term, ...], where: str
 ) -> dict[str, dict[int, Moments]]:
     """Gather both splits in one scan: by pairs of folds, which add up to the folds of each."""
     spec = exposure.spec
     splits = spec.splits
-    cells = _cells(con, exposure, rows, terms, _pair_sql(exposure), where)
+    cells = _cells(engine, exposure, rows, terms, _pair_sql(exposure), where)
     found: dict[str, dict[int, Moments]] = {}
     for i, split in enumerate(splits):
         parts: dict[int, list[Moments]] = {}
@@ -618,12 +656,12 @@ def _pair_sql(exposure: Exposure) -> str:
 
 
 def _cells(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, rows: _Rows, terms: tuple[Term, ...], cell: str, where: str
+    engine: Engine, exposure: Exposure, rows: _Rows, terms: tuple[Term, ...], cell: str, where: str
 ) -> dict[int, Moments]:
     """Gather the sums of each cell, an expression, in one scan."""
     answer = exposure.spec.target if exposure.task == "regression" else CODE
     try:
-        return gather(con, rows.relation, terms, answer, fold=cell, weight=rows.weight)
+        return gather(engine, rows.relation, terms, answer, fold=cell, weight=rows.weight)
     except UnusableRowsError as error:
         raise RowsError(f"{where}: {error}") from None
 
@@ -653,7 +691,13 @@ def _by_time(
 
 
 def _sample(
-    con: duckdb.DuckDBPyConnection, exposure: Exposure, relation: str, rows: int, answer: str, weight: str | None
+    con: duckdb.DuckDBPyConnection,
+    engine: Engine,
+    exposure: Exposure,
+    relation: str,
+    rows: int,
+    answer: str,
+    weight: str | None,
 ) -> pd.DataFrame:
     spec = exposure.spec
     # as text, which SQL casts back to the same value: a frame has no decimals
@@ -670,9 +714,16 @@ def _sample(
     sampled = f"where {quoted(SAMPLED)}" if rows > exposure.sample_rows else ""
     kind = "double" if exposure.task == "regression" else "bigint"
     values = f"{read_sql(exposure.kinds)}, cast({quoted(answer)} as {kind}) as {quoted(spec.target)}"
-    return con.execute(
-        f"select {', '.join(labels)}, {values} from {relation} as published {sampled} order by {key}"
-    ).df()
+    if not engine.parts:
+        return con.execute(
+            f"select {', '.join(labels)}, {values} from {relation} as published {sampled} order by {key}"
+        ).df()
+    parts = pa.concat_tables(
+        engine.each(f"select {', '.join(labels)}, {values} from {relation} as published {sampled}", BATCH, table)
+    )
+    ordered = ", ".join(f"cast({quoted(name)} as {exposure.columns[name]})" for name in spec.key_columns)
+    with con.cursor() as local:
+        return local.register("parts", parts).execute(f"select * from parts order by {ordered}").df()
 
 
 def _check_key(sample: pd.DataFrame, exposure: Exposure, where: str) -> None:

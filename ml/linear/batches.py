@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
-import duckdb
 import numpy as np
+import pyarrow as pa
 
 from ml.arrays import Matrix, Vector
+from ml.lake import engine
+from ml.lake.engine import Source
 from ml.linear.terms import Term, is_of_levels, level_codes
 
 # Rows per Arrow batch: 7 MB of 8 features and a target. CPU seconds of leaving one out of 10 million rows by batches of
@@ -18,22 +21,28 @@ BATCH_ROWS = 100_000
 BATCH_COLUMNS = 32
 
 
-def centred(
-    con: duckdb.DuckDBPyConnection,
+T = TypeVar("T")
+# The terms less their means, shape (terms, rows), and the values of each expression beside, shape (rows,).
+Batch = tuple[Matrix, list[Any]]
+
+
+def each(
+    con: Source,
     relation: str,
     columns: Sequence[Term],
     means: Sequence[float] | Vector,
+    of: Callable[[Iterable[Batch]], T],
     beside: Sequence[str] = (),
-) -> Iterator[tuple[Matrix, list[Any]]]:
-    """All rows of a table expression in one scan, by batches.
+) -> list[T]:
+    """What a function makes of all rows of a table expression in one scan, by batches, in each part of them.
 
     Args:
+        con: Where the relation can be read; DuckDB has one part.
         columns: Terms without NULL; a column's levels are read as one number a row.
         means: Of the terms, which are subtracted.
+        of: It takes the batches of a part. Where an engine reads, it must be known by its module, and what it gives
+            must be what can be pickled.
         beside: More expressions.
-
-    Yields:
-        The terms less their means, shape (terms, rows), and the values of each expression beside, shape (rows,).
     """
     dense = [place for place, column in enumerate(columns) if not is_of_levels(column)]
     sparse: dict[str, list[int]] = {}
@@ -43,13 +52,33 @@ def centred(
     read = [*(columns[place].sql for place in dense), *level_codes(columns).values(), *beside]
     values = ", ".join(f"{expression} as v{i}" for i, expression in enumerate(read))
     size = BATCH_ROWS * BATCH_COLUMNS // max(BATCH_COLUMNS, len(columns))
-    for batch in con.execute(f"select {values} from {relation}").to_arrow_reader(size):
+    return engine.of(con).each(
+        f"select {values} from {relation}",
+        size,
+        partial(_made, of=of, dense=dense, sparse=list(sparse.values()), means=np.asarray(means)[: len(columns)]),
+    )
+
+
+def _made(
+    batches: Iterable[pa.RecordBatch],
+    of: Callable[[Iterable[Batch]], T],
+    dense: Sequence[int],
+    sparse: Sequence[Sequence[int]],
+    means: Vector,
+) -> T:
+    return of(_centred(batches, dense, sparse, means))
+
+
+def _centred(
+    batches: Iterable[pa.RecordBatch], dense: Sequence[int], sparse: Sequence[Sequence[int]], means: Vector
+) -> Iterator[Batch]:
+    for batch in batches:
         arrays = [column.to_numpy(zero_copy_only=False) for column in batch.columns]
-        rows = np.empty((len(columns), batch.num_rows))
+        rows = np.empty((len(means), batch.num_rows))
         for place, array in zip(dense, arrays, strict=False):
             np.subtract(array, means[place], out=rows[place])
-        for places, code in zip(sparse.values(), arrays[len(dense) :], strict=False):
-            rows[places] = -np.asarray(means)[places, None]
+        for places, code in zip(sparse, arrays[len(dense) :], strict=False):
+            rows[places] = -means[places, None]
             known = np.flatnonzero(code)
             rows[code[known] - 1, known] += 1.0
         yield rows, arrays[len(dense) + len(sparse) :]

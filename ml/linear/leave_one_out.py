@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
-import duckdb
 import numpy as np
 
 from ml.arrays import Matrix, Vector
+from ml.lake.engine import Source
 from ml.linear import batches
 from ml.linear.moments import Moments, UnusableRowsError
 from ml.linear.spectrum import Spectrum, check_alphas
@@ -21,7 +22,7 @@ _MAX_LEVERAGE = 0.4
 
 
 def loo_errors(
-    con: duckdb.DuckDBPyConnection,
+    con: Source,
     relation: str,
     features: Sequence[str | Term],
     target: str,
@@ -102,7 +103,7 @@ def _lagrange(nodes: Vector, points: Vector) -> Matrix:
 
 
 def _loo_scan(
-    con: duckdb.DuckDBPyConnection,
+    con: Source,
     relation: str,
     columns: Sequence[Term],
     spectrum: Spectrum,
@@ -115,22 +116,32 @@ def _loo_scan(
         The sums, shape (nodes, nodes), and the largest leverage.
     """
     means = [*spectrum.mean, spectrum.target_mean]
-    shrunk = spectrum.shrunk(nodes)
-    basis = spectrum.vectors / spectrum.scale[:, None]
-    residual = np.vstack([-(basis @ (spectrum.projection[:, None] * shrunk)), np.ones(len(nodes))])
-    sums, least, rows = np.zeros((len(nodes), len(nodes))), np.inf, 0
-    for centred, beside in batches.centred(con, relation, columns, means, [] if weight is None else [weight]):
-        projected = basis.T @ centred[:-1]
-        reach = shrunk.T @ np.square(projected, out=projected)
-        kept = (1 - 1 / spectrum.weight) - reach if weight is None else 1 - beside[0] * (reach + 1 / spectrum.weight)
-        errors = residual.T @ centred
-        errors /= kept
-        errors[1:] -= errors[0]
-        sums += (errors if weight is None else errors * beside[0]) @ errors.T
-        least, rows = min(least, float(kept.min(initial=np.inf))), rows + centred.shape[1]
+    beside = [] if weight is None else [weight]
+    parts = batches.each(con, relation, columns, means, partial(_part, spectrum=spectrum, nodes=nodes), beside)
+    sums, least, rows = parts[0]
+    for more in parts[1:]:
+        sums, least, rows = sums + more[0], min(least, more[1]), rows + more[2]
     if rows != spectrum.n:
         raise UnusableRowsError(
             f"{relation} had {spectrum.n} rows at the first scan and {rows} at the second: read one snapshot "
             "of it, with at (version => ...)"
         )
     return sums, 1 - least
+
+
+def _part(part: Iterable[batches.Batch], spectrum: Spectrum, nodes: Vector) -> tuple[Matrix, float, int]:
+    """The sums of one part of the rows, the least `1 - leverage` there, and how many rows it has."""
+    shrunk = spectrum.shrunk(nodes)
+    basis = spectrum.vectors / spectrum.scale[:, None]
+    residual = np.vstack([-(basis @ (spectrum.projection[:, None] * shrunk)), np.ones(len(nodes))])
+    sums, least, rows = np.zeros((len(nodes), len(nodes))), np.inf, 0
+    for centred, beside in part:
+        projected = basis.T @ centred[:-1]
+        reach = shrunk.T @ np.square(projected, out=projected)
+        kept = 1 - beside[0] * (reach + 1 / spectrum.weight) if beside else (1 - 1 / spectrum.weight) - reach
+        errors = residual.T @ centred
+        errors /= kept
+        errors[1:] -= errors[0]
+        sums += (errors * beside[0] if beside else errors) @ errors.T
+        least, rows = min(least, float(kept.min(initial=np.inf))), rows + centred.shape[1]
+    return sums, least, rows

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solve
@@ -20,6 +20,8 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from ml.arrays import Mask, Matrix, Vector
+from ml.lake import engine
+from ml.lake.engine import Source
 from ml.lake.sql import literal, quoted
 from ml.linear import batches, encoder, pipelines
 from ml.linear.moments import Moments, UnusableRowsError, complement, gather, total
@@ -27,6 +29,7 @@ from ml.linear.spectrum import Scaling
 from ml.linear.terms import Term, Value, are_plain
 from ml.linear.terms import terms as terms_of
 
+T = TypeVar("T")
 # scikit-learn's own inverse of the penalty.
 C = 1.0
 # A step no longer than this, as a share of the largest coefficient, is the last: what it leaves is of its square.
@@ -83,7 +86,7 @@ class LogisticFit:
 
 
 def fit(
-    con: duckdb.DuckDBPyConnection,
+    con: Source,
     relation: str,
     features: Sequence[str | Term],
     target: str,
@@ -119,7 +122,7 @@ def fit(
 
 
 def fit_cells(
-    con: duckdb.DuckDBPyConnection,
+    con: Source,
     relation: str,
     features: Sequence[str | Term],
     target: str,
@@ -158,17 +161,20 @@ def fit_cells(
     changes = [_change(training.moments, first.mean[:-1], terms) for training in trainings]
     learns = np.array([training.cells for training in trainings])
 
-    def rows(of: str = relation, times: str = "1e0") -> Iterable[_Rows]:
+    def each(made: Callable[[Iterable[batches.Batch]], T], of: str = relation, times: str = "1e0") -> list[T]:
         stands_for = times if weight is None else f"({times}) * ({weight})"
         beside = [f"cast({quoted(target)} as double)", f"cast({cell} as bigint)", stands_for]
-        for centred, (is_one, cells, weights) in batches.centred(con, of, terms, first.mean, beside):
-            yield _Rows(centred, 2.0 * is_one - 1.0, cells, weights)
+        return batches.each(con, of, terms, first.mean, made, beside)
 
-    ((count,),) = con.execute(f"select count(*) from {relation}").fetchall()
-    held = list(rows()) if count * (len(terms) + 1) <= _HELD else None
+    ((count,),) = engine.added(engine.of(con).rows(f"select count(*) from {relation}"))
+    held = _joined(each(_held)) if count * (len(terms) + 1) <= _HELD else None
 
     def scan(coefficients: Matrix, active: Mask) -> _Sums:
-        sums = _summed(rows() if held is None else held, coefficients, learns[active])
+        if held is None:
+            part = partial(_of_part, coefficients=coefficients, learns=learns[active])
+            sums = _Sums.together(each(part))
+        else:
+            sums = _summed(held, coefficients, learns[active])
         asked = [training.moments for training, asked in zip(trainings, active, strict=True) if asked]
         expected = np.array([moments.weight for moments in asked])
         if not np.allclose(sums.rows, expected, rtol=0.0 if weight is None else _ROUNDING, atol=0.0):
@@ -181,10 +187,12 @@ def fit_cells(
     starts = [_base_rate(training.moments) for training in trainings]
     if share := _share(trainings):
         far, drawn = _far_sql(first, terms, share), f"hash({_columns_sql(terms)}) < {int(share * 2**64)}"
-        sampled = rows(
-            f"(from {relation} where {far} or {drawn})", f"case when {far} then 1e0 else {literal(1 / share)} end"
+        sampled = each(
+            _held,
+            f"(from {relation} where {far} or {drawn})",
+            f"case when {far} then 1e0 else {literal(1 / share)} end",
         )
-        starts = _rough(list(sampled), changes, learns, starts, c)
+        starts = _rough(_joined(sampled), changes, learns, starts, c)
     newtons = [_Newton(change, start, c) for change, start in zip(changes, starts, strict=True)]
     if not _converged(newtons, scan, _LAST_STEP):
         raise UnusableRowsError(
@@ -248,6 +256,34 @@ class _Sums:
         """Of no rows."""
         rows, errors, loss = np.zeros((3, fits))
         return cls(rows, errors, loss, np.zeros((fits, width)), np.zeros((fits, width, width)))
+
+    @classmethod
+    def together(cls, parts: Sequence[_Sums]) -> _Sums:
+        """Of all parts' rows, of which there is at least one."""
+        found = parts[0]
+        for more in parts[1:]:
+            for name in ("rows", "errors", "loss", "gradient", "hessian"):
+                setattr(found, name, getattr(found, name) + getattr(more, name))
+        return found
+
+
+def _rows(part: Iterable[batches.Batch]) -> Iterable[_Rows]:
+    for centred, (is_one, cells, weights) in part:
+        yield _Rows(centred, 2.0 * is_one - 1.0, cells, weights)
+
+
+def _held(part: Iterable[batches.Batch]) -> list[_Rows]:
+    """The rows of a part, to be held."""
+    return list(_rows(part))
+
+
+def _joined(parts: Iterable[list[_Rows]]) -> list[_Rows]:
+    return [batch for part in parts for batch in part]
+
+
+def _of_part(part: Iterable[batches.Batch], coefficients: Matrix, learns: Mask) -> _Sums:
+    """One scan of a part."""
+    return _summed(_rows(part), coefficients, learns)
 
 
 def _summed(rows: Iterable[_Rows], coefficients: Matrix, learns: Mask) -> _Sums:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from itertools import combinations
 from operator import add
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from scipy.linalg.blas import dsyrk
@@ -23,6 +22,8 @@ from threadpoolctl import threadpool_limits
 from ml.arrays import Integers, Mask, Matrix, Vector
 from ml.columns import kind_of
 from ml.errors import TractError
+from ml.lake import engine
+from ml.lake.engine import Engine, Source, added
 from ml.lake.sql import LARGEST, literal
 from ml.linear.terms import Level, Term, Value, is_of_levels, level_codes, terms
 
@@ -140,7 +141,7 @@ def complement(folds: Mapping[int, Moments], without: int) -> Moments:
 
 
 def gather(
-    con: duckdb.DuckDBPyConnection,
+    con: Source,
     relation: str,
     features: Sequence[str | Term],
     target: str,
@@ -155,7 +156,7 @@ def gather(
     section 3). If a fold turns out to lie far from the shift, one more scan centres each fold on itself.
 
     Args:
-        con: Where `relation` can be read. Nothing is written or left behind.
+        con: Where `relation` can be read, DuckDB or an engine. Nothing is written or left behind.
         relation: Any SQL table expression that gives the same rows each time it is read:
             `lake.features.t at (version => 7)`, or a subquery in parentheses.
         features: Names of p numeric columns, or terms; other numbers than doubles are cast to double.
@@ -174,6 +175,7 @@ def gather(
             ever left out.
     """
     columns = [*terms(features), Value(target)]
+    con = engine.of(con)
     _check_columns(con, relation, columns, fold)
     dense = [column for column in columns if not is_of_levels(column)]
     shift = _first_mean(con, relation, dense)
@@ -211,7 +213,7 @@ def _placed(values: Vector, places: Sequence[int], width: int) -> Vector:
 
 
 def _with_levels(
-    con: duckdb.DuckDBPyConnection,
+    con: Engine,
     centred: str,
     columns: Sequence[Term],
     coded: Sequence[str],
@@ -228,9 +230,13 @@ def _with_levels(
     sets = ", ".join(f"(fold, {', '.join(some)})" for size in (1, 2) for some in combinations(names, size))
     totals = ", ".join(f"sum({'w * ' if weighted else ''}v{i})" for i in range(len(places)))
     count_sql = "sum(w)" if weighted else "count(*)"
-    grouped = con.execute(
-        f"select fold, {', '.join(names)}, {count_sql}, {totals} from ({centred}) as c group by grouping sets ({sets})"
-    ).fetchall()
+    grouped = added(
+        con.rows(
+            f"select fold, {', '.join(names)}, {count_sql}, {totals} from ({centred}) as c "
+            f"group by grouping sets ({sets})"
+        ),
+        keys=1 + len(names),
+    )
     width = len(columns)
     found = {
         key: _Sums(
@@ -344,7 +350,7 @@ def _triangle(width: int) -> list[tuple[int, int]]:
 
 
 def _scan(
-    con: duckdb.DuckDBPyConnection,
+    con: Engine,
     relation: str,
     columns: Sequence[Term],
     fold: str | None,
@@ -360,12 +366,12 @@ def _scan(
         by_fold, centred = True, _centred_by_fold(relation, columns, fold, shift, weight)
     else:
         centred = _centred(relation, columns, fold, shift, weight)
-    rows = con.execute(_sums_sql(centred, width, by_fold, weight is not None)).fetchall()
+    rows = added(con.rows(_sums_sql(centred, width, by_fold, weight is not None)), keys=1)
     return {row[0]: _parse(row, width) for row in rows}
 
 
 def _scan_blocks(
-    con: duckdb.DuckDBPyConnection,
+    con: Engine,
     relation: str,
     columns: Sequence[Term],
     fold: str | None,
@@ -382,23 +388,30 @@ def _scan_blocks(
     values = ", ".join(f"{column.sql} as v{i}" for i, column in enumerate(columns))
     rows = min(max(_BLOCK_BYTES // (8 * width), _LEAST_ROWS), _MOST_ROWS)
     query = f"select cast({_fold(fold)} as bigint) as fold, {values}{_beside(weight, ())} from {relation}"
-    found: dict[int | None, _Block] = {}
-    ((in_order,),) = con.execute("select current_setting('preserve_insertion_order')").fetchall()
-    con.execute("set preserve_insertion_order = false")
-    try:
-        # BLAS's own threads wait for each other at each block, 10 s of CPU for 1
-        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(1) as pool:
-            last: Future[None] | None = None
-            for batch in con.execute(query).to_arrow_reader(rows):
-                if last:
-                    last.result()
-                last = pool.submit(_add_block, found, batch, width, shift)
-            if last:
-                last.result()
-    finally:
-        con.execute(f"set preserve_insertion_order = {in_order}")
+    parts = con.each(query, rows, partial(_blocks, width=width, shift=shift), ordered=False)
+    found = parts[0]
+    for part in parts[1:]:
+        for key, block in part.items():
+            found.setdefault(key, _Block.none(width)).join(block)
     # one at a time: of 2,000 columns, the products of each are 32 MB
     return {key: found.pop(key).as_sums() for key in list(found)}
+
+
+def _blocks(
+    batches: Iterable[pa.RecordBatch], width: int, shift: Vector | Mapping[int, Vector]
+) -> dict[int | None, _Block]:
+    """The sums of each fold, of batches of `fold, v0, v1, ...`; the next one is read while this one is multiplied."""
+    found: dict[int | None, _Block] = {}
+    # BLAS's own threads wait for each other at each block, 10 s of CPU for 1
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(1) as pool:
+        last: Future[None] | None = None
+        for batch in batches:
+            if last:
+                last.result()
+            last = pool.submit(_add_block, found, batch, width, shift)
+        if last:
+            last.result()
+    return found
 
 
 @dataclass(eq=False)
@@ -427,6 +440,13 @@ class _Block:
             self.sums += rows @ weights
             rows = rows * np.sqrt(weights)
         self.products = dsyrk(1.0, rows.T, beta=1.0, c=self.products, trans=1, overwrite_c=1)
+
+    def join(self, other: _Block) -> None:
+        """Add the sums of other rows."""
+        self.n += other.n
+        self.weight += other.weight
+        self.sums += other.sums
+        self.products += other.products
 
     def as_sums(self) -> _Sums:
         upper = np.triu(self.products)
@@ -478,7 +498,7 @@ def _is_far(moments: Moments, shift: Vector, values: Mask) -> bool:
     return bool(np.any(far & values))
 
 
-def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Term]) -> Vector:
+def _first_mean(con: Engine, relation: str, columns: Sequence[Term]) -> Vector:
     """The mean of each column over the first rows; if it is constant there, its value, so that deviations are zeros.
 
     Of a level it is 0.
@@ -486,14 +506,18 @@ def _first_mean(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence
     raw = ", ".join(f"{'0e0' if isinstance(c, Level) else c.sql} as v{i}" for i, c in enumerate(columns))
     first = f"select {raw} from {relation} limit {_SHIFT_ROWS}"
     if len(columns) > SQL_COLUMNS:  # each filter copies all columns: of 300, 11 s of CPU
-        return np.array([_middle(column.to_numpy()) for column in con.execute(first).to_arrow_table().columns])
+        firsts = con.each(first, _SHIFT_ROWS, engine.table)
+        # of some part that has rows: any shift that is near will do
+        some = next((table for table in firsts if table.num_rows), firsts[0])
+        return np.array([_middle(column.to_numpy()) for column in some.columns])
     finite = [f"filter (where abs(v{i}) < {literal(LARGEST)})" for i in range(len(columns))]  # false for NaN, too
     means = ", ".join(
         f"case when min(v{i}) {f} = max(v{i}) {f} then min(v{i}) {f} else avg(v{i}) {f} end"
         for i, f in enumerate(finite)
     )
-    row = con.execute(f"select {means} from ({first}) as c").fetchone()
-    return np.array([0.0 if x is None else x for x in row or ()], dtype=np.float64)
+    found = con.rows(f"select {means} from ({first}) as c")
+    row = next((row for row in found if any(x is not None for x in row)), found[0])
+    return np.array([0.0 if x is None else x for x in row], dtype=np.float64)
 
 
 def _middle(values: Vector) -> float:
@@ -504,7 +528,7 @@ def _middle(values: Vector) -> float:
     return float(usable[0] if usable.min() == usable.max() else usable.mean())
 
 
-def _check_columns(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Term], fold: str | None) -> None:
+def _check_columns(con: Engine, relation: str, columns: Sequence[Term], fold: str | None) -> None:
     *features, target = columns
     if not features:
         raise UnusableRowsError("no features were given: name at least one numeric column")
@@ -513,7 +537,7 @@ def _check_columns(con: duckdb.DuckDBPyConnection, relation: str, columns: Seque
         if names.count(name) > 1:
             role = "both a feature and the target" if name == target.column else "a feature twice"
             raise UnusableRowsError(f"column {name!r} is {role}: name each column once")
-    types = _types(con, f"select * from {relation}")
+    types = con.types(f"select * from {relation}")
     for column in columns:
         name, kind = column.column, types.get(column.column.lower())
         if kind is None:
@@ -524,17 +548,11 @@ def _check_columns(con: duckdb.DuckDBPyConnection, relation: str, columns: Seque
                 f"column {name!r} is {kind}; {allowed.get(column.kind, 'texts')} are allowed: "
                 "cast or encode it where it is made, or leave it out of the features"
             )
-    if fold is not None and (kind := _types(con, f"select ({fold}) as fold from {relation}")["fold"]) not in _INTEGERS:
+    if fold is not None and (kind := con.types(f"select ({fold}) as fold from {relation}")["fold"]) not in _INTEGERS:
         raise UnusableRowsError(f"the fold ({fold}) is {kind}; an integer is allowed: cast it to integer")
 
 
-def _types(con: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
-    return {str(row[0]).lower(): str(row[1]) for row in con.execute(f"describe {query}").fetchall()}
-
-
-def _check_rows(
-    con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Term], sums: Mapping[int | None, _Sums]
-) -> None:
+def _check_rows(con: Engine, relation: str, columns: Sequence[Term], sums: Mapping[int | None, _Sums]) -> None:
     """Check that every value took part in the sums.
 
     A count shows NULLs; one NaN or infinity makes its column's sum of squares one.
@@ -545,7 +563,7 @@ def _check_rows(
         raise UnusableRowsError(_describe_bad_values(con, relation, columns))
 
 
-def _describe_bad_values(con: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Term]) -> str:
+def _describe_bad_values(con: Engine, relation: str, columns: Sequence[Term]) -> str:
     """Count what did not sum, by column, in a scan of its own: only a bad table pays for it."""
     values = [column for column in columns if isinstance(column, Value)]
     raw = ", ".join(f"{value.raw_sql} as v{i}" for i, value in enumerate(values))
@@ -556,7 +574,7 @@ def _describe_bad_values(con: duckdb.DuckDBPyConnection, relation: str, columns:
         f"count(*) filter (where abs(v{i}) >= {literal(LARGEST)} and abs(v{i}) < {infinity})"
         for i, value in enumerate(values)
     )
-    row = con.execute(f"select {counts} from (select {raw} from {relation}) as c").fetchone() or ()
+    (row,) = added(con.rows(f"select {counts} from (select {raw} from {relation}) as c"))
     descriptions, large = [], []
     for i, name in enumerate(value.name for value in values):
         bad = row[4 * i : 4 * i + 3]

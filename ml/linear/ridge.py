@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import duckdb
 import numpy as np
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 
 from ml.arrays import Matrix, Vector
+from ml.lake.engine import Source
 from ml.linear import encoder, pipelines
 from ml.linear.leave_one_out import loo_errors
 from ml.linear.moments import Moments, complement, gather, total
@@ -51,7 +51,7 @@ class RidgeFit:
 
 
 def fit(
-    con: duckdb.DuckDBPyConnection,
+    con: Source,
     relation: str,
     features: Sequence[str | Term],
     target: str,
@@ -96,7 +96,7 @@ def fit(
 
 
 def left_out_errors(
-    con: duckdb.DuckDBPyConnection,
+    con: Source,
     relation: str,
     features: Sequence[str | Term],
     target: str,

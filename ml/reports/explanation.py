@@ -15,7 +15,7 @@ from ml import classes, metrics
 from ml.arrays import Integers, Mask, Vector
 from ml.columns import TYPES, Kind
 from ml.exposures import Exposure
-from ml.learning import calibration, candidates, measures, training_set
+from ml.learning import calibration, candidates, engines, measures, training_set
 from ml.learning.classification import Classification
 from ml.learning.training_set import FOLD, WEIGHT
 from ml.progress import Say
@@ -67,7 +67,7 @@ def explain(con: duckdb.DuckDBPyConnection, exposure: Exposure, version: Version
     asked = as_asked(con, exposure, version)
     publication, _ = versions.origin(con, exposure.name, version.version_id)
     estimator = versions.load(con, exposure.name, version)
-    sample, periods = training_set.read_sample(con, asked, publication, say)
+    sample, periods = training_set.read_sample(con, asked, publication, say, engines.of(con, asked, publication))
     split = asked.spec.splits[-1]
     features, target = sample[list(version.features)], sample[asked.spec.target]
     made = Classification.from_json(version.classification) if version.classification else None

@@ -24,7 +24,7 @@ def test_batches_have_every_row_once_and_levels_as_ones_and_zeros(
         Level("s", "text", None),
     ]
     means = [0.5, 0.25, 0.0, 0.125, 1.0]
-    found = list(batches.centred(con, "t", terms, means, ["i", "i % 7"]))
+    (found,) = batches.each(con, "t", terms, means, list, ["i", "i % 7"])
     assert len(found) > 1
     rows = np.hstack([part for part, _ in found])
     i = np.concatenate([beside[0] for _, beside in found])
