@@ -1,11 +1,12 @@
 """Predictions: the tables that exposures name, one row per publication, version and key."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from ml.exposures import Exposure
+from ml.lake import adoption
 from ml.lake.sql import listed, quoted, text
 from ml.records import standing as standing_rows
 from ml.records.publications import Publication
@@ -57,6 +58,63 @@ def append(
     ).fetchone()
     assert inserted is not None
     return int(inserted[0])
+
+
+def columns(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> dict[str, str]:
+    """The columns of an exposure's table of predictions, with their types."""
+    return {row[0]: row[1] for row in con.execute(f"describe {table(exposure)}").fetchall()}
+
+
+def rows_sql(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    version: Version,
+    rows: str,
+    columns: Mapping[str, str],
+) -> str:
+    """The query of whole rows of the table, which files hold that are to be adopted: every column of it.
+
+    Args:
+        con: Whose transaction says when they are predicted.
+        rows: As for `append`.
+        columns: As `columns` gives them; the key of other exposures that share the table is NULL.
+    """
+    ((now,),) = con.execute("select now()::varchar").fetchall()
+    values = {
+        **{name: f"predicted.{quoted(name)}" for name in (*exposure.spec.key_columns, *exposure.predicted_columns)},
+        "exposure": text(exposure.name),
+        "publication_id": text(publication.publication_id),
+        "version_id": text(version.version_id),
+        "predicted_at": text(now),
+    }
+    made = ", ".join(f"cast({values.get(name, 'null')} as {kind}) as {quoted(name)}" for name, kind in columns.items())
+    return f"select {made} from {rows} as predicted"
+
+
+def adopt(
+    con: duckdb.DuckDBPyConnection,
+    exposure: Exposure,
+    publication: Publication,
+    version: Version,
+    files: Sequence[str],
+    rows: int,
+) -> None:
+    """Make the rows of files, as `rows_sql` gives them, rows of the table, inside the caller's transaction."""
+    name = exposure.spec.predictions_table
+    required = con.execute(
+        """
+        select column_name from duckdb_columns()
+        where database_name = 'lake' and schema_name = 'ml' and table_name = ? and not is_nullable
+        """,
+        [name],
+    ).fetchall()
+    since = (
+        f"exposure = {text(exposure.name)} and publication_id = {text(publication.publication_id)} "
+        f"and version_id = {text(version.version_id)}"
+    )
+    for statement in adoption.statements("ml", name, files, since, rows, [row[0] for row in required]):
+        con.execute(statement)
 
 
 def remove(

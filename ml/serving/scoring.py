@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from ml.columns import read_sql
 from ml.exposures import Exposure
 from ml.lake.sql import listed, quoted
-from ml.learning import candidates
+from ml.learning import candidates, engines
 from ml.learning.candidates import EstimatorError
 from ml.learning.classification import Classification
 from ml.learning.intervals import HALF, Spread
@@ -57,21 +57,19 @@ def predicted(
             streams.
     """
     rows = rows or publication.table
-    serve = _columns_of(version)
     key = listed(exposure.spec.key_columns)
     if linear_sql.is_linear(estimator):
-        first = con.execute(f"select {read_sql(version.kinds)} from {rows} limit {PARITY_ROWS}").df()
-        linear_sql.check_parity(con, first, estimator, version.features)
+        check_parity(con, rows, version, estimator)
         expression = linear_sql.predict_sql(estimator, version.features)
         with following(con, say, "predicting", publication.row_count):
-            yield _in_sql(key, expression, rows, version)
+            yield in_sql(key, expression, rows, version)
         return
     with con.cursor() as reader:
         failed: list[Exception] = []
-        batches = _batches(reader, exposure, publication, version, estimator, say, failed, serve, rows)
+        batches = _batches(reader, exposure, publication, version, estimator, say, failed, rows)
         con.register("predicted_batches", batches)
         try:
-            yield _with_ends(key, "predicted_batches", version)
+            yield with_ends(key, "predicted_batches", version)
         except duckdb.Error:
             for error in failed:  # DuckDB says that a stream of Arrow ended, and not why
                 if isinstance(error, MemoryError):
@@ -85,7 +83,17 @@ def predicted(
             con.unregister("predicted_batches")
 
 
-def _with_ends(key: str, batches: str, version: Version) -> str:
+def check_parity(con: duckdb.DuckDBPyConnection, rows: str, version: Version, estimator: Any) -> None:
+    """See that a linear model's SQL predicts what it does, of the first rows of a table expression.
+
+    Raises:
+        ParityError: It does not.
+    """
+    first = con.execute(f"select {read_sql(version.kinds)} from {rows} limit {PARITY_ROWS}").df()
+    linear_sql.check_parity(con, first, estimator, version.features)
+
+
+def with_ends(key: str, batches: str, version: Version) -> str:
     """Of batches of numbers, the columns that are served; those of classes have them already."""
     if version.classification:
         return batches
@@ -94,10 +102,10 @@ def _with_ends(key: str, batches: str, version: Version) -> str:
     return f"(select {key}, prediction, {spread.ends_sql()} from (select *, {half} as {quoted(HALF)} from {batches}))"
 
 
-def _in_sql(key: str, expression: str, table: str, version: Version) -> str:
+def in_sql(key: str, expression: str, table: str, version: Version) -> str:
     """The served columns where a prediction, or the probability of the second of two classes, is an expression."""
     if not version.classification:
-        return _with_ends(key, f"(select *, {expression} as prediction from {table})", version)
+        return with_ends(key, f"(select *, {expression} as prediction from {table})", version)
     served = Classification.from_json(version.classification).columns_sql(SECOND)
     return f"(select {key}, {served} from (select {key}, {expression} as {SECOND} from {table}))"
 
@@ -118,7 +126,6 @@ def _batches(
     estimator: Any,
     say: Say,
     failed: list[Exception],
-    serve: "Callable[[Any, pa.RecordBatch], dict[str, pa.Array]]",
     rows: str,
 ) -> pa.RecordBatchReader:
     """Key, features and prediction of every row, some batches at a time, one on each core; of classes, the key and all
@@ -126,12 +133,30 @@ def _batches(
 
     Args:
         failed: To which what predicting raises is added.
-        serve: As `_columns_of` gives it.
     """
-    key = exposure.spec.key_columns
     cores = int(reader.execute("select current_setting('threads')").fetchall()[0][0])
+    key = list(exposure.spec.key_columns)
     read = reader.execute(f"select {listed(key)}, {read_sql(version.kinds)} from {rows}").to_arrow_reader(BATCH)
     progress = Progress(say, "predicting", publication.row_count)
+    return estimated(read, key, version, estimator, failed, cores, progress.advance)
+
+
+def estimated(
+    read: pa.RecordBatchReader,
+    key: Sequence[str],
+    version: Version,
+    estimator: Any,
+    failed: list[Exception],
+    cores: int = 1,
+    done: Callable[[int], None] = lambda rows: None,
+) -> pa.RecordBatchReader:
+    """Key, features and prediction of batches of key and features; of classes, the key and all that is served.
+
+    Args:
+        failed: To which what predicting raises is added.
+        done: Told how many rows of a batch are predicted.
+    """
+    serve = _columns_of(version)
 
     def predict(batch: pa.RecordBatch) -> pa.RecordBatch:
         try:
@@ -148,7 +173,7 @@ def _batches(
     def counted() -> Iterator[pa.RecordBatch]:
         workers = Parallel(n_jobs=cores, backend="threading", return_as="generator", pre_dispatch=cores + 1)
         for batch in workers(delayed(predict)(batch) for batch in read):
-            progress.advance(batch.num_rows)
+            done(batch.num_rows)
             yield batch
 
     return pa.RecordBatchReader.from_batches(_schema(read.schema, key, version), counted())
@@ -175,16 +200,23 @@ def score(
     """Append the version's predictions for every published row, inside the caller's transaction.
 
     Where the spec says `incremental`, and the version has predicted an older publication of the table, those rows alone
-    are predicted that are new, or have another value of a feature.
+    are predicted that are new, or have another value of a feature: by DuckDB, also where the spec names an engine.
 
     Returns:
         The number of rows that were predicted.
 
     Raises:
-        ParityError: As `predicted`.
+        ParityError, EstimatorError: As `predicted`.
+        EngineError: The engine that the spec names fails.
     """
     since = scorings.last(con, exposure, version, publication) if exposure.spec.incremental else None
     before = since.publication if since else None
+    if before is None and engines.is_spark(exposure, publication.row_count):
+        from ml.serving import by_spark
+
+        count = by_spark.score(con, exposure, publication, version, estimator)
+        scorings.record(con, exposure, publication, version, count, None)
+        return count
     rows = _changed_sql(exposure, version, before, publication) if before else publication.table
     with predicted(con, exposure, publication, version, estimator, say, rows) as found:
         count = predictions.append(con, exposure, publication, version, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -12,7 +13,7 @@ import duckdb
 from ml.lake import adoption
 from ml.lake.sql import quoted
 from ml.spark import dialect, rowwise, tables, tasks
-from ml.spark.session import EngineError, session, there
+from ml.spark.session import EngineError, session
 
 
 @dataclass(frozen=True)
@@ -69,20 +70,15 @@ def build(con: duckdb.DuckDBPyConnection, sql: str, schema: str, name: str, wher
         frames = {table: _frame(con, spark, table, snapshot, types[table], where) for table in dict.fromkeys(reads)}
         if by_row:
             (frame,) = frames.values()
-            made = frame.mapInArrow(tasks.streaming(types[reads[0]], query), ddl)
+            made = frame.mapInArrow(partial(tasks.stream, query, tasks.packages(), types[reads[0]]), ddl)
         else:
             for table, frame in frames.items():
                 frame.createOrReplaceTempView(named[table])
             made = spark.sql(query)
-        write(made, place)
+        tables.write(made, place)
     files = adoption.files(con, place)
     way = "row by row in tasks" if by_row else "as translated SQL"
     return Built(columns, tuple(files), adoption.count(con, files), way, time.monotonic() - began)
-
-
-def write(frame: Any, place: str) -> None:
-    """Write a frame as parquet files to a directory that is not there yet."""
-    frame.write.mode("error").option("compression", "zstd").parquet(there(place))
 
 
 def statements(built: Built, schema: str, name: str, required: Iterable[str]) -> list[str]:

@@ -64,6 +64,11 @@ def frame(con: duckdb.DuckDBPyConnection, spark: Any, relation: str, snapshot: i
     return spark.read.parquet(*[there(path) for path, _ in found])
 
 
+def write(frame: Any, place: str) -> None:
+    """Write a frame as parquet files to a directory that is not there yet."""
+    frame.write.mode("error").option("compression", "zstd").parquet(there(place))
+
+
 def ddl(columns: Mapping[str, str], where: str) -> str:
     """Columns as the engine declares them.
 

@@ -26,6 +26,8 @@ T = TypeVar("T")
 PACKAGES = ("duckdb", "scikit-learn", "joblib")
 # Bytes of an answer that travel at a time; gRPC takes messages of 4 MB without being asked.
 CHUNK = 2_000_000
+# Rows of a batch that a task gives.
+ROWS = 100_000
 ANSWER = "part string, place int, content binary"
 _ANSWER = pa.schema([("part", pa.string()), ("place", pa.int32()), ("content", pa.binary())])
 
@@ -112,13 +114,9 @@ def answers(rows: Iterable[Any]) -> list[Any]:
     return [pickle.loads(b"".join(found[place] for place in sorted(found))) for found in pieces.values()]
 
 
-def streaming(columns: Mapping[str, str], sql: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """A task for `mapInArrow`: the rows that a query makes of its part."""
-    return partial(_stream, columns, packages(), sql)
-
-
-def _stream(
-    columns: Mapping[str, str], wanted: Mapping[str, str], sql: str, batches: Iterable[pa.RecordBatch]
+def stream(
+    sql: str, wanted: Mapping[str, str], columns: Mapping[str, str], batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
+    """A task for `mapInArrow`, all but its batches given: the rows that a query makes of its part."""
     with published(batches, columns, wanted) as con:
-        yield from con.execute(sql).to_arrow_reader(100_000)
+        yield from con.execute(sql).to_arrow_reader(ROWS)

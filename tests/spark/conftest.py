@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 
-from ml.spark import session
+from ml.spark import session, tables
 from tests.ml.conftest import con, exposure, laid_out, publish  # noqa: F401 (the fixtures of a small published table)
 from tests.spark import servers as engines
 from tests.spark.servers import Server
@@ -23,3 +25,15 @@ def engine(sail: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv(session.REMOTE, sail.address)
     monkeypatch.setenv(session.SCHEME, "s3")
     return sail.address
+
+
+@pytest.fixture
+def in_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sail reads small files in one task: let the rows be in four, of which some have few or none."""
+    whole = tables.frame
+
+    def frame(lake: duckdb.DuckDBPyConnection, spark: Any, relation: str, snapshot: int) -> Any:
+        read = whole(lake, spark, relation, snapshot)
+        return read.repartition(4, f"`{read.columns[0]}`")
+
+    monkeypatch.setattr(tables, "frame", frame)

@@ -1,7 +1,6 @@
 """Learning by the engine's tasks: the same training set, the same model to 1e-9, whichever parts the rows are in."""
 
 from dataclasses import replace
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -13,13 +12,12 @@ from ml.learning import candidates, engines, training_set
 from ml.learning.training_set import TrainingSet
 from ml.linear.moments import SQL_COLUMNS
 from ml.records import publications
-from ml.spark import tables
 from ml.spec import CandidateSpec, FeaturesSpec, Spec
 from tests.bench import lakes
 from tests.ml import classified, mixed
 from tests.ml.rows import silent
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("in_four"), pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.slow]
 
 
 def in_parts(con: duckdb.DuckDBPyConnection, relation: str, rows: pd.DataFrame, query: str = "from rows") -> None:
@@ -29,18 +27,6 @@ def in_parts(con: duckdb.DuckDBPyConnection, relation: str, rows: pd.DataFrame, 
     selected = [f"select * exclude (place) from whole where {part}" for part in parts]
     inserted = [f"insert into lake.{relation} {one}" for one in selected[1:]]
     lakes.publish(con, [f"create or replace table lake.{relation} as {selected[0]}", *inserted], "parts", relation)
-
-
-@pytest.fixture(autouse=True)
-def parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sail reads small files in one task: let the rows be in four, of which some have few or none."""
-    whole = tables.frame
-
-    def frame(con: duckdb.DuckDBPyConnection, spark: Any, relation: str, snapshot: int) -> Any:
-        read = whole(con, spark, relation, snapshot)
-        return read.repartition(4, f"`{read.columns[0]}`")
-
-    monkeypatch.setattr(tables, "frame", frame)
 
 
 def both(con: duckdb.DuckDBPyConnection, exposure: Exposure) -> tuple[TrainingSet, TrainingSet]:
