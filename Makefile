@@ -86,6 +86,14 @@ storm: dev  ### Kill builds, runs and Dagster at random while two builders publi
 latency: dev  ### Measure the way from a build to its predictions on the running stack, stage by stage
 	@$(BIN)/python -m tests.bench.latency
 
+# The client beside us; Sail, a server of Spark Connect without a JVM, in .venv/sail.
+spark-install:
+	@$(INSTALL) dev spark sail
+
+# SAIL=/opt/sail/bin/sail takes another
+spark: spark-install  ### Run the tests of an engine beside DuckDB: build, learn and predict by Spark Connect, on Sail
+	@$(BIN)/python -m pytest -m spark -n 0
+
 # Spark ML and H2O, 840 MB in .venv/rivals, which `make bench` measures too where they are; they need Java.
 rivals:  ### Install what `make bench` can measure ours against
 	@$(INSTALL) dev rivals
@@ -126,11 +134,13 @@ hooks: dev  ### Run ruff, mypy and sqlfluff before each commit
 # All that meets in one .venv is resolved at once; a lock says what it adds to run.lock. The versions that the locks name
 # are kept: UPGRADE=--upgrade takes the newest instead.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --no-annotate --no-header
+# What an engine's tasks import is exactly what .venv has.
+TASKS := duckdb|scikit-learn|joblib|scipy|numpy|pyarrow|pydantic|pydantic-core|threadpoolctl|psycopg2-binary
 lock: install  ### Resolve the locks anew from pyproject.toml (UPGRADE=--upgrade for the newest versions)
-	@cd requirements && cat run.lock dev.lock mlflow.lock boosting.lock leaderboard.lock > ../.venv/all.lock
+	@cd requirements && cat run.lock dev.lock mlflow.lock boosting.lock leaderboard.lock spark.lock > ../.venv/all.lock
 	@$(COMPILE) $(UPGRADE) --all-extras pyproject.toml -o .venv/all.lock
 	@$(COMPILE) -c .venv/all.lock pyproject.toml -o requirements/run.lock
-	@for extra in dev mlflow boosting leaderboard; do \
+	@for extra in dev mlflow boosting leaderboard spark; do \
 	  $(COMPILE) -c .venv/all.lock --extra $$extra pyproject.toml -o requirements/$$extra.lock \
 	    $$(sed -nE 's/^([a-z0-9._-]+).*==.*/--no-emit-package \1/p' requirements/run.lock) || exit 1; \
 	done
@@ -138,5 +148,9 @@ lock: install  ### Resolve the locks anew from pyproject.toml (UPGRADE=--upgrade
 	@$(COMPILE) $(UPGRADE) --group mlflow-server --python-version 3.11 -o requirements/mlflow-server.lock
 	@$(COMPILE) $(UPGRADE) --group site -o requirements/site.lock
 	@$(COMPILE) $(UPGRADE) --group rivals -o requirements/rivals.lock
+	@sed -nE 's/^(($(TASKS))==.*) \\$$/\1/p' requirements/run.lock > .venv/tasks.txt
+	@for server in sail spark-server; do \
+	  $(COMPILE) $(UPGRADE) --group $$server -c .venv/tasks.txt -o requirements/$$server.lock || exit 1; \
+	done
 
-.PHONY: help install dev mlflow-install boosting run up ui mlflow down connect status shell card test quick browser pictures faults storm latency rivals bench leaderboard lint audit exposures hooks docs site lock
+.PHONY: help install dev mlflow-install boosting run up ui mlflow down connect status shell card test quick browser pictures faults storm latency spark-install spark rivals bench leaderboard lint audit exposures hooks docs site lock

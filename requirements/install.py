@@ -1,6 +1,7 @@
 """Makes .venv and installs there, with uv, what the locks of this folder name. `make` calls it before what needs it.
 
-    python requirements/install.py [dev] [mlflow] [boosting] [leaderboard] [site] [rivals]
+    python requirements/install.py [dev] [mlflow] [boosting] [leaderboard] [spark] [site] [rivals] [sail]
+        [spark-server]
 
 What .venv/installed says is there is not installed again: then this takes 0.1 s. Only the standard library is used, and
 nothing newer than Python 3.6 outside quotes, so that an old Python says in a sentence that it is too old.
@@ -21,7 +22,16 @@ PIP_AND_UV = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE", "default
 # What has an environment of its own below .venv: its lock, and its size on disk. MLflow's server wants an older pyarrow
 # than .venv has; what makes the site needs nothing that is in there.
 # Two contenders of the bench bring a world of their own.
-APART = {"mlflow": ("mlflow-server", "870 MB"), "site": ("site", "190 MB"), "rivals": ("rivals", "840 MB")}
+# Servers of Spark Connect have other versions of its client, and what their tasks import.
+APART = {
+    "mlflow": ("mlflow-server", "870 MB"),
+    "site": ("site", "190 MB"),
+    "rivals": ("rivals", "840 MB"),
+    "sail": ("sail", "900 MB"),
+    "spark-server": ("spark-server", "1.2 GB"),
+}
+# Of these, nothing is beside us.
+ALONE = ("site", "rivals", "sail", "spark-server")
 
 VERSION = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
 
@@ -217,8 +227,7 @@ def _digest(file: Path) -> str:
 if __name__ == "__main__":
     checkout = Checkout(Path(__file__).resolve().parent.parent)
     try:
-        # of the site and the rivals, nothing is beside us
-        checkout.install([name for name in sys.argv[1:] if name not in ("site", "rivals")])
+        checkout.install([name for name in sys.argv[1:] if name not in ALONE])
         for apart in APART:
             if apart in sys.argv[1:]:
                 checkout.install_apart(apart)

@@ -6,6 +6,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 from ml.errors import TractError
@@ -75,20 +76,20 @@ def session() -> Iterator[Any]:
     with warnings.catch_warnings():  # of pandas' versions, which concern no frame of ours
         warnings.simplefilter("ignore")
         try:
-            from pyspark.errors import PySparkException
-            from pyspark.sql import SparkSession
-            from pyspark.sql.connect.client.retries import DefaultPolicy
+            # by name: whoever follows the imports of a module, as `ml.identity` does, is not to meet pyspark
+            errors, sql = import_module("pyspark.errors"), import_module("pyspark.sql")
+            retries = import_module("pyspark.sql.connect.client.retries")
         except ImportError as error:
             raise EngineError(
                 f"{REMOTE} names an engine, and its client is not installed ({first_line(error)}). Run `make "
                 "spark-install`, or pip install 'tract[spark]'."
             ) from None
-    with told(remote, (PySparkException,)):
+    with told(remote, (errors.PySparkException,)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            spark = SparkSession.builder.remote(remote).create()
+            spark = sql.SparkSession.builder.remote(remote).create()
         try:
-            spark.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES, max_backoff=4000)])
+            spark.client.set_retry_policies([retries.DefaultPolicy(max_retries=RETRIES, max_backoff=4000)])
             for name, value in SETTINGS.items():
                 spark.conf.set(name, value)
             yield spark
