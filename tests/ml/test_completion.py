@@ -109,13 +109,13 @@ def test_a_process_that_is_killed_leaves_its_predictions_and_the_next_finishes_w
     assert con.execute("select count(*) from lake.ml.predictions").fetchall() == [(800,)]
     before = {table: len(rows(con, table)) for table in MEASURED}
     assert before == {
-        "ml.model_metrics": 42, "ml.heldout_predictions": 1200, "ml.drift": 0, "ml.live_errors": 0,
+        "ml.model_metrics": 45, "ml.heldout_predictions": 1200, "ml.drift": 0, "ml.live_errors": 0,
     }  # fmt: skip
     assert consumption.consume(exposure, say=silent) is None
     (done,) = completion.complete(exposure, say=silent)
     assert done.publication_id == publication
     assert {table: len(rows(con, table)) for table in MEASURED} == {
-        "ml.model_metrics": 56, "ml.heldout_predictions": 1600, "ml.drift": 3, "ml.live_errors": 1,
+        "ml.model_metrics": 60, "ml.heldout_predictions": 1600, "ml.drift": 3, "ml.live_errors": 1,
     }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def test_the_facts_of_a_version_are_its_rows_in_the_lake(
     assert [(one["promotion"], one["promoted_by"], one["followed_at"]) for one in facts.promotions] == [
         (1, "gate", None)
     ]
-    assert len(facts.metrics) == 28
+    assert len(facts.metrics) == 30
     assert (len(facts.drift), len(facts.importance), len(facts.dependence)) == (0, 0, 0)
     assert list(version_facts.heldout(con, facts).columns) == ["actual", "predicted", "lower", "upper"]
 
