@@ -27,6 +27,7 @@ from dbt_project.tract.options import leaving_out
 from ml import errors, lake, publishing
 from ml.exposures import doubts, read_exposures
 from ml.lake import locks, patience, state
+from ml.lake.engine import added
 from ml.lake.sql import quoted
 from ml.records import followed, migrations, publications, tables
 
@@ -315,9 +316,30 @@ def publish_or_not(step: Mapping[str, Any]) -> dict[str, str]:
     decision = publishing.warn(decision, publishing.unfollowed(learning, step["followed"]))
     answer = {"sentence": publishing.sentence(decision)}
     if decision.reason is None:
+        sums = _summed(step, decision)
         snapshot = str(decision.snapshot)
-        answer["insert_sql"] = publications.insert_sql(get_invocation_id(), decision.relation, snapshot)
+        answer["insert_sql"] = publications.insert_sql(get_invocation_id(), decision.relation, snapshot, sums)
     return answer
+
+
+def _summed(step: Mapping[str, Any], decision: publishing.Decision) -> tuple[int, int] | None:
+    """The sums of the fingerprint by the engine that built the table; None where DuckDB did, which scans it."""
+    nodes = step["manifest"]["nodes"].values()
+    built = [node for node in nodes if f"{node['schema']}.{node['alias']}" == decision.relation]
+    if not built or built[0]["config"].get("engine") != "spark" or decision.snapshot is None:
+        return None
+    from ml.spark.engine import Spark
+
+    table = publications.table_at(decision.relation, decision.snapshot)
+    try:
+        with CONNECTIONS[0].cursor() as con:
+            rows = Spark(con, decision.relation, decision.snapshot, table).whole(publications.SUMS_SQL)
+    except errors.TractError as error:  # the table is there and tested: DuckDB can tell as well, on one machine
+        logger.warning(f"DuckDB makes the fingerprint of {decision.relation}: {error}")
+        return None
+    ((count, total),) = added(rows)
+    logger.info(f"Spark made the fingerprint of {decision.relation}.")
+    return int(count), int(total)
 
 
 def built_by_engine(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from ml.lake.engine import Here, Row
-from ml.lake.sql import quoted
+from ml.lake.sql import listed, quoted
 from ml.spark import tables, tasks
 from ml.spark.session import EngineError, session
 
@@ -74,9 +74,13 @@ class Spark:
             frame = spark.createDataFrame([], tables.ddl(wanted, self.relation))
         return frame.select(*[f"`{name}`" for name in wanted]), wanted
 
-    def _asked(self, sql: str, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> list[T]:
+    def whole(self, sql: str) -> list[Row]:
+        """The rows that a query of `published` gives of each part, whole rows being read."""
+        return [row for part in self._asked("", partial(tasks.rows_of, sql), whole=True) for row in part]
+
+    def _asked(self, sql: str, ask: Callable[[duckdb.DuckDBPyConnection], T], whole: bool = False) -> list[T]:
         with session() as spark:
-            frame, columns = self.frame(spark, sql)
+            frame, columns = self.frame(spark, listed(self.columns) if whole else sql)
             found = frame.mapInArrow(tasks.answering(columns, ask), tasks.ANSWER).collect()
         answers: list[T] = tasks.answers(found)
         if not answers:

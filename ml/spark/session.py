@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -73,6 +74,9 @@ def session() -> Iterator[Any]:
     """
     remote = address()
     _listens(remote)
+    main = sys.modules["__main__"]
+    if not hasattr(main, "__file__"):  # of `python -c`: pyspark takes that for its own doctests, and ends the process
+        main.__file__ = "-c"
     with warnings.catch_warnings():  # of pandas' versions, which concern no frame of ours
         warnings.simplefilter("ignore")
         try:

@@ -23,6 +23,7 @@ def test_a_build_by_the_engine_publishes_the_same_rows(
     assert told.returncode == 0, told.stdout
     assert "Spark made 20,640 rows of features.housing_features row by row in tasks" in told.stdout
     assert "rows of features.housing_scaling as translated SQL" in told.stdout
+    assert "Spark made the fingerprint of features.housing_features." in told.stdout
     _, second = publications_of(home)
     assert second["fingerprint"] == before["fingerprint"]
     after = scaling(home)

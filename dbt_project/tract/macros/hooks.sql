@@ -24,6 +24,7 @@
                 'config': {
                     'contract': {'enforced': node.config.contract.enforced},
                     'materialized': node.config.materialized,
+                    'engine': (node.config.meta or {}).get('engine', 'duckdb'),
                 },
             }}) -%}
         {%- endfor -%}
