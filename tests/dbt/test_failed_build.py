@@ -134,3 +134,19 @@ def test_a_table_of_predictions_for_something_else_is_refused_before_any_node(em
         "is regression of DOUBLE by block_group_id. Name another table in meta.ml.predictions, and build once more."
     ) in sentence
     assert "Traceback" not in sentence
+
+
+def test_a_model_for_spark_is_not_built_by_duckdb_unsaid(
+    empty_lake: Home, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    project = copied(tmp_path_factory.mktemp("undispatched"))
+    replace_in(project / "dbt_project.yml", "search_order: [housing, tract, dbt]", "search_order: [housing, dbt]")
+    told = run_dbt(
+        empty_lake("undispatched"), "build", "--select", "housing_scaling", project=project, TRACT_SPARK="sc://nowhere"
+    )
+    assert told.returncode == 2
+    assert (
+        "dbt_project/housing/models/features/housing_scaling.sql says engine: spark, and dbt does not look for "
+        "`create_table_as` in the package tract. Add to dbt_project.yml: dispatch: [{macro_namespace: dbt, "
+        "search_order: [housing, tract, dbt]}]."
+    ) in " ".join(said(told))

@@ -50,6 +50,13 @@
             {%- if node.resource_type in ('model', 'seed', 'snapshot') and node.database == 'lake' -%}
                 {%- do places.append([node.name, node.schema]) -%}
             {%- endif -%}
+            {%- if node.resource_type == 'model' and node.config.meta.engine == 'spark'
+                and adapter.dispatch('create_table_as', 'dbt').macro.package_name == 'dbt_duckdb' -%}
+                {{- exceptions.raise_compiler_error(
+                    node.original_file_path ~ " says engine: spark, and dbt does not look for `create_table_as` in the package tract. "
+                    ~ "Add to dbt_project.yml: dispatch: [{macro_namespace: dbt, search_order: [" ~ project_name ~ ", tract, dbt]}]."
+                ) -}}
+            {%- endif -%}
             {%- if node.resource_type == 'model' and node.config.meta.check -%}
                 {%- do checks.append(node.config.meta.check) -%}
             {%- endif -%}
