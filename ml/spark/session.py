@@ -139,6 +139,8 @@ def gone(error: Exception) -> bool:
 
 def why(error: Exception) -> str:
     """What went wrong, of an error that may hold a traceback of Python's and one of Java's."""
+    if rpc := re.search(r'details = "(.*)"', str(error)):
+        return first_line(rpc[1])[:500]
     raised = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception): .*$", str(error), re.MULTILINE)
     details = getattr(error, "details", None)
     said = raised[-1] if raised else details() if callable(details) else str(error)
