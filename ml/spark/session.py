@@ -45,9 +45,14 @@ def address() -> str:
         )
     if not _ADDRESS.fullmatch(said):
         raise EngineError(
-            f"{REMOTE} is '{said}'. It must be such as sc://host:15002, a Spark Connect server's address."
+            f"{REMOTE} is '{shown(said)}'. It must be such as sc://host:15002, a Spark Connect server's address."
         )
     return said
+
+
+def shown(said: str) -> str:
+    """An address as people may see it: without its parameters, of which one may be a token."""
+    return said.partition(";")[0]
 
 
 def scheme() -> str:
@@ -116,8 +121,8 @@ def told(remote: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
         else:
             what, do = "did not do what was asked", "Its own log says more"
         raise EngineError(
-            f"The engine at {remote} {what}: {why(error)}. Nothing was written to the lake. {do}; without it, leave "
-            "`engine: spark` out and DuckDB does the work."
+            f"The engine at {shown(remote)} {what}: {why(error)}. Nothing was written to the lake. {do}; without it, "
+            "leave `engine: spark` out and DuckDB does the work."
         ) from error
 
 
@@ -154,6 +159,6 @@ def _listens(remote: str) -> None:
         socket.create_connection((found[1], int(found[2] or 15002)), timeout=5).close()
     except OSError as error:
         raise EngineError(
-            f"The engine at {remote} ({REMOTE}) is not there: {first_line(error)}. Start its Spark Connect server, or "
-            "leave `engine: spark` out and DuckDB does the work."
+            f"The engine at {shown(remote)} ({REMOTE}) is not there: {first_line(error)}. Start its Spark "
+            "Connect server, or leave `engine: spark` out and DuckDB does the work."
         ) from None

@@ -39,6 +39,17 @@ def test_an_address_of_something_else_is_named(said: str, monkeypatch: pytest.Mo
         session.address()
 
 
+def test_a_token_in_the_address_is_in_no_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for said in ("sc://127.0.0.1:1/;token=hunter2", "spark://127.0.0.1:1;token=hunter2"):
+        monkeypatch.setenv(session.REMOTE, said)
+        with pytest.raises(EngineError, match=r"//127\.0\.0\.1:1\b") as raised, session.session():
+            pass
+        assert "hunter2" not in str(raised.value)
+    with pytest.raises(EngineError) as raised, session.told("sc://h/;token=hunter2", (ValueError,)):
+        raise ValueError(RPC)
+    assert "hunter2" not in str(raised.value)
+
+
 def test_s3_has_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert session.there("s3://b/t.parquet") == "s3a://b/t.parquet"
     monkeypatch.setenv(session.SCHEME, "s3")
