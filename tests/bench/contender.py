@@ -11,26 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-Told = dict[str, Any]
-Found = dict[str, Any]
+from tests.bench.stages import Found, Stages, Told
+
 ALPHAS = (-3, 1, 30)
 LEARNED = "features.housing_features"
 # The same rows as classes: 0 and 1, about as many of each.
 CLASSES = f"(select *, cast(median_house_value > 180000 as integer) as above from lake.{LEARNED})"
-
-
-class Stages:
-    """Seconds of each stage, in order."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.last = time.perf_counter()
-
-    def end(self, stage: str) -> None:
-        """End a stage."""
-        now = time.perf_counter()
-        self.seconds[stage] = now - self.last
-        self.last = now
 
 
 def land(told: Told) -> Found:

@@ -1,32 +1,16 @@
-"""Contenders with packages of their own (.venv/rivals): `python tests/bench/rivals.py NAME`, told on standard input.
+"""Contenders with packages of their own (.venv/rivals): `python -m tests.bench.rivals NAME`, told on standard input.
 
 Each makes the same features of the same landed rows, writes them, fits a linear model of them, and writes a prediction
-for every row; without keys, folds and intervals. Nothing of ours is imported. Prints one line of JSON, as contender.py.
+for every row; without keys, folds and intervals. Nothing of `ml` is imported. Prints one line of JSON, as contender.py.
 """
 
 import json
 import sys
 import tempfile
-import time
-from typing import Any
 
-Told = dict[str, Any]
-Found = dict[str, Any]
+from tests.bench.stages import Found, Stages, Told
+
 TARGET = "median_house_value"
-
-
-class Stages:
-    """Seconds of each stage, in order."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.last = time.perf_counter()
-
-    def end(self, stage: str) -> None:
-        """End a stage."""
-        now = time.perf_counter()
-        self.seconds[stage] = now - self.last
-        self.last = now
 
 
 def spark_ml(told: Told) -> Found:
