@@ -25,7 +25,7 @@ from ml import classes, memory
 from ml.arrays import Matrix
 from ml.columns import LEVELS, read_sql
 from ml.lake.sql import listed, quoted
-from ml.learning.candidates import Fitted, named, predictions, probabilities
+from ml.learning.candidates import Fitted, by_folds, named, predictions, probabilities
 from ml.learning.encoding import STEP
 from ml.learning.training_set import CODE, TrainingSet
 from ml.learning.workers import threads
@@ -101,27 +101,15 @@ class Binned:
 
     def held_out(self, split: str) -> Matrix:
         """See `candidates.Candidate`."""
-        training, fold = self.training, self.training.fold(split)
-        predicted = np.full((len(fold), len(training.classes)) if training.classes else len(fold), np.nan)
-        numbers = np.intersect1d(fold, training.folds(split))
-        beside = self.expected and split == training.exposure.spec.split and not self.made
         with named(self):
             rows = self._rows()
-            progress = Progress(self.say, f"judging {self.name} on {split} folds", len(numbers), "folds")
-
-            def tasks() -> Iterator[Any]:
-                if beside:  # first: it has the most rows
-                    yield delayed(self._served)(rows)
-                for number in numbers:
-                    yield delayed(self._hold_out)(rows, split, int(number))
-
-            results = threads(self._cores())(tasks())
-            if beside:
-                self.made.append(next(results))
-            for number, values in zip(numbers, results, strict=True):
-                predicted[fold == number] = values
-                progress.advance(1)
-        return predicted
+            return by_folds(
+                self,
+                split,
+                threads(self._cores()),
+                lambda number: delayed(self._hold_out)(rows, split, number),
+                lambda: delayed(self._served)(rows),
+            )
 
     def fit(self) -> Fitted:
         """See `candidates.Candidate`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import duckdb
 import numpy as np
 import pandas as pd
-from joblib import delayed
+from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -223,31 +223,18 @@ class FromRows:
 
     def held_out(self, split: str) -> Matrix:
         """See `Candidate`."""
-        training, fold = self.training, self.training.fold(split)
-        predicted = np.full((len(fold), len(training.classes)) if training.classes else len(fold), np.nan)
-        numbers = np.intersect1d(fold, training.folds(split))
-        progress = Progress(self.say, f"judging {self.name} on {split} folds", len(numbers), "folds")
-        weights = training.weights
-        beside = self.expected and split == training.exposure.spec.split and not self.made
+        training, fold, weights = self.training, self.training.fold(split), self.training.weights
 
-        def tasks() -> Iterator[Any]:
-            if beside:  # first: it has the most rows
-                yield delayed(fit)(self.estimator, *self._served())
-            for number in numbers:
-                learned = training.learned(split, int(number))
-                held = fold == number
-                yield delayed(hold_out)(
-                    self.estimator, training.features, training.answers, learned, held, training.classes, weights
-                )
+        def hold(number: int) -> Any:
+            learned, held = training.learned(split, number), fold == number
+            return delayed(hold_out)(
+                self.estimator, training.features, training.answers, learned, held, training.classes, weights
+            )
 
         with named(self):
-            results = workers(len(fold))(tasks())
-            if beside:
-                self.made.append(next(results))
-            for number, values in zip(numbers, results, strict=True):
-                predicted[fold == number] = values
-                progress.advance(1)
-        return predicted
+            return by_folds(
+                self, split, workers(len(fold)), hold, lambda: delayed(fit)(self.estimator, *self._served())
+            )
 
     def fit(self) -> Fitted:
         """See `Candidate`."""
@@ -272,6 +259,41 @@ class FromRows:
         served = training.served_sample
         weights = None if training.weight is None else served[WEIGHT].to_numpy(np.float64)
         return served[list(training.exposure.features)], training.answers.loc[served.index], weights
+
+
+def by_folds(
+    candidate: "FromRows | Binned",
+    split: str,
+    at_work: Parallel,
+    hold: Callable[[int], Any],
+    serve: Callable[[], Any],
+) -> Matrix:
+    """What fits predict of the folds that they have not seen; beside them the fit that serves, where it is expected.
+
+    Args:
+        at_work: What does the tasks, in their order.
+        hold: The task of a fold.
+        serve: The task of the fit that serves, whose result goes to `candidate.made`.
+    """
+    training, fold = candidate.training, candidate.training.fold(split)
+    predicted = np.full((len(fold), len(training.classes)) if training.classes else len(fold), np.nan)
+    numbers = np.intersect1d(fold, training.folds(split))
+    progress = Progress(candidate.say, f"judging {candidate.name} on {split} folds", len(numbers), "folds")
+    beside = candidate.expected and split == training.exposure.spec.split and not candidate.made
+
+    def tasks() -> Iterator[Any]:
+        if beside:  # first: it has the most rows
+            yield serve()
+        for number in numbers:
+            yield hold(int(number))
+
+    results = at_work(tasks())
+    if beside:
+        candidate.made.append(next(results))
+    for number, values in zip(numbers, results, strict=True):
+        predicted[fold == number] = values
+        progress.advance(1)
+    return predicted
 
 
 @contextmanager
