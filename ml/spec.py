@@ -301,7 +301,8 @@ class Spec(BaseModel):
     max_rows: Annotated[int, Field(ge=LEAST_ROWS)] | Literal["all"] | None = Field(
         None,
         description="rows that are judged, and that learners which hold rows see: by default 50 million divided by the "
-        "number of features and one, but 10,000 to 500,000; `all`: that too, and LightGBM's estimators see every row",
+        "number of features and one, but 10,000 to 500,000, or to 200,000 where ridge alone competes; `all`: that too, "
+        "and LightGBM's estimators see every row",
     )
     folds: int = Field(5, ge=2, le=100, description="parts into which rows are divided, each held out once")
     seed: int = Field(0, ge=0, description="seed of that division")

@@ -167,9 +167,12 @@ def _other_task(exposure: Exposure, version: Version) -> str | None:
 
 def _missing(con: duckdb.DuckDBPyConnection, version: Version, publication: Publication) -> str:
     """The features that are NULL in some rows, as a list in words."""
-    counts = ", ".join(f"count(*) - count({quoted(name)})" for name in version.features)
+    none = publication.without_nulls(con)
+    if not (unknown := [name for name in version.features if name not in none]):
+        return ""
+    counts = ", ".join(f"count(*) - count({quoted(name)})" for name in unknown)
     found = con.execute(f"select {counts} from {publication.table}").fetchall()[0]
-    return ", ".join(name for name, count in zip(version.features, found, strict=True) if count)
+    return ", ".join(name for name, count in zip(unknown, found, strict=True) if count)
 
 
 def promote(

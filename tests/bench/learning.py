@@ -148,7 +148,8 @@ def missing_rivals() -> str:
 
 def _kept(measures: list[Measure], path: Path, only: list[str]) -> list[Measure]:
     """What was measured now and, where only some contenders were asked for, what else the file has."""
-    before = [Measure(**said) for said in json.loads(path.read_text())["measures"]] if only != CONTENDERS else []
+    kept = only != CONTENDERS and path.exists()
+    before = [Measure(**said) for said in json.loads(path.read_text())["measures"]] if kept else []
     found = {(m.rows, STORAGES.index(m.storage), CONTENDERS.index(m.contender)): m for m in [*before, *measures]}
     return [found[case] for case in sorted(found)]
 

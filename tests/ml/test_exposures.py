@@ -387,10 +387,23 @@ def test_how_many_rows_are_sampled_follows_from_the_width_of_the_table(features:
     assert len({exposure.digest() for exposure in (*every, other)}) == 3
 
 
+def test_where_no_candidate_holds_rows_fewer_are_sampled() -> None:
+    columns = {"id": "varchar", "a": "double", "cell": "varchar", "y": "integer"}
+    for more, rows in (
+        ({"candidates": ["ridge"]}, 200_000),
+        ({"candidates": ["ridge", "gradient_boosting"]}, 500_000),
+        ({"candidates": ["ridge", {"name": "gradient_boosting", "enabled": False}]}, 200_000),
+        ({"candidates": ["logistic"], "task": "classification"}, 500_000),
+        ({"candidates": ["ridge"], "max_rows": 300_000}, 300_000),
+    ):
+        (exposure,) = read_exposures(manifest(more, columns=columns))
+        assert exposure.sample_rows == rows, more
+
+
 def test_the_number_of_sampled_rows_is_in_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     open_, said = (read_exposures(manifest(ml))[0] for ml in ({}, {"max_rows": 5_000}))
     before = (open_.digest(), said.digest())
-    monkeypatch.setattr(exposures, "MOST_SAMPLE", 400_000)
+    monkeypatch.setattr(exposures, "JUDGED_SAMPLE", 100_000)
     assert open_.digest() != before[0]
     assert said.digest() == before[1]
 
