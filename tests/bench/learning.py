@@ -135,7 +135,7 @@ def _contenders(rows: int, storage: str, repeats: int) -> dict[str, tuple[tuple[
         if storage == "local disk":
             found |= {"scikit-learn": (("scikit_learn",), 1), "polars": (("polars",), 1)}
             found |= {"scikit-learn's logistic": (("scikit_learn_logistic",), repeats)}
-            found |= {} if missing_rivals() else {rival: ((work,), repeats) for rival, work in RIVALS.items()}
+            found |= {} if missing_rivals() else {rival: ((work,), 1) for rival, work in RIVALS.items()}
     return found
 
 
