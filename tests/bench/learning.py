@@ -126,10 +126,13 @@ def run(sizes: list[int], kinds: list[str], only: list[str], work: Path) -> list
 
 def _contenders(rows: int, storage: str, repeats: int) -> dict[str, tuple[tuple[str, ...], int]]:
     """The processes of each contender at a size on a storage, and how many times they run."""
-    found = {"ours": (("ours_featurize", "ours_consume"), repeats), "limit": (("copy",), repeats)}
+    found = {
+        "ours": (("ours_featurize", "ours_consume"), repeats),
+        "limit": (("copy",), repeats),
+        "moments": (("moments",), repeats),
+    }
     if storage == "local disk":
-        found |= {"moments": (("moments",), repeats), "correct": (("correct",), 1)}
-        found |= {"logistic": (("logistic",), repeats)}
+        found |= {"correct": (("correct",), 1), "logistic": (("logistic",), repeats)}
     if rows <= RECIPE_ROWS:
         found |= {"recipe": (("recipe_featurize", "recipe_train", "recipe_predict"), 1)}
         if storage == "local disk":
