@@ -86,12 +86,12 @@ storm: dev  ### Kill builds, runs and Dagster at random while two builders publi
 latency: dev  ### Measure the way from a build to its predictions on the running stack, stage by stage
 	@$(BIN)/python -m tests.bench.latency
 
-# The client beside us; Sail, a server of Spark Connect without a JVM, in .venv/sail.
+# The client beside us; Sail, a server of Spark Connect without a JVM, in .venv/sail; Spark itself in .venv/spark-server.
 spark-install:
-	@$(INSTALL) dev spark sail
+	@$(INSTALL) dev spark sail spark-server
 
-# SAIL=/opt/sail/bin/sail takes another
-spark: spark-install  ### Run the tests of an engine beside DuckDB: build, learn and predict by Spark Connect, on Sail
+# SAIL=/opt/sail/bin/sail and SPARK=/opt/environment take others; without Java what needs a cluster is skipped
+spark: spark-install  ### Run the tests of an engine beside DuckDB, on Sail and on a cluster of Spark
 	@$(BIN)/python -m pytest -m spark -n 0
 
 # Spark ML and H2O, 840 MB in .venv/rivals, which `make bench` measures too where they are; they need Java.

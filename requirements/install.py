@@ -27,8 +27,8 @@ APART = {
     "mlflow": ("mlflow-server", "870 MB"),
     "site": ("site", "190 MB"),
     "rivals": ("rivals", "840 MB"),
-    "sail": ("sail", "900 MB"),
-    "spark-server": ("spark-server", "1.2 GB"),
+    "sail": ("sail", "730 MB"),
+    "spark-server": ("spark-server", "480 MB"),
 }
 # Of these, nothing is beside us.
 ALONE = ("site", "rivals", "sail", "spark-server")

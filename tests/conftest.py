@@ -104,10 +104,18 @@ def _postgres(at: secrets.Postgres) -> "psycopg2.extensions.connection":
     return con
 
 
-def new_lake(servers: Path, home: Path) -> Path:
-    """A home with a lake of its own, empty, on the shared servers: another catalog, another place in the bucket."""
+def new_lake(servers: Path, home: Path, root: Path | None = None) -> Path:
+    """A home with a lake of its own, empty, on the shared servers: another catalog, another place in the bucket.
+
+    Args:
+        root: A directory for its files instead.
+    """
     name = new_database(servers, "lake")
-    return enter(servers, home, name, name)
+    if root is None:
+        return enter(servers, home, name, f"s3://tract/{name}")
+    for part in ("lake", "artifacts"):  # DuckDB makes none of these where the root is no bucket
+        (root / part).mkdir(parents=True)
+    return enter(servers, home, name, str(root))
 
 
 def cloned_lake(servers: Path, of: Path, home: Path) -> Path:
@@ -125,7 +133,7 @@ def cloned_lake(servers: Path, of: Path, home: Path) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         if file.is_file():
             copy.write_bytes(file.read_bytes().replace(source.encode(), name.encode()))
-    return enter(servers, home, name, name)
+    return enter(servers, home, name, f"s3://tract/{name}")
 
 
 def objects(servers: Path) -> fs.S3FileSystem:
@@ -136,14 +144,14 @@ def objects(servers: Path) -> fs.S3FileSystem:
     )
 
 
-def enter(servers: Path, home: Path, database: str, place: str) -> Path:
-    """Make the home that enters a lake: its catalog on the shared Postgres, its place in the bucket."""
+def enter(servers: Path, home: Path, database: str, root: str) -> Path:
+    """Make the home that enters a lake: its catalog on the shared Postgres, the root of its files."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "extensions").symlink_to(servers / "extensions")
-    store = replace(s3.address(servers), root=f"s3://tract/{place}")
+    store = replace(s3.address(servers), root=root)
     catalog = replace(postgres.address(servers), database=database)
     secrets.write(home / "secrets", home / "extensions", store, catalog)
-    (home / LAKE).write_text(place)
+    (home / LAKE).write_text(root.rpartition("/")[2])
     return home
 
 

@@ -230,10 +230,16 @@ class Warehouse:
 
 
 @contextmanager
-def running(servers: Path, parsed: Path, dagster_target: Path, directory: Path, **settings: str) -> Iterator[Warehouse]:
-    """A warehouse below an empty directory, whose Dagster runs with these settings, before the first build."""
+def running(
+    servers: Path, parsed: Path, dagster_target: Path, directory: Path, root: Path | None = None, **settings: str
+) -> Iterator[Warehouse]:
+    """A warehouse below an empty directory, whose Dagster runs with these settings, before the first build.
+
+    Args:
+        root: As of `new_lake`.
+    """
     # a path as people have them: accents, blanks, another script
-    home, landed = new_lake(servers, directory / "d'été 家"), directory / "landed"
+    home, landed = new_lake(servers, directory / "d'été 家", root), directory / "landed"
     landed.mkdir()
     shutil.copytree(dagster_target, home / "dbt")
     (home / "shell").mkdir()  # the builder's

@@ -10,16 +10,16 @@ import shutil
 import statistics
 import sys
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from orchestration import stack
-from orchestration.stack import postgres, s3, secrets
+from orchestration.stack import s3
 from tests.bench import picture, report, table
 from tests.bench.machine import facts, measured
 from tests.bench.measure import Measure
-from tests.conftest import new_database, new_lake, run_dbt
+from tests.conftest import new_lake, run_dbt
 
 CONTENDER = "tests.bench.contender"
 CONTENDERS = [
@@ -76,22 +76,14 @@ def sql(servers: Path, home: Path) -> dict[str, str]:
 def storages(servers: Path, work: Path) -> dict[str, dict[str, Any]]:
     """For each storage, the home of an empty lake, a place for files beside it, and what pandas needs to enter."""
     store, local = s3.address(servers), work / "disk"
-    for name in ("lake", "artifacts", "files"):
-        (local / name).mkdir(parents=True)
     client = {"endpoint_url": f"http://{store.endpoint}", "region_name": store.region}
     options = {"key": store.key_id, "secret": store.secret, "client_kwargs": client}
+    on_disk, on_s3 = new_lake(servers, work / "local", local), new_lake(servers, work / "s3")
+    (local / "files").mkdir()
     return {
-        "local disk": _storage(servers, work / "local", str(local), None),
-        "local S3": _storage(servers, work / "s3", f"{store.root}/{work.name}", options),
+        "local disk": {"home": on_disk, "root": f"{local}/files", "options": None},
+        "local S3": {"home": on_s3, "root": f"{store.root}/{work.name}/files", "options": options},
     }
-
-
-def _storage(servers: Path, home: Path, root: str, options: dict[str, Any] | None) -> dict[str, Any]:
-    home.mkdir()
-    (home / "extensions").symlink_to(servers / "extensions")
-    catalog = replace(postgres.address(servers), database=new_database(servers, "bench"))
-    secrets.write(home / "secrets", home / "extensions", replace(s3.address(servers), root=root), catalog)
-    return {"home": home, "root": f"{root}/files", "options": options}
 
 
 def run(sizes: list[int], kinds: list[str], only: list[str], work: Path) -> list[Measure]:

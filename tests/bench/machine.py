@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -18,9 +19,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def measured(
-    module: str, name: str, told: dict[str, Any], python: str = sys.executable
+    module: str, name: str, told: dict[str, Any], python: str = sys.executable, beside: Sequence[psutil.Process] = ()
 ) -> tuple[dict[str, Any], float, int]:
-    """Run one piece of work of a module; what it found, the seconds of its process, its tree's peak resident bytes."""
+    """Run one piece of work of a module; what it found, the seconds of its process, its tree's peak resident bytes.
+
+    Args:
+        beside: Servers that work for it, whose trees' memory counts too.
+    """
     began = time.perf_counter()
     process = subprocess.Popen(
         [python, "-m", module, name],
@@ -31,7 +36,7 @@ def measured(
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])},
     )
     peak = [0]
-    watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), peak), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), beside, peak), daemon=True)
     watcher.start()
     out, _ = process.communicate(json.dumps(told))
     seconds = time.perf_counter() - began
@@ -41,13 +46,14 @@ def measured(
     return json.loads(out.splitlines()[-1]), seconds, peak[0]
 
 
-def _watch(root: psutil.Process, peak: list[int]) -> None:
+def _watch(root: psutil.Process, beside: Sequence[psutil.Process], peak: list[int]) -> None:
     with suppress(psutil.NoSuchProcess):  # it has ended, which its status is the first to tell
         while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
             total = 0
-            for process in [root, *root.children(recursive=True)]:
-                with suppress(psutil.NoSuchProcess):
-                    total += process.memory_info().rss
+            for top in (root, *beside):
+                for process in [top, *top.children(recursive=True)]:
+                    with suppress(psutil.NoSuchProcess):
+                        total += process.memory_info().rss
             peak[0] = max(peak[0], total)
             time.sleep(0.02)
 

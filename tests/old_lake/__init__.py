@@ -31,4 +31,4 @@ def restore(servers: Path, home: Path) -> Path:
             else:
                 with bucket.open_output_stream(f"tract/{PLACE}/{entry.name.removeprefix('objects/')}") as stream:
                     stream.write(file.read())
-    return enter(servers, home, catalog.database, PLACE)
+    return enter(servers, home, catalog.database, f"s3://tract/{PLACE}")

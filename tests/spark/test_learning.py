@@ -14,7 +14,7 @@ from ml.linear.moments import SQL_COLUMNS
 from ml.records import publications
 from ml.spec import CandidateSpec, FeaturesSpec, Spec
 from tests.bench import lakes
-from tests.ml import classified, mixed
+from tests.ml import classified, mixed, timed
 from tests.ml.rows import silent
 
 pytestmark = [pytest.mark.usefixtures("in_four"), pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.slow]
@@ -103,6 +103,20 @@ def test_ridge_of_many_weighted_columns(con: duckdb.DuckDBPyConnection, engine: 
     )
     in_parts(con, exposure.relation, rows)
     same(con, *both(con, exposure), "ridge")
+
+
+@pytest.mark.parametrize("candidate", ["ridge", "gradient_boosting"])
+def test_what_is_judged_by_what_came_before_it(con: duckdb.DuckDBPyConnection, engine: str, candidate: str) -> None:
+    exposure = timed.exposure(backtest={"folds": 3, "gap": "10 days"})
+    in_parts(con, exposure.relation, timed.frame(), "select * replace (cast(at as timestamp) as at) from rows")
+    here, there = both(con, exposure)
+    assert here.periods is not None
+    assert here.periods == there.periods
+    held = [candidates.build(CandidateSpec(name=candidate), con, one, silent).held_out("time") for one in (here, there)]
+    assert np.isfinite(held[0]).any()
+    np.testing.assert_allclose(held[0], held[1], rtol=1e-9)
+    if candidate == "ridge":
+        same(con, here, there, "ridge")
 
 
 def test_logistic(con: duckdb.DuckDBPyConnection, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
