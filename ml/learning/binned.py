@@ -27,7 +27,8 @@ from ml.columns import LEVELS, read_sql
 from ml.lake.sql import listed, quoted
 from ml.learning.candidates import Fitted, by_folds, named, predictions, probabilities
 from ml.learning.encoding import STEP
-from ml.learning.training_set import CODE, TrainingSet
+from ml.learning.published import CODE
+from ml.learning.training_set import TrainingSet
 from ml.learning.workers import threads
 from ml.linear.encoder import reading
 from ml.progress import Progress, Say

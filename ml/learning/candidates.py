@@ -27,8 +27,10 @@ from ml.errors import TractError
 from ml.lake import first_line
 from ml.lake.sql import LARGEST
 from ml.learning.encoding import Encoding
+from ml.learning.published import CODE
+from ml.learning.sampling import WEIGHT
 from ml.learning.scratch import scratch
-from ml.learning.training_set import CODE, WEIGHT, TrainingSet
+from ml.learning.training_set import TrainingSet
 from ml.learning.workers import workers
 from ml.linear import logistic, ridge
 from ml.metrics import Task

@@ -11,7 +11,8 @@ from ml.learning import calibration, judgement, measures, sets
 from ml.learning.candidates import Candidate
 from ml.learning.classification import Classification
 from ml.learning.judgement import ALL, ClassJudgement, Held
-from ml.learning.training_set import RowsError, TrainingSet
+from ml.learning.published import RowsError
+from ml.learning.training_set import TrainingSet
 from ml.metrics import OF_RANKS
 from ml.spec import MEAN
 from ml.weights import taken

@@ -8,49 +8,23 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from ml import answers, classes
+from ml import classes
 from ml.arrays import Integers, Mask, Vector
 from ml.classes import Class
-from ml.columns import LEVELS, number_sql, read_sql, value_sql
-from ml.errors import TractError
 from ml.exposures import PERIOD, Exposure
-from ml.lake import first_line
-from ml.lake.engine import Engine, Here, added, table
-from ml.lake.sql import LARGEST, listed, literal, quoted
-from ml.learning import folds, likely_leaks, periods
-from ml.learning.encoding import LEAST_ROWS, Encoding
-from ml.learning.periods import Periods, TooFewTimesError
+from ml.lake.engine import Engine, Here
+from ml.lake.sql import quoted
+from ml.learning import likely_leaks, linear_terms, periods, sampling
+from ml.learning.encoding import Encoding
+from ml.learning.periods import Periods
+from ml.learning.published import CODE, RowsError, coded_sql, where_of
+from ml.learning.sampling import BLOCK, CELL, FOLD, MOMENT, WEIGHT, slice_column
 from ml.linear.moments import Moments, UnusableRowsError, complement, gather, total
-from ml.linear.terms import Level, Term, Value, are_plain
+from ml.linear.terms import Term, Value, are_plain
 from ml.progress import Say, following
 from ml.records.publications import Publication
-from ml.weights import taken, usable_sql, weight_sql
-
-# Folds of the splits, as columns beside the published ones; 0 of the split by time is held out from no fit.
-FOLD = {"random": "random fold", "group": "group fold", "time": "time fold"}
-CELL = "time cell"
-MOMENT = "moment in microseconds"
-WEIGHT = "weight of the row"
-BLOCK = "block of rows"
-SAMPLED = "in the sample"
-# The place of a row's class among the classes, from 0.
-CODE = "code of the class"
-# Levels of a column that a linear model tells apart, the most frequent.
-MOST_LEVELS = 50
-# Values of a column that an engine's part tells of, the most frequent there: where all have fewer, none is missed.
-PART_LEVELS = 100_000
-# Rows of the sample at a time.
-BATCH = 100_000
-
-
-def _slice(name: str) -> str:
-    return f"slice {name}"
-
-
-class RowsError(TractError):
-    """The published rows cannot be learned from; the message names the column and what was found."""
+from ml.weights import taken
 
 
 @dataclass(frozen=True)
@@ -127,7 +101,7 @@ class TrainingSet:
     @property
     def table(self) -> str:
         """The published rows that have their answer, as a table expression; of classes, with a column `CODE`."""
-        return _coded(self.exposure, self.publication, self.classes)
+        return coded_sql(self.exposure, self.publication, self.classes)
 
     @property
     def whole(self) -> Moments:
@@ -260,7 +234,7 @@ class TrainingSet:
             for number, name in self.periods.names().items():
                 found[f"{PERIOD}: {name}"] = self.fold("time") == number
         for name in self.exposure.spec.slices:
-            values = self.sample[_slice(name)]
+            values = self.sample[slice_column(name)]
             for value in sorted(values.unique()):
                 found[f"{name}: {value}"] = (values == value).to_numpy(np.bool_)
         return found
@@ -293,11 +267,11 @@ def read(
             finite; the key is missing or repeats in the sample; a gap leaves nothing to learn from; there is one class,
             or too many, or not the one that is called positive.
     """
-    where = _where(exposure, publication)
+    where = where_of(exposure, publication)
     reader = engine or Here(con)
-    rows = _sampled(con, reader, exposure, publication, say)
+    rows = sampling.read(con, reader, exposure, publication, say)
     with following(con, say, "summing", rows.known):
-        terms = _terms(con, reader, exposure, publication, where)
+        terms = linear_terms.of(con, reader, exposure, publication, where)
         if rows.periods is None:
             moments = _moments(reader, exposure, rows, terms, where)
             return TrainingSet(
@@ -342,297 +316,12 @@ def read_sample(
     Raises:
         RowsError: As `read`, but for values that are missing or not finite.
     """
-    rows = _sampled(con, engine or Here(con), exposure, publication, say)
+    rows = sampling.read(con, engine or Here(con), exposure, publication, say)
     return rows.sample, rows.periods
 
 
-def _where(exposure: Exposure, publication: Publication) -> str:
-    return f"{publication.publication_id}, read by exposure {exposure.name}"
-
-
-def _answered(exposure: Exposure, publication: Publication) -> str:
-    return f"(from {publication.table} where {answers.known_sql(exposure.spec.target)})"
-
-
-def _coded(exposure: Exposure, publication: Publication, of: tuple[Class, ...]) -> str:
-    answered, target = _answered(exposure, publication), exposure.spec.target
-    if not of:
-        return answered
-    code = classes.code_sql(target, exposure.columns[target], of)
-    return f"(select *, {code} as {quoted(CODE)} from {answered})"
-
-
-def _classes(engine: Engine, exposure: Exposure, publication: Publication, where: str) -> tuple[Class, ...]:
-    """The target's classes, rising; none of numbers.
-
-    Raises:
-        RowsError: There is one, or too many, or none that is the spec's positive; or SQL cannot write one.
-    """
-    if exposure.task == "regression":
-        return ()
-    spec = exposure.spec
-    value = classes.read_sql(spec.target, exposure.columns[spec.target])
-    counted = f"select {value}, count(*) from {_answered(exposure, publication)} group by 1 order by 2 desc limit 10000"
-    found = added(engine.rows(counted), keys=1)
-    if why := classes.unfit(spec.target, len(found), sum(count for _, count in found)):
-        raise RowsError(f"{where}: {why}.")
-    if any(isinstance(one, str) and chr(0) in one for one, _ in found):
-        raise RowsError(
-            f"{where}: a class of {spec.target} holds the character NUL, which SQL cannot write: remove it."
-        )
-    rising = tuple(sorted(one for one, _ in found))
-    if why := classes.unfit_positive(spec.positive, rising):
-        raise RowsError(f"{where}: {why}.")
-    return rising
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """How many rows have an answer, how many have none, the former with their folds, a sample of them, the periods, the
-    classes, and the weight: see `TrainingSet`.
-    """
-
-    known: int
-    unknown: int
-    relation: str
-    sample: pd.DataFrame
-    periods: Periods | None
-    classes: tuple[Class, ...]
-    weight: str | None
-
-
-def _sampled(
-    con: duckdb.DuckDBPyConnection, engine: Engine, exposure: Exposure, publication: Publication, say: Say
-) -> _Rows:
-    where = _where(exposure, publication)
-    sizes, unknown = _sizes(engine, exposure, publication, where)
-    rows = sum(sizes.values())
-    weight = _weight(engine, exposure, publication, where)
-    found = _classes(engine, exposure, publication, where)
-    # quantiles of the times are of all rows at once: one column, which DuckDB reads for both
-    cut = _periods(con, exposure, publication, where) if exposure.spec.split == "time" else None
-    columns = _timed(exposure, cut, rows) if cut else _folded(engine, exposure, publication, sizes, where)
-    folded = f"select *, {columns} from {_coded(exposure, publication, found)}"
-    relation = f"({folded})"
-    with following(con, say, "sampling", rows):
-        try:
-            sample = _sample(con, engine, exposure, relation, rows, CODE if found else exposure.spec.target, weight)
-        except (
-            duckdb.BinderException,
-            duckdb.CatalogException,
-            duckdb.ParserException,
-            duckdb.ConversionException,
-        ) as error:
-            raise RowsError(f"{where}: meta.ml.slices or a feature cannot be read: {first_line(error)}.") from None
-    _check_key(sample, exposure, where)
-    return _Rows(rows, unknown, relation, sample, cut, found, weight)
-
-
-def _sizes(engine: Engine, exposure: Exposure, publication: Publication, where: str) -> tuple[dict[int, int], int]:
-    """Rows that have their answer by bucket of groups, or in one where the spec names no group; and how many others."""
-    spec = exposure.spec
-    bucket, group = (folds.bucket_sql(spec.group), quoted(spec.group)) if spec.group else ("0", "0")
-    known = f"filter (where {answers.known_sql(spec.target)})"
-    counted = f"select {bucket}, count(*), count(*) {known}, count({group}) {known} from {publication.table} group by 1"
-    found = added(engine.rows(counted), keys=1)
-    rows, unknown = sum(count for _, _, count, _ in found), sum(every - count for _, every, count, _ in found)
-    if rows < spec.judged_folds:
-        beside = f" whose target {spec.target} is known, and {unknown:,} others" if unknown else ""
-        raise RowsError(
-            f"{where}, has {rows} rows{beside}; {spec.judged_folds} folds need at least as many. "
-            f"Is the table built from an empty source? Otherwise lower meta.ml.{spec.folds_setting}."
-        )
-    if lost := sum(count - there for *_, count, there in found):
-        raise RowsError(
-            f"{where}: the group {spec.group} is missing in {lost} of {rows} rows. "
-            "Fill it in where the table is built, and give the column the dbt test `not_null`."
-        )
-    return {bucket: count for bucket, _, count, _ in found if count}, unknown
-
-
-def _weight(engine: Engine, exposure: Exposure, publication: Publication, where: str) -> str | None:
-    """What a row counts: its weight by the mean of all, so that penalties mean what they do where each counts once.
-
-    Raises:
-        RowsError: A weight is missing, not finite, or not above zero.
-    """
-    name = exposure.spec.weight
-    if name is None:
-        return None
-    weight = weight_sql(name)
-    relation = _answered(exposure, publication)
-    usable = f"count(*) - count(*) filter (where {usable_sql(name)})"
-    query = f"select sum({weight}), count({weight}), {usable}, count(*) from {relation}"
-    ((weights, weighed, unusable, rows),) = added(engine.rows(query))
-    if unusable:
-        raise RowsError(
-            f"{where}: the weight {name} is missing, or no number above zero, in {unusable:,} of {rows:,} rows. Fill "
-            "it in where the table is built, or leave the rows out."
-        )
-    # the order of threads decides the last digits of a mean: no model is to depend on them
-    return f"{weight} / {literal(float(f'{weights / weighed:.6g}'))}"
-
-
-def _periods(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication: Publication, where: str) -> Periods:
-    time = exposure.spec.time
-    assert time is not None
-    relation, value = _answered(exposure, publication), value_sql(time, "date")
-    query = f"select count(*) - count({value}), count(*) filter (where not isfinite({value})), count(*) from {relation}"
-    ((missing, infinite, rows),) = con.execute(query).fetchall()
-    if missing or infinite:
-        found = f"missing in {missing:,}" if missing else f"infinite in {infinite:,}"
-        raise RowsError(
-            f"{where}: the time {time} is {found} of {rows:,} rows. Fill it in where the table is built, or leave the "
-            "rows out, and give the column the dbt test `not_null`."
-        )
-    try:
-        return periods.cut(con, relation, time, exposure.spec.backtest)
-    except TooFewTimesError as error:
-        raise RowsError(f"{where}: column {error}. Lower meta.ml.backtest.folds.") from None
-
-
-def _timed(exposure: Exposure, cut: Periods, rows: int) -> str:
-    """A list to select: the period, the cell, the time as a number, and whether the row is sampled."""
-    spec = exposure.spec
-    assert spec.time is not None
-    columns = {
-        FOLD["time"]: cut.fold_sql(spec.time),
-        CELL: cut.cell_sql(spec.time),
-        MOMENT: periods.moment_sql(spec.time),
-        SAMPLED: folds.sampled_sql(spec.key_columns, rows, exposure.sample_rows, spec.seed),
-    }
-    return ", ".join(f"{value} as {quoted(name)}" for name, value in columns.items())
-
-
-def _folded(engine: Engine, exposure: Exposure, publication: Publication, sizes: dict[int, int], where: str) -> str:
-    """A list to select: the folds, and whether the row is sampled."""
-    spec = exposure.spec
-    rows = sum(sizes.values())
-    columns = [f'{_random_fold(engine, exposure, publication, rows)} as "{FOLD["random"]}"']
-    sampled = folds.sampled_sql(spec.key_columns, rows, exposure.sample_rows, spec.seed)
-    if spec.group:
-        columns.append(f'{_group_fold(engine, exposure, publication, sizes, where)} as "{FOLD["group"]}"')
-        chosen = folds.sampled_buckets(sizes, exposure.sample_rows, spec.folds, spec.seed)
-        if rows > exposure.sample_rows and chosen:
-            sampled = folds.in_buckets_sql(spec.group, chosen)
-    return f"{', '.join(columns)}, {sampled} as {quoted(SAMPLED)}"
-
-
-def _random_fold(engine: Engine, exposure: Exposure, publication: Publication, rows: int) -> str:
-    """The random fold of a row: by the hash of its key, or dealt where so few rows leave a fold without any."""
-    spec = exposure.spec
-    by_hash = folds.random_sql(spec.key_columns, spec.folds, spec.seed)
-    if rows < folds.FEW_ROWS * spec.folds:
-        used = engine.rows(f"select distinct {by_hash} from {_answered(exposure, publication)}")
-        if len(set(used)) < spec.folds:
-            if engine.parts:
-                raise RowsError(
-                    f"{publication.publication_id}, read by exposure {exposure.name}, has {rows} rows, which no engine "
-                    "deals into folds: leave meta.ml.engine out, or raise meta.ml.spark_above_rows."
-                )
-            return folds.dealt_sql(spec.key_columns, spec.folds, spec.seed)
-    return by_hash
-
-
-def _group_fold(engine: Engine, exposure: Exposure, publication: Publication, sizes: dict[int, int], where: str) -> str:
-    """The fold of a row's group: of its bucket, or its own where so few groups share buckets that a fold has none."""
-    spec = exposure.spec
-    assert spec.group is not None
-    if len(sizes) >= spec.folds:
-        return folds.group_sql(spec.group, folds.assign(sizes, spec.folds))
-    hashed = f"select {folds.hash_sql(spec.group)}, count(*) from {_answered(exposure, publication)} group by 1"
-    groups: dict[int, int] = dict(added(engine.rows(hashed), keys=1))
-    if len(groups) < spec.folds:
-        raise RowsError(
-            f"{where}: column {spec.group} has {len(groups)} groups; {spec.folds} folds by group need at least as "
-            "many. Lower meta.ml.folds or choose another group."
-        )
-    return folds.few_groups_sql(spec.group, folds.assign(groups, spec.folds))
-
-
-def _terms(
-    con: duckdb.DuckDBPyConnection, engine: Engine, exposure: Exposure, publication: Publication, where: str
-) -> tuple[Term, ...]:
-    """What a linear model makes of the features, in the order of `encoder.fitted`.
-
-    Raises:
-        RowsError: A code is not finite, or a date is.
-    """
-    kinds = exposure.kinds
-    nulls = _nulls(con, engine, exposure, publication)
-    if set(kinds.values()) == {"number"} and not any(nulls.values()):
-        return tuple(Value(name) for name in kinds)
-    _check_finite(engine, exposure, publication, where)
-    relation = _answered(exposure, publication)
-    found: list[Term] = []
-    for kind in ("number", "date"):
-        names = [name for name in kinds if kinds[name] == kind]
-        values = {name: number_sql(name, kind) for name in names}
-        # of what is not finite the sums will tell
-        usable = [(value, f"filter (where abs({value}) < {literal(LARGEST)})") for value in values.values()]
-        sums = [f"sum({value}) {which}, count({value}) {which}" for value, which in usable]
-        filled = added(engine.rows(f"select {', '.join(sums)} from {relation}"))[0] if sums else ()
-        means = [total / count if count else 0.0 for total, count in zip(filled[::2], filled[1::2], strict=True)]
-        found += [Value(name, kind, mean) for name, mean in zip(names, means, strict=True)]
-        found += [Level(name, kind, None) for name in names if nulls[name]]
-    levels = [name for name in kinds if kinds[name] in LEVELS]
-    for name in sorted(levels, key=lambda name: LEVELS.index(kinds[name])):
-        kind, value = kinds[name], value_sql(name, kinds[name])
-        # a text that SQL cannot write is no level of its own
-        told = f"value is not null{' and not contains(value, chr(0))' if kind == 'text' else ''}"
-        frequent = _frequent(engine, f"select {value} as value from {relation}", told)
-        found += [Level(name, kind, level) for level in sorted(frequent)]
-        if nulls[name] or not frequent:
-            found.append(Level(name, kind, None))
-    return tuple(found)
-
-
-def _frequent(engine: Engine, values: str, told: str) -> list[Any]:
-    """The most frequent values of a query's column `value`, the most frequent first."""
-    grouped = f"from ({values}) where {told} group by value"
-    if not engine.parts:
-        rows = engine.rows(
-            f"select value {grouped} having count(*) >= {LEAST_ROWS} order by count(*) desc, value limit {MOST_LEVELS}"
-        )
-        return [row[0] for row in rows]
-    counted = f"select value, count(*) {grouped} order by count(*) desc, value limit {PART_LEVELS}"
-    found = [row for row in added(engine.rows(counted), keys=1) if row[1] >= LEAST_ROWS]
-    return [value for value, _ in sorted(found, key=lambda row: (-row[1], row[0]))[:MOST_LEVELS]]
-
-
-def _nulls(
-    con: duckdb.DuckDBPyConnection, engine: Engine, exposure: Exposure, publication: Publication
-) -> dict[str, int]:
-    """How many values of each feature are NULL.
-
-    Of 10 million rows of 11 features the scan takes 0.5 s, and the lake's statistics know that there is none.
-    """
-    none = publication.without_nulls(con)
-    nulls = dict.fromkeys(exposure.kinds, 0)
-    if unknown := [name for name in nulls if name not in none]:
-        counts = ", ".join(f"count(*) - count({quoted(name)})" for name in unknown)
-        (row,) = added(engine.rows(f"select {counts} from {publication.table}"))
-        nulls.update(zip(unknown, row, strict=True))
-    return nulls
-
-
-def _check_finite(engine: Engine, exposure: Exposure, publication: Publication, where: str) -> None:
-    """See that codes and dates are finite: numbers are seen to be while they are summed."""
-    values = {name: value_sql(name, kind) for name, kind in exposure.kinds.items() if kind in ("code", "date")}
-    if not values:
-        return
-    counts = ", ".join(f"count(*) filter (where not isfinite({value}))" for value in values.values())
-    (found,) = added(engine.rows(f"select {counts} from {publication.table}"))
-    for name, count in zip(values, found, strict=True):
-        if count:
-            raise RowsError(
-                f"{where}: column {name!r} has {count} values that are not finite: only finite ones are allowed; fill "
-                "them or filter the rows where the table is made"
-            )
-
-
 def _moments(
-    engine: Engine, exposure: Exposure, rows: _Rows, terms: tuple[Term, ...], where: str
+    engine: Engine, exposure: Exposure, rows: sampling.Rows, terms: tuple[Term, ...], where: str
 ) -> dict[str, dict[int, Moments]]:
     """Gather both splits in one scan: by pairs of folds, which add up to the folds of each."""
     spec = exposure.spec
@@ -656,7 +345,7 @@ def _pair_sql(exposure: Exposure) -> str:
 
 
 def _cells(
-    engine: Engine, exposure: Exposure, rows: _Rows, terms: tuple[Term, ...], cell: str, where: str
+    engine: Engine, exposure: Exposure, rows: sampling.Rows, terms: tuple[Term, ...], cell: str, where: str
 ) -> dict[int, Moments]:
     """Gather the sums of each cell, an expression, in one scan."""
     answer = exposure.spec.target if exposure.task == "regression" else CODE
@@ -688,54 +377,3 @@ def _by_time(
             )
         before[number] = total(parts)
     return held, before
-
-
-def _sample(
-    con: duckdb.DuckDBPyConnection,
-    engine: Engine,
-    exposure: Exposure,
-    relation: str,
-    rows: int,
-    answer: str,
-    weight: str | None,
-) -> pd.DataFrame:
-    spec = exposure.spec
-    # as text, which SQL casts back to the same value: a frame has no decimals
-    key = listed(spec.key_columns, of="published")
-    texts = [f"cast(published.{name} as varchar) as {name}" for name in map(quoted, spec.key_columns)]
-    labels = [*texts, *(quoted(FOLD[split]) for split in spec.splits)]
-    if spec.split == "time":
-        labels.append(quoted(MOMENT))
-    if weight:
-        labels.append(f"{weight} as {quoted(WEIGHT)}")
-    labels.append(f'{folds.bucket_sql(*(spec.group,) if spec.group else spec.key_columns)} as "{BLOCK}"')
-    for name, value in spec.slices.items():
-        labels.append(f"coalesce(cast({value} as varchar), 'none') as {quoted(_slice(name))}")
-    sampled = f"where {quoted(SAMPLED)}" if rows > exposure.sample_rows else ""
-    kind = "double" if exposure.task == "regression" else "bigint"
-    values = f"{read_sql(exposure.kinds)}, cast({quoted(answer)} as {kind}) as {quoted(spec.target)}"
-    if not engine.parts:
-        return con.execute(
-            f"select {', '.join(labels)}, {values} from {relation} as published {sampled} order by {key}"
-        ).df()
-    parts = pa.concat_tables(
-        engine.each(f"select {', '.join(labels)}, {values} from {relation} as published {sampled}", BATCH, table)
-    )
-    ordered = ", ".join(f"cast({quoted(name)} as {exposure.columns[name]})" for name in spec.key_columns)
-    with con.cursor() as local:
-        return local.register("parts", parts).execute(f"select * from parts order by {ordered}").df()
-
-
-def _check_key(sample: pd.DataFrame, exposure: Exposure, where: str) -> None:
-    columns = exposure.spec.key_columns
-    key = sample[list(columns)]
-    wrong = int(key.duplicated().sum()) or int(key.isna().any(axis=1).sum())
-    if wrong:
-        one = len(columns) == 1
-        tests = (
-            "the column the dbt tests `unique`" if one else "the table the dbt test `tract.unique_together`, and each"
-        )
-        raise RowsError(
-            f"{where}: the key {', '.join(columns)} is missing or repeated in {wrong} rows. Give {tests} "
-            f"{'and' if one else 'column'} `not_null`, so that such a build is not published."
-        )

@@ -17,7 +17,7 @@ from ml.columns import TYPES, Kind
 from ml.exposures import Exposure
 from ml.learning import calibration, candidates, engines, measures, training_set
 from ml.learning.classification import Classification
-from ml.learning.training_set import FOLD, WEIGHT
+from ml.learning.sampling import FOLD, WEIGHT
 from ml.progress import Say
 from ml.records import versions
 from ml.records.versions import Version

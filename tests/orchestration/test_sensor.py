@@ -13,7 +13,7 @@ import pytest
 from ml import completion, lake
 from ml.exposures import Exposure
 from ml.lake.locks import LockLostError
-from ml.learning.training_set import RowsError
+from ml.learning.published import RowsError
 from ml.records import migrations, publications
 from orchestration import waiting
 from orchestration.attempts import EXPOSURE, LEDGER, PUBLICATION, TRIES, TRY

@@ -9,6 +9,7 @@ import pytest
 
 from ml.exposures import Exposure
 from ml.learning import candidates, engines, training_set
+from ml.learning.published import RowsError
 from ml.learning.training_set import TrainingSet
 from ml.linear.moments import SQL_COLUMNS
 from ml.records import publications
@@ -134,7 +135,7 @@ def test_a_value_that_is_not_finite_is_named(con: duckdb.DuckDBPyConnection, eng
     rows["cell"] = [f"c{i % 20}" for i in range(200)]
     rows.loc[7, "b"] = np.inf
     in_parts(con, exposure.relation, rows)
-    with pytest.raises(training_set.RowsError, match="column 'b' has 1 infinite value"):
+    with pytest.raises(RowsError, match="column 'b' has 1 infinite value"):
         both(con, replace(exposure, spec=exposure.spec.model_copy(update={"engine": "spark"})))
 
 

@@ -19,7 +19,7 @@ from ml.learning import candidates, judging, notes, training_set
 from ml.learning.calibration import Calibration
 from ml.learning.candidates import EstimatorError
 from ml.learning.judgement import ClassJudgement
-from ml.learning.training_set import RowsError
+from ml.learning.published import RowsError
 from ml.spec import MEAN, BacktestSpec, CandidateSpec
 from tests.ml.classes import LINE, exposure, noisy
 from tests.ml.rows import published, silent, trained_on

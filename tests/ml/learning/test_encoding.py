@@ -15,7 +15,9 @@ from threadpoolctl import threadpool_limits
 from ml.learning import candidates, notes, training_set, trials
 from ml.learning.candidates import EstimatorError
 from ml.learning.encoding import Encoding
-from ml.learning.training_set import MOST_LEVELS, RowsError, TrainingSet
+from ml.learning.linear_terms import MOST_LEVELS
+from ml.learning.published import RowsError
+from ml.learning.training_set import TrainingSet
 from ml.linear.terms import Level
 from ml.spec import CandidateSpec, FeaturesSpec, SearchSpec
 from tests.ml.conftest import POINTS

@@ -8,7 +8,7 @@ import pytest
 
 from ml.exposures import Exposure
 from ml.learning import judging, measures
-from ml.learning.training_set import RowsError
+from ml.learning.published import RowsError
 from tests.ml.rows import candidate, frame, trained_on
 
 

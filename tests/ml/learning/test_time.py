@@ -10,7 +10,7 @@ import pytest
 
 from ml.learning import candidates, gate, intervals, judging, notes, training_set
 from ml.learning.judgement import Judgement
-from ml.learning.training_set import RowsError
+from ml.learning.published import RowsError
 from ml.linear import ridge
 from ml.linear.moments import Moments
 from ml.spec import MEAN, BacktestSpec, CandidateSpec

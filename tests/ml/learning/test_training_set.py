@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ml.exposures import Exposure
 from ml.learning import folds, notes, training_set
-from ml.learning.training_set import RowsError, TrainingSet
+from ml.learning.published import RowsError
+from ml.learning.training_set import TrainingSet
 from ml.linear.moments import Moments
 from tests.ml.conftest import POINTS
 from tests.ml.rows import frame, published, silent, trained_on
