@@ -4,7 +4,7 @@ import logging
 
 import dagster as dg
 
-from ml.exposures import doubts, read_exposures
+from ml.manifest import doubts, read_exposures
 from orchestration import forks, freshness, project, waiting
 from orchestration import jobs as upkeep
 from orchestration.assets import columns

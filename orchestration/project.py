@@ -15,7 +15,8 @@ from typing import Any
 
 from ml import code, environments, lake
 from ml.errors import TractError
-from ml.exposures import Exposure, read_exposures
+from ml.exposures import Exposure
+from ml.manifest import read_exposures
 from orchestration import contents, profile, settings
 from orchestration.settings import ParseError
 

@@ -25,10 +25,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class)
 from dbt_project.tract import ahead
 from dbt_project.tract.options import leaving_out
 from ml import errors, lake, publishing
-from ml.exposures import doubts, read_exposures
 from ml.lake import locks, patience, state
 from ml.lake.engine import added
 from ml.lake.sql import quoted
+from ml.manifest import doubts, read_exposures
 from ml.records import followed, migrations, publications, tables
 
 logger = AdapterLogger("Tract")

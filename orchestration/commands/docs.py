@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from ml.errors import TractError
-from ml.exposures import read_exposures
+from ml.manifest import read_exposures
 from orchestration.assets.translator import ML_SOURCES
 from orchestration.project import ROOT, install_packages, there
 

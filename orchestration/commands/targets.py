@@ -19,9 +19,10 @@ from rich.text import Text
 
 from ml import environments, lake
 from ml.errors import TractError
-from ml.exposures import Exposure, read_exposures
+from ml.exposures import Exposure
 from ml.lake import state
 from ml.lake.locks import this_process
+from ml.manifest import read_exposures
 from ml.records import champions, consumptions, findings, publications
 from orchestration import profile, project, settings
 

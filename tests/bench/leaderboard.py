@@ -25,9 +25,10 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ml import lake
-from ml.exposures import Exposure, read_exposures
+from ml.exposures import Exposure
 from ml.learning import candidates, training_set, trials
 from ml.learning.training_set import TrainingSet
+from ml.manifest import read_exposures
 from ml.records import publications
 from ml.spec import CandidateSpec
 from orchestration.project import manifest

@@ -20,7 +20,7 @@ import duckdb
 import pytest
 
 from ml import consumption, lake
-from ml.exposures import read_exposures
+from ml.manifest import read_exposures
 from ml.records import followed
 from orchestration.stack import postgres, s3, secrets
 from tests.conftest import ROOT, cloned_lake, new_lake, run_dbt

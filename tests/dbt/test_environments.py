@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from ml import consumption
-from ml.exposures import read_exposures
+from ml.manifest import read_exposures
 from ml.records import overview
 from orchestration.commands import targets
 from tests.conftest import ROOT, cloned_lake, run_dbt

@@ -8,7 +8,7 @@ import pytest
 
 from dbt_project.housing import source as california_housing
 from ml import consumption
-from ml.exposures import read_exposures
+from ml.manifest import read_exposures
 from tests.conftest import run_dbt
 from tests.dbt.conftest import Home, Told, build, lake_of, said
 from tests.ml.completed import consume_and_complete

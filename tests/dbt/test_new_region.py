@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.exposures import read_exposures
 from ml.learning import candidates
+from ml.manifest import read_exposures
 from tests.conftest import ROOT, run_dbt
 from tests.dbt.conftest import PUBLISHED, Home, Told, about_publishing, lake_of
 

@@ -11,8 +11,9 @@ import pytest
 
 from dbt_project.housing import source as california_housing
 from ml import consumption, lake, serving, vouching
-from ml.exposures import Exposure, read_exposures
+from ml.exposures import Exposure
 from ml.lake import artifacts
+from ml.manifest import read_exposures
 from ml.records import champions, completions, migrations
 from tests.conftest import run_dbt
 from tests.dbt.conftest import lake_of, publications_of

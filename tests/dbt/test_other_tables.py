@@ -18,7 +18,8 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from ml import consumption
 from ml.arrays import Integers, Vector
-from ml.exposures import Exposure, read_exposures
+from ml.exposures import Exposure
+from ml.manifest import read_exposures
 from tests.conftest import ROOT, run_dbt
 from tests.dbt.conftest import Home, about_publishing, allotments, lake_of, said
 from tests.ml.completed import consume_and_complete

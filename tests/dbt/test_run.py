@@ -7,7 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from ml.exposures import Exposure, read_exposures
+from ml.exposures import Exposure
+from ml.manifest import read_exposures
 from orchestration.commands import run
 from tests.dbt.conftest import Worked, lake_of
 

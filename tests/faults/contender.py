@@ -12,9 +12,10 @@ from pathlib import Path
 
 from ml import consumption, lake, promotion
 from ml import search as searching
-from ml.exposures import Exposure, read_exposures
+from ml.exposures import Exposure
 from ml.learning import competition
 from ml.maintenance import maintain
+from ml.manifest import read_exposures
 from ml.progress import Say
 from ml.records import champions
 from ml.serving import scoring

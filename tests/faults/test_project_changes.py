@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ml.exposures import SpecError
+from ml.manifest import SpecError
 from orchestration import loaded, project
 from orchestration.stack import dagster
 from tests.conftest import ROOT

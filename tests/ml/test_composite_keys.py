@@ -7,7 +7,8 @@ import duckdb
 import pytest
 
 from ml import consumption
-from ml.exposures import Exposure, SpecError, read_exposures
+from ml.exposures import Exposure
+from ml.manifest import SpecError, read_exposures
 from ml.records import champions, predictions, publications, tables
 from ml.replay import replay
 from ml.spec import CandidateSpec, Spec

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ml import environments
 from ml.environments import EnvironmentNameError
-from ml.exposures import read_exposures
+from ml.manifest import read_exposures
 from tests.ml.test_exposures import manifest
 
 

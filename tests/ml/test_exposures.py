@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ml import estimators, exposures, spec
-from ml.exposures import OWN_TABLES, SpecError, doubts, read_exposures
+from ml.exposures import OWN_TABLES
+from ml.manifest import SpecError, doubts, read_exposures
 
 ALLOWED = "Columns of features.points: id, a, b, cell, y."
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ml.exposures import Exposure, SpecError, read_exposures
+from ml.exposures import Exposure
+from ml.manifest import SpecError, read_exposures
 from tests.ml.test_exposures import manifest
 
 SCALARS: list[Any] = [

@@ -7,8 +7,9 @@ import duckdb
 import pytest
 
 from ml import lake
-from ml.exposures import Exposure, SpecError, read_exposures
+from ml.exposures import Exposure
 from ml.lake.sql import is_key
+from ml.manifest import SpecError, read_exposures
 from ml.records import champions, migrations, predictions, publications, tables
 from ml.replay import replay
 from ml.spec import CandidateSpec

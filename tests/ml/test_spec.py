@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ml.exposures import NOTICES, read_exposures
+from ml.manifest import NOTICES, read_exposures
 from tests.ml.test_exposures import POINTS, manifest, refused
 
 

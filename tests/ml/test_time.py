@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from ml import publishing
-from ml.exposures import Exposure, SpecError, read_exposures
+from ml.exposures import Exposure
+from ml.manifest import SpecError, read_exposures
 from ml.records import publications, versions
 from ml.replay import replay
 from ml.reports import card, explanation, pictures

@@ -22,7 +22,7 @@ import psycopg2
 from pyarrow import fs
 
 from ml import consumption, lake
-from ml.exposures import read_exposures
+from ml.manifest import read_exposures
 from ml.reports import card
 from orchestration import stack
 from orchestration.stack import postgres, s3, secrets

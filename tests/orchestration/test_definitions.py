@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml.exposures import SpecError, read_exposures
+from ml.manifest import SpecError, read_exposures
 from orchestration import project
 from orchestration.assets.model import selection
 from orchestration.assets.translator import Translator, predictions_key

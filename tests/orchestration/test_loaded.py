@@ -6,7 +6,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from ml.exposures import SpecError
+from ml.manifest import SpecError
 from orchestration import loaded, project
 from orchestration.findings import Finding
 from tests.ml.conftest import POINTS

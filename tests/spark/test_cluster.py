@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from ml import consumption
-from ml.exposures import Exposure, read_exposures
+from ml.exposures import Exposure
+from ml.manifest import read_exposures
 from ml.records import predictions, publications, versions
 from ml.spark import session
 from tests.bench import table

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ml.exposures import read_exposures
+from ml.manifest import read_exposures
 from orchestration.assets import columns
 from orchestration.assets.translator import Translator
 from tests.dbt.conftest import lake_of
