@@ -39,7 +39,7 @@ def ran_out(error: Exception, con: duckdb.DuckDBPyConnection, exposure: Exposure
     if isinstance(error, duckdb.OutOfMemoryException):
         if SPILLED in str(error):  # the disk's fault, of which `ml.lake.telling` tells
             return None
-        from ml.linear.moments import SQL_COLUMNS  # scipy takes a moment to import
+        from ml.linear.gathering import SQL_COLUMNS  # scipy takes a moment to import
 
         settings = "select current_setting('memory_limit'), current_setting('threads')"
         limit, threads = con.execute(settings).fetchall()[0]

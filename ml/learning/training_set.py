@@ -20,7 +20,8 @@ from ml.learning.encoding import Encoding
 from ml.learning.periods import Periods
 from ml.learning.published import CODE, RowsError, coded_sql, where_of
 from ml.learning.sampling import BLOCK, CELL, FOLD, MOMENT, WEIGHT, slice_column
-from ml.linear.moments import Moments, UnusableRowsError, complement, gather, total
+from ml.linear.gathering import UnusableRowsError, gather
+from ml.linear.moments import Moments, complement, total
 from ml.linear.terms import Term, Value, are_plain
 from ml.progress import Say, following
 from ml.records.publications import Publication

@@ -10,7 +10,8 @@ import numpy as np
 from ml.arrays import Matrix, Vector
 from ml.lake.engine import Source
 from ml.linear import batches
-from ml.linear.moments import Moments, UnusableRowsError
+from ml.linear.gathering import UnusableRowsError
+from ml.linear.moments import Moments
 from ml.linear.spectrum import Spectrum, check_alphas
 from ml.linear.terms import Term, Value
 from ml.linear.terms import terms as terms_of

@@ -24,7 +24,8 @@ from ml.lake import engine
 from ml.lake.engine import Source
 from ml.lake.sql import literal, quoted
 from ml.linear import batches, encoder, pipelines
-from ml.linear.moments import Moments, UnusableRowsError, complement, gather, total
+from ml.linear.gathering import UnusableRowsError, gather
+from ml.linear.moments import Moments, complement, total
 from ml.linear.spectrum import Scaling
 from ml.linear.terms import Term, Value, are_plain
 from ml.linear.terms import terms as terms_of
@@ -100,7 +101,7 @@ def fit(
     """The fit on all rows and, if there are folds, the fits that leave one out, in rising order.
 
     Args:
-        con: As for `ml.linear.moments.gather`, like the next five.
+        con: As for `ml.linear.gathering.gather`, like the next five.
         relation: A table expression, read some times: name a snapshot.
         features: The p features.
         target: Name of a column of 0 and 1.

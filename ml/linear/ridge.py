@@ -17,8 +17,9 @@ from sklearn.pipeline import Pipeline
 from ml.arrays import Matrix, Vector
 from ml.lake.engine import Source
 from ml.linear import encoder, pipelines
+from ml.linear.gathering import gather
 from ml.linear.leave_one_out import loo_errors
-from ml.linear.moments import Moments, complement, gather, total
+from ml.linear.moments import Moments, complement, total
 from ml.linear.spectrum import Spectrum, check_alphas
 from ml.linear.terms import Term, are_plain
 from ml.linear.terms import terms as terms_of
@@ -65,7 +66,7 @@ def fit(
     """Choose a penalty and fit, without pulling the rows together.
 
     Args:
-        con: As for `ml.linear.moments.gather`, like the next three.
+        con: As for `ml.linear.gathering.gather`, like the next three.
         relation: A table expression, read once or twice: name a snapshot.
         features: The p features.
         target: Name of the target.

@@ -13,7 +13,7 @@ import numpy as np
 
 from ml import completion, consumption
 from ml.exposures import Exposure
-from ml.linear import moments
+from ml.linear import gathering
 from ml.reports import card
 from tests.bench import lakes
 from tests.ml.conftest import POINTS
@@ -43,7 +43,7 @@ def sums(rows: int, width: int) -> None:
         ours, numpys = [], []
         for _ in range(REPEATS):
             numpys.append(seconds(lambda: array.T @ array))
-            ours.append(seconds(lambda: moments.gather(con, f"'{table}'", names(width), "y")))
+            ours.append(seconds(lambda: gathering.gather(con, f"'{table}'", names(width), "y")))
     mine, theirs = statistics.median(ours), statistics.median(numpys)
     print(
         f"{rows:,} rows of {width} columns: sums {mine:.1f} s from parquet, "

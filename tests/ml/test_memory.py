@@ -9,7 +9,7 @@ import pytest
 from ml import memory
 from ml.errors import MemoryRanOutError
 from ml.exposures import Exposure
-from ml.linear.moments import gather
+from ml.linear.gathering import gather
 
 WIDE = [f"x{number}" for number in range(149)]
 

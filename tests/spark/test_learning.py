@@ -11,7 +11,7 @@ from ml.exposures import Exposure
 from ml.learning import candidates, engines, training_set
 from ml.learning.published import RowsError
 from ml.learning.training_set import TrainingSet
-from ml.linear.moments import SQL_COLUMNS
+from ml.linear.gathering import SQL_COLUMNS
 from ml.records import publications
 from ml.spec import CandidateSpec, FeaturesSpec, Spec
 from tests.bench import lakes

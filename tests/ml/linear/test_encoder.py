@@ -13,7 +13,8 @@ from sklearn.base import clone
 from ml.arrays import Vector
 from ml.columns import read_sql
 from ml.linear import encoder, predict_sql, ridge
-from ml.linear.moments import UnusableRowsError, gather, total
+from ml.linear.gathering import UnusableRowsError, gather
+from ml.linear.moments import total
 from ml.linear.terms import Level, Term, Value
 from tests.ml.linear.tables import SETTINGS
 

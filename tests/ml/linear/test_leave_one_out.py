@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ml.linear import leave_one_out, ridge
-from ml.linear.moments import UnusableRowsError, gather
+from ml.linear.gathering import UnusableRowsError, gather
 from ml.linear.spectrum import Spectrum
 from tests.ml.linear.tables import ALPHAS, SETTINGS, assert_same_coefficients, load, make_table, names, tables
 

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from ml.arrays import Integers, Vector
 from ml.columns import read_sql
 from ml.linear import logistic, predict_sql
-from ml.linear.moments import UnusableRowsError, gather
+from ml.linear.gathering import UnusableRowsError, gather
 from ml.linear.terms import Level, Value
 from tests.ml.linear.tables import (
     SETTINGS,

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.arrays import Integers, Matrix
-from ml.linear import moments as made
-from ml.linear.moments import Moments, UnusableRowsError, complement, gather, total
+from ml.linear import gathering as made
+from ml.linear.gathering import UnusableRowsError, gather
+from ml.linear.moments import Moments, complement, total
 
 COLUMNS = ["a", "b c", 'd"e', "y"]
 SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
