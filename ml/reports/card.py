@@ -38,8 +38,8 @@ TEMPLATE = "card.html.jinja"
 Columns = dict[str, tuple[str, int | None]]
 COLUMNS: Columns = {
     "rmse": ("RMSE", 0),
-    "mae": ("mean error", 0),
-    "median_absolute_error": ("median error", 0),
+    "mae": ("mean absolute error", 0),
+    "median_absolute_error": ("median absolute error", 0),
     "p90_absolute_error": ("90% of errors below", 0),
     "r2": ("R²", 3),
     "coverage": ("in the interval", None),
