@@ -46,6 +46,12 @@ class Here:
     def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
         self.con = con
 
+    @property
+    def threads(self) -> int:
+        """Its threads: as many cores may work."""
+        ((threads,),) = self.con.execute("select current_setting('threads')").fetchall()
+        return int(threads)
+
     def rows(self, sql: str) -> list[Row]:
         """See `Engine`."""
         return self.con.execute(sql).fetchall()

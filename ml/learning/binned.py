@@ -24,6 +24,7 @@ from sklearn.preprocessing import OrdinalEncoder
 from ml import classes, memory
 from ml.arrays import Matrix
 from ml.columns import LEVELS, read_sql
+from ml.lake.engine import Here
 from ml.lake.sql import listed, quoted
 from ml.learning.candidates import Fitted, by_folds, named, predictions, probabilities
 from ml.learning.encoding import STEP
@@ -122,7 +123,7 @@ class Binned:
         return Fitted(self.made[0], {"rows": self.training.served.n})
 
     def _cores(self) -> int:
-        return int(self.con.execute("select current_setting('threads')").fetchall()[0][0])
+        return Here(self.con).threads
 
     def _rows(self) -> Rows:
         if self.binned is None:

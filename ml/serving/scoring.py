@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from ml.columns import read_sql
 from ml.exposures import Exposure
+from ml.lake.engine import Here
 from ml.lake.sql import listed, quoted
 from ml.learning import candidates, engines
 from ml.learning.candidates import EstimatorError
@@ -134,7 +135,7 @@ def _batches(
     Args:
         failed: To which what predicting raises is added.
     """
-    cores = int(reader.execute("select current_setting('threads')").fetchall()[0][0])
+    cores = Here(reader).threads
     key = list(exposure.spec.key_columns)
     read = reader.execute(f"select {listed(key)}, {read_sql(version.kinds)} from {rows}").to_arrow_reader(BATCH)
     progress = Progress(say, "predicting", publication.row_count)
