@@ -113,8 +113,8 @@ def new_lake(servers: Path, home: Path, root: Path | None = None) -> Path:
     name = new_database(servers, "lake")
     if root is None:
         return enter(servers, home, name, f"s3://tract/{name}")
-    for part in ("lake", "artifacts"):  # DuckDB makes none of these where the root is no bucket
-        (root / part).mkdir(parents=True)
+    for part in ("lake", "artifacts", "cards", "exports"):  # DuckDB makes none of these where the root is no bucket
+        (root / part).mkdir(parents=True, exist_ok=True)
     return enter(servers, home, name, str(root))
 
 

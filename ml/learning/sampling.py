@@ -236,7 +236,9 @@ def _sample(
     parts = pa.concat_tables(
         engine.each(f"select {', '.join(labels)}, {values} from {relation} as published {sampled}", BATCH, table)
     )
-    ordered = ", ".join(f"cast({quoted(name)} as {exposure.columns[name]})" for name in spec.key_columns)
+    # not of the exposure, which may be made of a version, and then knows no type of the key
+    types = engine.types(f"select {key} from {relation} as published")
+    ordered = ", ".join(f"cast({quoted(name)} as {types[name.lower()]})" for name in spec.key_columns)
     with con.cursor() as local:
         return local.register("parts", parts).execute(f"select * from parts order by {ordered}").df()
 

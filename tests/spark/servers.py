@@ -146,8 +146,12 @@ class Cluster:
 
     def executors(self) -> list[psutil.Process]:
         """The processes in which tasks run."""
-        every = [process for server in self.servers for process in server.processes()]
-        return [process for process in every if any(EXECUTOR in word for word in process.cmdline())]
+        found = []
+        for process in (process for server in self.servers for process in server.processes()):
+            with suppress(psutil.NoSuchProcess):  # a worker of Python's that has just ended
+                if any(word.endswith(EXECUTOR) for word in process.cmdline()):
+                    found.append(process)
+        return found
 
     def stop(self) -> None:
         """End all of it."""
