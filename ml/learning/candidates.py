@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import duckdb
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from ml import estimators, memory
 from ml.arrays import Mask, Matrix, Vector
+from ml.backends import WorkersError
 from ml.classes import Class
 from ml.classes import array as classes_array
 from ml.errors import TractError
@@ -31,7 +32,7 @@ from ml.learning.published import CODE
 from ml.learning.sampling import WEIGHT
 from ml.learning.scratch import scratch
 from ml.learning.training_set import TrainingSet
-from ml.learning.workers import workers
+from ml.learning.workers import AtWork, workers
 from ml.linear import logistic, ridge
 from ml.metrics import Task
 from ml.progress import Progress, Say, following
@@ -266,7 +267,7 @@ class FromRows:
 def by_folds(
     candidate: "FromRows | Binned",
     split: str,
-    at_work: Parallel,
+    at_work: AtWork,
     hold: Callable[[int], Any],
     serve: Callable[[], Any],
 ) -> Matrix:
@@ -305,6 +306,8 @@ def named(
     """Say whose an error is: it may come of anybody's code, of a worker that was killed, of memory that ran out."""
     try:
         yield
+    except WorkersError:  # no candidate's: none is left out for it
+        raise
     except expected as error:
         why = memory.ran_out(error, candidate.con, candidate.training.exposure)
         if why is None:

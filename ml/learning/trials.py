@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from ml.arrays import Integers, Matrix, Vector
+from ml.backends import WorkersError
 from ml.classes import Class, positive
 from ml.learning import measures
 from ml.learning.candidates import EstimatorError, estimator, predictions, probabilities, said, suited, weighed
@@ -224,7 +225,7 @@ class FoldFits:
             if self.steps:
                 self.shared = list(workers(rows)(delayed(self.before_last)(fold) for fold in self.folds))
             found = list(workers(rows)(delayed(self.held_out)(number, {}) for number in numbers))
-        except (BrokenProcessPool, MemoryError):
+        except (BrokenProcessPool, MemoryError, WorkersError):
             raise
         except Exception as error:  # anybody's code
             raise EstimatorError(f"candidate {self.recipe.name} cannot be searched: {said(error)}.") from error

@@ -31,6 +31,7 @@ def append(file: Path, text: str) -> None:
         ("reports/card.py", "\nDIGITS = 7\n"),
         ("reports/pictures.py", "\nDIGITS = 7\n"),
         ("consumption.py", "\nDIGITS = 7\n"),
+        ("backends.py", "\nDIGITS = 7\n"),
         ("records/findings.py", "\nDIGITS = 7\n"),
         ("recipes/neighbours.py", "\nDIGITS = 7\n"),  # counts for the candidates that name it
         ("learning/gate.py", "\n# a comment\n"),
