@@ -1,16 +1,22 @@
 """The event: which tables a dbt invocation published, decided from its results, and the SQL that records it."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml import answers, classes, environments
 from ml.columns import Kind, value_sql
 from ml.exposures import Exposure
 from ml.lake import first_line
-from ml.lake.sql import LARGEST, quoted
+from ml.lake.engine import added
+from ml.lake.sql import LARGEST, listed, quoted
 from ml.weights import usable_sql
+
+if TYPE_CHECKING:
+    from ml.spark.engine import Spark
 
 PASSED = ("pass", "warn")  # a test of error severity below its `error_if` ends as `warn` and does not block
 
@@ -224,8 +230,57 @@ def learnable_sql(exposure: Exposure, table: str) -> str:
     Args:
         table: The published rows as a table expression.
     """
+    rows, known, *others = _counts(exposure)
+    group = _groups(exposure)
+    groups = f"count(distinct {group}) {_of_known(exposure)}" if group else "null"
+    if exposure.task == "classification":
+        distinct = f"count(distinct {quoted(exposure.spec.target)})"
+    else:
+        distinct = classes.count_sql(exposure.spec.target)
+    key = listed(exposure.spec.key_columns)
+    repeated = f"count(*) - count(distinct ({key}))"  # less than that where a key is NULL, which is said before
+    return f"select {', '.join([rows, known, groups, distinct, *others, repeated])} from {table}"
+
+
+def counted_in_parts(exposure: Exposure, engine: Spark) -> list[int | None]:
+    """The row of `learnable_sql`, of an engine's parts: counts add up, and distinct values it counts by itself."""
+    target, table, known = exposure.spec.target, engine.table, answers.known_sql(exposure.spec.target)
+    of_classes = exposure.task == "classification"
+    likely = "null" if of_classes else classes.count_sql(target)
+    parts = engine.rows(f"select {', '.join([*_counts(exposure), likely])} from {table}")
+    ((rows, answered, *others),) = added(part[:-1] for part in parts)
+    # a part with answers has a number there if all of its own are whole and small
+    if of_classes or (answered and all(part[-1] is not None for part in parts if part[1])):
+        distinct = engine.distinct(_values([quoted(target)], table, known))
+    else:
+        distinct = None
+    group = _groups(exposure)
+    groups = engine.distinct(_values([group], table, f"{group} is not null and {known}")) if group else None
+    key = [quoted(name) for name in exposure.spec.key_columns]
+    keys = engine.distinct(_values(key, table, f"{key[0]} is not null" if len(key) == 1 else "true"))
+    return [rows, answered, groups, distinct, *others, rows - keys]
+
+
+def _values(values: Sequence[str], table: str, condition: str) -> str:
+    said = ", ".join(f"{value} as value_{place}" for place, value in enumerate(values))
+    return f"select distinct {said} from {table} where {condition}"
+
+
+def _of_known(exposure: Exposure) -> str:
+    return f"filter (where {answers.known_sql(exposure.spec.target)})"
+
+
+def _groups(exposure: Exposure) -> str | None:
+    """What the folds are by; NULL is none."""
     spec = exposure.spec
-    known = f"filter (where {answers.known_sql(spec.target)})"
+    if spec.split == "time" and spec.time:
+        return value_sql(spec.time, "date")
+    return quoted(spec.group) if spec.group else None
+
+
+def _counts(exposure: Exposure) -> list[str]:
+    """Of `learnable_sql`, what adds up over parts of the rows: all but distinct values."""
+    spec, known = exposure.spec, _of_known(exposure)
     missing = [f"count(*) - count({quoted(name)})" for name in spec.key_columns]
     if spec.group:
         missing.append(f"count(*) {known} - count({quoted(spec.group)}) {known}")
@@ -235,20 +290,12 @@ def learnable_sql(exposure: Exposure, table: str) -> str:
         missing.append(
             f"count(*) {known} - count(*) filter (where {answers.known_sql(spec.target)} and isfinite({time}))"
         )
-        groups = f"count(distinct {time}) {known}"
-    else:
-        groups = f"count(distinct {quoted(spec.group)}) {known}" if spec.group else "null"
-    of_classes = exposure.task == "classification"
-    distinct = f"count(distinct {quoted(spec.target)})" if of_classes else classes.count_sql(spec.target)
-    counted = [f"count(*), count({quoted(spec.target)}), {groups}, {distinct}"]
     if spec.weight:
         usable = f"{answers.known_sql(spec.target)} and {usable_sql(spec.weight)}"
         weightless = f"count(*) {known} - count(*) filter (where {usable})"
     else:
         weightless = "0"
-    key = ", ".join(quoted(name) for name in spec.key_columns)
-    repeated = f"count(*) - count(distinct ({key}))"  # less than that where a key is NULL, which is said before
-    return f"select {', '.join([*counted, *missing, *unusable, weightless, repeated])} from {table}"
+    return ["count(*)", f"count({quoted(spec.target)})", *missing, *unusable, weightless]
 
 
 def _unusable_sql(name: str, kind: Kind) -> str:

@@ -1,11 +1,14 @@
 """dbt-duckdb's hook: enters the lake by its one door, queues builds, and gives macros the decisions of `ml`."""
 
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import duckdb
@@ -25,12 +28,18 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 (a class)
 from dbt_project.tract import ahead
 from dbt_project.tract.options import leaving_out
 from ml import errors, lake, publishing
+from ml.exposures import Exposure
 from ml.lake import locks, patience, state
 from ml.lake.engine import added
 from ml.lake.sql import quoted
 from ml.manifest import doubts, read_exposures
 from ml.records import followed, migrations, publications, tables
+from ml.spark.session import RefusedError, tests_above_rows
 
+if TYPE_CHECKING:
+    from ml.spark.engine import Spark
+
+T = TypeVar("T")
 logger = AdapterLogger("Tract")
 
 # What writes tables of the lake. Two such runs at once collide on dbt's `__dbt_tmp`, so they queue for one lock.
@@ -167,6 +176,7 @@ def check_ahead(known: Mapping[str, Any]) -> None:
     Raises:
         TractError: Everything that does not fit, a line each.
     """
+    tests_above_rows()
     read_exposures(known["manifest"])
     if not writes(None):
         return
@@ -278,7 +288,9 @@ def publication_steps(ended: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def publish_at(step: Mapping[str, Any]) -> dict[str, Any]:
-    """The snapshot that is published, and the queries that tell who can learn from it, by exposure; or the `sentence`.
+    """The snapshot that is published, and the counts that tell who can learn from it, by exposure; or the `sentence`.
+
+    The `counts` of a large table that an engine built are there; for any other, `learnable_sql` are the queries.
 
     Args:
         step: Of `publication_steps`, with `state`, the row.
@@ -290,10 +302,16 @@ def publish_at(step: Mapping[str, Any]) -> dict[str, Any]:
         return {"sentence": publishing.sentence(decision)}
     table = publications.table_at(decision.relation, decision.snapshot)
     exposures = [one for one in read_exposures(step["manifest"]) if one.relation == decision.relation]
+    counts = _counted(step, decision, exposures)
     return {
         "snapshot": decision.snapshot,
         "followed_sql": followed.NEWEST_SQL,
-        "learnable_sql": {exposure.name: publishing.learnable_sql(exposure, table) for exposure in exposures},
+        "counts": counts,
+        "learnable_sql": {
+            exposure.name: publishing.learnable_sql(exposure, table)
+            for exposure in exposures
+            if exposure.name not in counts
+        },
     }
 
 
@@ -322,8 +340,35 @@ def publish_or_not(step: Mapping[str, Any]) -> dict[str, str]:
     return answer
 
 
+def _counted(
+    step: Mapping[str, Any], decision: publishing.Decision, exposures: Sequence[Exposure]
+) -> dict[str, list[int | None]]:
+    """The counts by the engine that built a large table, by exposure; none where DuckDB is to count."""
+
+    def counts(spark: Spark) -> dict[str, list[int | None]]:
+        from ml.spark import testing
+
+        if not testing.is_large(spark.con, [decision.relation]):
+            return {}
+        return {exposure.name: publishing.counted_in_parts(exposure, spark) for exposure in exposures}
+
+    return _by_engine(step, decision, "counts", counts) or {}
+
+
 def _summed(step: Mapping[str, Any], decision: publishing.Decision) -> tuple[int, int] | None:
     """The sums of the fingerprint by the engine that built the table; None where DuckDB did, which scans it."""
+
+    def sums(spark: Spark) -> tuple[int, int]:
+        ((count, total),) = added(spark.of_parts(publications.SUMS_SQL))
+        return int(count), int(total)
+
+    return _by_engine(step, decision, "fingerprint", sums)
+
+
+def _by_engine(
+    step: Mapping[str, Any], decision: publishing.Decision, what: str, ask: Callable[[Spark], T]
+) -> T | None:
+    """What an engine finds in the table that it built; None where DuckDB built it, or the engine fails."""
     nodes = step["manifest"]["nodes"].values()
     built = [node for node in nodes if f"{node['schema']}.{node['alias']}" == decision.relation]
     if not built or built[0]["config"].get("engine") != "spark" or decision.snapshot is None:
@@ -333,13 +378,37 @@ def _summed(step: Mapping[str, Any], decision: publishing.Decision) -> tuple[int
     table = publications.table_at(decision.relation, decision.snapshot)
     try:
         with CONNECTIONS[0].cursor() as con:
-            rows = Spark(con, decision.relation, decision.snapshot, table).whole(publications.SUMS_SQL)
+            found = ask(Spark(con, decision.relation, decision.snapshot, table))
     except errors.TractError as error:  # the table is there and tested: DuckDB can tell as well, on one machine
-        logger.warning(f"DuckDB makes the fingerprint of {decision.relation}: {error}")
+        logger.warning(f"DuckDB makes the {what} of {decision.relation}: {error}")
         return None
-    ((count, total),) = added(rows)
-    logger.info(f"Spark made the fingerprint of {decision.relation}.")
-    return int(count), int(total)
+    if found:
+        logger.info(f"Spark made the {what} of {decision.relation}.")
+    return found
+
+
+def tested_by_engine(test: Mapping[str, Any]) -> str | None:
+    """How many rows of a data test fail, as SQL, by the engine that built its tables; None where DuckDB is to count.
+
+    Args:
+        test: Its `name` and `sql`; `counted`, dbt's `fail_calc`; `tables`, `schema.table` of those that it is about.
+
+    Raises:
+        TractError: The engine is not there or fails.
+    """
+    from ml.spark import testing
+
+    began = time.monotonic()
+    with CONNECTIONS[0].cursor() as con:  # what is committed
+        try:
+            if not testing.is_large(con, test["tables"]):
+                return None
+            found = testing.failures(con, test["sql"], str(test["counted"]), test["name"])
+        except RefusedError as error:
+            logger.debug(f"DuckDB runs this test: {error}")
+            return None
+    logger.info(f"Spark ran the test {test['name']} in {time.monotonic() - began:.1f} s.")
+    return "null" if found is None else str(found)
 
 
 def built_by_engine(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -402,5 +471,6 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
         publish_or_not,
         keep_manifest,
         built_by_engine,
+        tested_by_engine,
     )
 }

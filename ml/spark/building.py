@@ -6,14 +6,13 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import duckdb
 
 from ml.lake import adoption
 from ml.lake.sql import quoted
-from ml.spark import dialect, rowwise, tables, tasks
-from ml.spark.session import EngineError, session
+from ml.spark import dialect, queries, rowwise, tables, tasks
+from ml.spark.session import session
 
 
 @dataclass(frozen=True)
@@ -49,32 +48,25 @@ def build(con: duckdb.DuckDBPyConnection, sql: str, schema: str, name: str, wher
     began = time.monotonic()
     columns = {row[0]: row[1] for row in con.execute(f"describe {sql}").fetchall()}
     ddl = tables.ddl(columns, where)
-    tree = rowwise.inlined(sql, rowwise.view_query(con))
-    reads = rowwise.tables(tree)
-    if not reads:
-        raise EngineError(f"{where} reads no table of the lake: build it by DuckDB (`meta: {{engine: duckdb}}`).")
-    ((snapshot,),) = con.execute("select id from ducklake_current_snapshot('lake')").fetchall()
-    types = {table: tables.types(con, ".".join(table), snapshot) for table in reads}
-    by_row = rowwise.is_rowwise(tree, con)
+    query = queries.read(con, sql, where)
+    by_row = rowwise.is_rowwise(query.tree, con)
     if by_row:
         cast = ", ".join(f"cast({quoted(column)} as {kind}) as {quoted(column)}" for column, kind in columns.items())
-        query = f"select {cast} from ({rowwise.of_published(tree)})"
+        made_by = f"select {cast} from ({rowwise.of_published(query.tree)})"
     else:
-        named = {table: "tract_" + "_".join(table) for table in reads}
         cast = ", ".join(
             f"cast(`{column}` as {tables.spark_type(kind, where)}) as `{column}`" for column, kind in columns.items()
         )
-        query = f"select {cast} from ({dialect.translated(tree, named, types, where)}) as made"
+        made_by = f"select {cast} from ({dialect.translated(query.tree, query.named, query.types, where)}) as made"
     place = adoption.directory(con, schema, name)
     with session() as spark:
-        frames = {table: _frame(con, spark, table, snapshot, types[table], where) for table in dict.fromkeys(reads)}
         if by_row:
-            (frame,) = frames.values()
-            made = frame.mapInArrow(partial(tasks.stream, query, tasks.packages(), types[reads[0]]), ddl)
+            (table,) = query.reads
+            rows = queries.frame(con, spark, query, table, where)
+            made = rows.mapInArrow(partial(tasks.stream, made_by, tasks.packages(), query.types[table]), ddl)
         else:
-            for table, frame in frames.items():
-                frame.createOrReplaceTempView(named[table])
-            made = spark.sql(query)
+            queries.name_views(con, spark, query, where)
+            made = spark.sql(made_by)
         tables.write(made, place)
     files = adoption.files(con, place)
     way = "row by row in tasks" if by_row else "as translated SQL"
@@ -84,16 +76,3 @@ def build(con: duckdb.DuckDBPyConnection, sql: str, schema: str, name: str, wher
 def statements(built: Built, schema: str, name: str, required: Iterable[str]) -> list[str]:
     """What makes the built files rows of a table that was made in the same transaction, `adoption.statements`."""
     return adoption.statements(schema, name, built.files, "true", built.rows, required)
-
-
-def _frame(
-    con: duckdb.DuckDBPyConnection,
-    spark: Any,
-    table: rowwise.Table,
-    snapshot: int,
-    types: Mapping[str, str],
-    where: str,
-) -> Any:
-    relation = ".".join(table)
-    found = tables.frame(con, spark, relation, snapshot)
-    return spark.createDataFrame([], tables.ddl(types, f"{where}, of {relation}")) if found is None else found

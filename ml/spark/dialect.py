@@ -15,7 +15,7 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
 from ml.spark.rowwise import Table
-from ml.spark.session import EngineError
+from ml.spark.session import RefusedError
 
 _STRUCTURE = (
     *(exp.Select, exp.From, exp.Where, exp.Group, exp.Having, exp.Join, exp.With, exp.CTE, exp.Subquery, exp.Table),
@@ -48,7 +48,7 @@ _INSTEAD = {
 }
 
 
-class DialectError(EngineError):
+class DialectError(RefusedError):
     """A model's SQL would, or might, mean something else on the engine; nothing was run."""
 
 
@@ -71,6 +71,11 @@ def translated(tree: exp.Expr, named: Mapping[Table, str], types: Mapping[Table,
             f"{where} cannot be built on Spark, and nothing was run:\n{listed}\nSay it otherwise, or build the model "
             "by DuckDB (`meta: {engine: duckdb}`)."
         )
+    return worded(tree, named)
+
+
+def worded(tree: exp.Expr, named: Mapping[Table, str]) -> str:
+    """As `translated`, of a query that has no `refusals`."""
     made = tree.copy()
     for table in list(made.find_all(exp.Table)):
         if table.db:

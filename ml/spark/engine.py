@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -74,15 +74,28 @@ class Spark:
             frame = spark.createDataFrame([], tables.ddl(wanted, self.relation))
         return frame.select(*[f"`{name}`" for name in wanted]), wanted
 
-    def whole(self, sql: str) -> list[Row]:
-        """The rows that a query of `published` gives of each part, whole rows being read."""
-        return [row for part in self._asked("", partial(tasks.rows_of, sql), whole=True) for row in part]
+    def of_parts(self, sql: str, columns: Collection[str] | None = None) -> list[Row]:
+        """The rows that a query of `published` gives of each part.
 
-    def _asked(self, sql: str, ask: Callable[[duckdb.DuckDBPyConnection], T], whole: bool = False) -> list[T]:
+        Args:
+            columns: Names in small letters, the columns that it reads among them; None is all of them.
+        """
+        wanted = [name for name in self.columns if columns is None or name.lower() in columns]
+        return [row for part in self._asked(listed(wanted), partial(tasks.rows_of, sql)) for row in part]
+
+    def distinct(self, sql: str) -> int:
+        """How many distinct rows a query gives, of all parts together."""
+        query, ddl = self.of_published(sql), tables.ddl(self.types(sql), self.relation)
         with session() as spark:
-            frame, columns = self.frame(spark, listed(self.columns) if whole else sql)
+            frame, columns = self.frame(spark, sql)
+            made = frame.mapInArrow(partial(tasks.stream, query, tasks.packages(), columns), ddl)
+            return int(made.distinct().count())
+
+    def _asked(self, naming: str, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> list[T]:
+        with session() as spark:
+            frame, columns = self.frame(spark, naming)
             found = frame.mapInArrow(tasks.answering(columns, ask), tasks.ANSWER).collect()
         answers: list[T] = tasks.answers(found)
         if not answers:
-            raise EngineError(f"The engine gave no answer of {self.relation}: {sql}")
+            raise EngineError(f"The engine gave no answer of {self.relation}: {naming}")
         return answers

@@ -93,6 +93,30 @@ def of_published(tree: exp.Expr) -> str:
     return made.sql(dialect="duckdb")
 
 
+def columns(tree: exp.Expr) -> set[str] | None:
+    """Names in small letters, all columns among them that a query means; None where it may mean any.
+
+    A bare `*` means none of itself: whoever counts rows needs no column that is not named elsewhere.
+    """
+    aliases = list(tree.find_all(exp.TableAlias))
+    if any(alias.args.get("columns") for alias in aliases):  # named by their places
+        return None
+    rows = {alias.name.lower() for alias in aliases}
+    rows |= {table.alias_or_name.lower() for table in tree.find_all(exp.Table)}
+    for star in tree.find_all(exp.Star):
+        holder = star.parent.parent if isinstance(star.parent, exp.Column) else star.parent
+        if any(star.args.values()) or not isinstance(holder, exp.Select | exp.Count):
+            return None
+    if tree.find(exp.Columns, exp.PositionalColumn):
+        return None
+    found = set()
+    for column in tree.find_all(exp.Column):
+        if not column.table and column.name.lower() in rows:  # a row as one value
+            return None
+        found |= {part.name.lower() for part in column.parts}
+    return found
+
+
 def view_query(con: duckdb.DuckDBPyConnection) -> Callable[[Table], str | None]:
     """Of a view of the lake its query, None of a table."""
     found: Mapping[Table, str] = {

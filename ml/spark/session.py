@@ -15,6 +15,7 @@ from ml.lake import first_line
 
 REMOTE = "TRACT_SPARK"
 SCHEME = "TRACT_SPARK_SCHEME"
+TESTS_ABOVE = "TRACT_SPARK_TESTS_ABOVE_ROWS"
 # Of calls that fail, 50 ms to 4 s apart: half a minute. pyspark's own patience is ten minutes.
 RETRIES = 8
 SETTINGS = {
@@ -29,6 +30,10 @@ _ADDRESS = re.compile(r"sc://([^:/;]+)(?::(\d+))?(/.*)?")
 
 class EngineError(TractError):
     """The engine is not there, died, or did not do as asked; the message names its address and what to do."""
+
+
+class RefusedError(EngineError):
+    """What the engine is not asked to do, as it would mean something else there, or cannot be read; nothing was run."""
 
 
 def address() -> str:
@@ -65,6 +70,18 @@ def scheme() -> str:
     if said not in ("s3", "s3a"):
         raise EngineError(f"{SCHEME} is '{said}'. It must be s3a (Spark) or s3 (Sail, EMR).")
     return said
+
+
+def tests_above_rows() -> int:
+    """Tables with more rows, if the engine built them, are tested and counted there; DuckDB scans fewer in a second.
+
+    Raises:
+        EngineError: It is no whole number.
+    """
+    said = os.environ.get(TESTS_ABOVE, "10000000")
+    if not said.isdecimal():
+        raise EngineError(f"{TESTS_ABOVE} is '{said}'. It must be a whole number of rows, such as 10000000.")
+    return int(said)
 
 
 def there(path: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import duckdb
 
 from ml.lake.sql import quoted
-from ml.spark.session import EngineError, there
+from ml.spark.session import RefusedError, there
 
 
 def types(con: duckdb.DuckDBPyConnection, relation: str, snapshot: int) -> dict[str, str]:
@@ -16,11 +16,33 @@ def types(con: duckdb.DuckDBPyConnection, relation: str, snapshot: int) -> dict[
     return {row[0]: row[1] for row in con.execute(f"describe from {table} at (version => {snapshot})").fetchall()}
 
 
+def rows(con: duckdb.DuckDBPyConnection, relation: str, snapshot: int) -> int:
+    """How many rows its files have, by the catalog: nothing is scanned."""
+    schema, name = relation.split(".", 1)
+    ((found,),) = con.execute(
+        f"""
+        select coalesce(sum(files.record_count), 0)
+        from __ducklake_metadata_lake.ducklake_data_file as files
+        inner join __ducklake_metadata_lake.ducklake_table as tables on files.table_id = tables.table_id
+        inner join __ducklake_metadata_lake.ducklake_schema as schemas on tables.schema_id = schemas.schema_id
+        where
+            schemas.schema_name = ? and tables.table_name = ?
+            and tables.begin_snapshot <= {int(snapshot)}
+            and coalesce(tables.end_snapshot, {int(snapshot) + 1}) > {int(snapshot)}
+            and coalesce(schemas.end_snapshot, {int(snapshot) + 1}) > {int(snapshot)}
+            and files.begin_snapshot <= {int(snapshot)}
+            and coalesce(files.end_snapshot, {int(snapshot) + 1}) > {int(snapshot)}
+        """,
+        [schema, name],
+    ).fetchall()
+    return int(found)
+
+
 def frame(con: duckdb.DuckDBPyConnection, spark: Any, relation: str, snapshot: int) -> Any:
     """Its rows, all of them, as a `pyspark.sql.DataFrame`; None where it has no files.
 
     Raises:
-        EngineError: Rows or columns of it are not all in its files: some were deleted or updated, or columns changed.
+        RefusedError: Rows or columns of it are not all in its files: some were deleted or updated, or columns changed.
     """
     schema, name = relation.split(".", 1)
     found = con.execute(
@@ -31,7 +53,7 @@ def frame(con: duckdb.DuckDBPyConnection, spark: Any, relation: str, snapshot: i
         [name, schema],
     ).fetchall()
     if any(deleted for _, deleted in found):
-        raise EngineError(
+        raise RefusedError(
             f"{relation} has deleted rows at snapshot {snapshot}, which its files still hold: an engine reads files. "
             f"Call ducklake_rewrite_data_files('lake', '{name}', schema => '{schema}'), or build the table anew."
         )
@@ -55,7 +77,7 @@ def frame(con: duckdb.DuckDBPyConnection, spark: Any, relation: str, snapshot: i
         [schema, name],
     ).fetchall()
     if changed:
-        raise EngineError(
+        raise RefusedError(
             f"{relation} has {changed} columns that were added or changed after its first rows, which not all of its "
             "files have: build the table anew, and an engine can read it."
         )
@@ -73,7 +95,7 @@ def ddl(columns: Mapping[str, str], where: str) -> str:
     """Columns as the engine declares them.
 
     Raises:
-        EngineError: A type has no counterpart that parquet keeps.
+        RefusedError: A type has no counterpart that parquet keeps.
     """
     return ", ".join(
         f"`{name.replace('`', '``')}` {spark_type(kind, f'{where}, column {name}')}" for name, kind in columns.items()
@@ -100,7 +122,7 @@ def spark_type(kind: str, where: str) -> str:
     """A type of DuckDB as the engine's that is the same in parquet.
 
     Raises:
-        EngineError: There is none.
+        RefusedError: There is none.
     """
     if kind in _PLAIN:
         return _PLAIN[kind]
@@ -111,6 +133,6 @@ def spark_type(kind: str, where: str) -> str:
     if kind.startswith("MAP("):
         key, _, value = kind[4:-1].partition(", ")
         return f"map<{spark_type(key, where)}, {spark_type(value, where)}>"
-    raise EngineError(
+    raise RefusedError(
         f"{where}: {kind} has no counterpart on Spark. Cast it to one of {', '.join(_PLAIN)} or DECIMAL there."
     )

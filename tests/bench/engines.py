@@ -79,7 +79,7 @@ def _built(con: Any, query: str) -> list[str]:
 def _sums(con: Any, snapshot: int) -> tuple[int, int]:
     from ml.spark.engine import Spark
 
-    rows = Spark(con, LEARNED, snapshot, publications.table_at(LEARNED, snapshot)).whole(publications.SUMS_SQL)
+    rows = Spark(con, LEARNED, snapshot, publications.table_at(LEARNED, snapshot)).of_parts(publications.SUMS_SQL)
     ((count, total),) = added(rows)
     return int(count), int(total)
 

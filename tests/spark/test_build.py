@@ -19,10 +19,14 @@ def test_a_build_by_the_engine_publishes_the_same_rows(
 ) -> None:
     home = cloned_lake(servers, after_a_build, tmp_path / "home")
     (before,), before_it = publications_of(home), scaling(home)
-    told = dbt(home, *BUILD)
+    told = dbt(home, *BUILD, TRACT_SPARK_TESTS_ABOVE_ROWS="1000")
     assert told.returncode == 0, told.stdout
     assert "Spark made 20,640 rows of features.housing_features row by row in tasks" in told.stdout
     assert "rows of features.housing_scaling as translated SQL" in told.stdout
+    assert "Spark ran the test unique_housing_features_block_group_id in" in told.stdout
+    assert "Spark ran the test spatial_blocks_are_enough in" in told.stdout
+    assert "Spark ran the test unique_housing_scaling_feature in" not in told.stdout  # eleven rows
+    assert "Spark made the counts of features.housing_features." in told.stdout
     assert "Spark made the fingerprint of features.housing_features." in told.stdout
     _, second = publications_of(home)
     assert second["fingerprint"] == before["fingerprint"]

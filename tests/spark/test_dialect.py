@@ -1,10 +1,11 @@
 """What of DuckDB's SQL is said in Spark's words, what is refused, and that the two engines differ there; no server."""
 
 import duckdb
+import pyarrow as pa
 import pytest
 import sqlglot
 
-from ml.spark import dialect, rowwise
+from ml.spark import dialect, rowwise, tasks
 from ml.spark.dialect import DialectError
 
 TABLE = ("s", "t")
@@ -112,3 +113,27 @@ def test_views_stand_for_their_queries() -> None:
     with duckdb.connect() as con:
         con.execute("create table published as select 2.0::double as a")
         assert con.execute(rowwise.of_published(tree)).fetchall() == [(3.0,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        ('select count(*) from (select "A" from published as t where t.i > 3 and b) as x', {"a", "t", "i", "b"}),
+        ("with x as (select * from published) select x.a from x where v = 'i'", {"x", "a", "v"}),
+        ("select s.field from published", {"s", "field"}),
+        ("select a from published where hash(published) > 3", None),  # a whole row
+        ("select columns('a.*') from published", None),
+        ("select * exclude (a) from published", None),
+        ("select row(t.*) as r from published as t", None),
+        ("select x from (select * from published) as t(x)", None),
+        ("select #1 from published", None),
+    ],
+)
+def test_which_columns_a_query_means(sql: str, named: set[str] | None) -> None:
+    assert rowwise.columns(sqlglot.parse_one(sql, dialect="duckdb")) == named
+
+
+def test_nan_is_the_greatest_in_a_task_as_in_the_lake() -> None:
+    rows = pa.RecordBatch.from_pydict({"a": [1.0, float("nan"), 9.0, None]})
+    with tasks.published([rows], {"a": "DOUBLE"}, tasks.packages()) as con:
+        assert con.execute("select count(*) from published where a > 5").fetchall() == [(2,)]

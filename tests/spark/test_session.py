@@ -57,3 +57,14 @@ def test_s3_has_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(session.SCHEME, "gs")
     with pytest.raises(EngineError, match="TRACT_SPARK_SCHEME is 'gs'"):
         session.scheme()
+
+
+def test_the_size_of_tables_that_are_tested_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRACT_SPARK_TESTS_ABOVE_ROWS", raising=False)
+    assert session.tests_above_rows() == 10_000_000
+    monkeypatch.setenv("TRACT_SPARK_TESTS_ABOVE_ROWS", "0")
+    assert session.tests_above_rows() == 0
+    for said in ("1e6", "-1", "ten", ""):
+        monkeypatch.setenv("TRACT_SPARK_TESTS_ABOVE_ROWS", said)
+        with pytest.raises(EngineError, match=f"ABOVE_ROWS is '{said}'. It must be a whole number of rows, such as"):
+            session.tests_above_rows()

@@ -158,8 +158,8 @@
                 {%- do step.update({'state': run_query(step.state_sql).rows[0].values() | list}) -%}
                 {%- do step.update(tract.ask_ml('publish_at', step)) -%}
             {%- endif -%}
-            {%- if step.learnable_sql -%}
-                {%- set counts = {} -%}
+            {%- if step.followed_sql -%}
+                {%- set counts = step.counts -%}
                 {%- for exposure, query in step.learnable_sql.items() -%}
                     {%- do counts.update({exposure: run_query(query).rows[0].values() | list}) -%}
                 {%- endfor -%}
