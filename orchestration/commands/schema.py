@@ -88,7 +88,7 @@ def schema() -> dict[str, Any]:
         for properties in (part.get("properties", {}) for part in model.get("anyOf", [model])):
             for name, field in properties.items():
                 field.pop("title", None)
-                if field.get("type") != "string":
+                if field.get("type") != "string" or "enum" in field:
                     properties[name] = {"description": field.pop("description", ""), "anyOf": [field, JINJA]}
     meta = {"type": "object", "properties": {"ml": spec}}
     exposure = {

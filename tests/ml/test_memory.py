@@ -27,8 +27,8 @@ def test_what_duckdb_has_and_what_the_table_takes_are_told(exposure: Exposure) -
         con.execute("select count(distinct i) from range(100_000_000) as t(i)")
     assert str(error.value) == (
         "Exposure points: DuckDB ran out of memory, of which it may use 95.3 MiB. features.points has 150 columns to "
-        "learn from: their sums take about 5 MB with TRACT_THREADS at 1, and 333,333 rows (meta.ml.max_rows) of 150 "
-        "columns are 0.4 GB. Raise TRACT_MEMORY_LIMIT above both together, lower TRACT_THREADS, or leave columns out."
+        "learn from: their sums take about 5 MB with TRACT_THREADS at 1, and 200,000 rows (meta.ml.max_rows) of 150 "
+        "columns are 0.2 GB. Raise TRACT_MEMORY_LIMIT above both together, lower TRACT_THREADS, or leave columns out."
     )
     assert isinstance(error.value.__cause__, duckdb.OutOfMemoryException)
 

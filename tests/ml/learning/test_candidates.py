@@ -150,7 +150,7 @@ def unruly(learned: pd.DataFrame, **parameters: Any) -> candidates.Candidate:
         (
             "memory",
             "Python ran out of memory (Unable to allocate 4.5 GiB for an array). features.points has 3 columns to "
-            "learn from, and 500,000 rows (meta.ml.max_rows) of 3 columns are 12 MB, held several times over on each "
+            "learn from, and 200,000 rows (meta.ml.max_rows) of 3 columns are 5 MB, held several times over on each "
             "core. Lower meta.ml.max_rows, leave columns out, or give the machine more memory.",
         ),
     ],

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.arrays import Integers, Matrix
+from ml.linear import blocks
 from ml.linear import gathering as made
 from ml.linear.gathering import UnusableRowsError, gather
 from ml.linear.moments import Moments, complement, total
@@ -215,7 +216,7 @@ def test_a_wide_table_sums_to_the_same_in_several_blocks(
     names = [f"x{number}" for number in range(width)]
     frame = pd.DataFrame(rows, columns=names).assign(fold=fold)  # noqa: F841
     con.execute("create table t as select * from frame")
-    monkeypatch.setattr(made, "_BLOCK_BYTES", 8 * width * 7_000)
+    monkeypatch.setattr(blocks, "_BLOCK_BYTES", 8 * width * 7_000)
     folds = gather(con, "t", names[:-1], names[-1], "case when fold = 2 then 20 else fold end")
     assert list(folds) == [0, 1, 20]
     for key, part in folds.items():
