@@ -165,7 +165,7 @@ def test_an_executor_that_is_killed_while_it_builds_leaves_every_row_once(large:
     assert rows_of(large, FEATURES, "block_group_id") == (ROWS, ROWS)
     *_, published = publications_of(large)
     with lake_of(large) as con:
-        at = publications.table_at(FEATURES, published["snapshot_id"])
+        at = f"lake.{FEATURES} as published at (version => {published['snapshot_id']})"
         fingerprint, count = con.execute(publications.fingerprint_sql(at)).fetchall()[0]
     assert (published["fingerprint"], published["row_count"]) == (fingerprint, count)
 
