@@ -6,8 +6,10 @@ futures, which both have.
 """
 
 import inspect
+import logging
 import os
 import platform
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -222,8 +224,11 @@ def _dask_workers(client: Any, at: str) -> Workers:
 @contextmanager
 def _ray() -> Iterator[Workers]:
     ray, at = _installed("ray", "ray"), address()
+    host, _, port = at.rpartition("://")[2].partition(":")
     try:
-        ray.init(at, log_to_driver=False)
+        if port:  # ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=WAIT).close()
+        ray.init(at, log_to_driver=False, logging_level=logging.WARNING)
     except (OSError, ValueError, RuntimeError) as error:
         raise WorkersError(
             f"No cluster of ray is at {at} ({ADDRESS}): {first_line(error)}. Start `ray start --head`, or {WITHOUT}."
