@@ -109,7 +109,7 @@ def test_ridge_of_many_weighted_columns(con: duckdb.DuckDBPyConnection, engine: 
 @pytest.mark.parametrize("candidate", ["ridge", "gradient_boosting"])
 def test_what_is_judged_by_what_came_before_it(con: duckdb.DuckDBPyConnection, engine: str, candidate: str) -> None:
     exposure = timed.exposure(backtest={"folds": 3, "gap": "10 days"})
-    in_parts(con, exposure.relation, timed.frame(), "select * replace (cast(at as timestamp) as at) from rows")
+    in_parts(con, exposure.relation, timed.frame(), 'select * replace (cast("at" as timestamp) as "at") from rows')
     here, there = both(con, exposure)
     assert here.periods is not None
     assert here.periods == there.periods
