@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,18 +25,16 @@ from dbt_common.invocation import get_invocation_id
 from psycopg2.extensions import connection as Connection  # noqa: N812 (a class)
 
 from dbt_project.tract import ahead
+from dbt_project.tract.engine import CONNECTIONS, built_by_engine, counted, summed, tested_by_engine
 from dbt_project.tract.options import leaving_out
 from ml import errors, lake, publishing
-from ml.exposures import Exposure
 from ml.lake import locks, patience, state
-from ml.lake.engine import added
-from ml.lake.sql import quoted
 from ml.manifest import doubts, read_exposures
 from ml.records import followed, migrations, publications, tables
-from ml.spark.session import RefusedError, tests_above_rows
+from ml.spark.session import tests_above_rows
 
 if TYPE_CHECKING:
-    from ml.spark.engine import Spark
+    pass
 
 T = TypeVar("T")
 logger = AdapterLogger("Tract")
@@ -255,8 +252,6 @@ def writes(_: None) -> bool:
     return get_flags().WHICH in WRITING
 
 
-# The one DuckDB of dbt's process: its cursors see what is committed.
-CONNECTIONS: list[duckdb.DuckDBPyConnection] = []
 # The newest snapshot when each invocation of this process began.
 BEGAN: dict[str, int] = {}
 
@@ -302,7 +297,7 @@ def publish_at(step: Mapping[str, Any]) -> dict[str, Any]:
         return {"sentence": publishing.sentence(decision)}
     table = publications.table_at(decision.relation, decision.snapshot)
     exposures = [one for one in read_exposures(step["manifest"]) if one.relation == decision.relation]
-    counts = _counted(step, decision, exposures)
+    counts = counted(step, decision, exposures)
     return {
         "snapshot": decision.snapshot,
         "followed_sql": followed.NEWEST_SQL,
@@ -334,104 +329,10 @@ def publish_or_not(step: Mapping[str, Any]) -> dict[str, str]:
     decision = publishing.warn(decision, publishing.unfollowed(learning, step["followed"]))
     answer = {"sentence": publishing.sentence(decision)}
     if decision.reason is None:
-        sums = _summed(step, decision)
+        sums = summed(step, decision)
         snapshot = str(decision.snapshot)
         answer["insert_sql"] = publications.insert_sql(get_invocation_id(), decision.relation, snapshot, sums)
     return answer
-
-
-def _counted(
-    step: Mapping[str, Any], decision: publishing.Decision, exposures: Sequence[Exposure]
-) -> dict[str, list[int | None]]:
-    """The counts by the engine that built a large table, by exposure; none where DuckDB is to count."""
-
-    def counts(spark: Spark) -> dict[str, list[int | None]]:
-        from ml.spark import testing
-
-        if not testing.is_large(spark.con, [decision.relation]):
-            return {}
-        return {exposure.name: publishing.counted_in_parts(exposure, spark) for exposure in exposures}
-
-    return _by_engine(step, decision, "counts", counts) or {}
-
-
-def _summed(step: Mapping[str, Any], decision: publishing.Decision) -> tuple[int, int] | None:
-    """The sums of the fingerprint by the engine that built the table; None where DuckDB did, which scans it."""
-
-    def sums(spark: Spark) -> tuple[int, int]:
-        ((count, total),) = added(spark.of_parts(publications.SUMS_SQL))
-        return int(count), int(total)
-
-    return _by_engine(step, decision, "fingerprint", sums)
-
-
-def _by_engine(
-    step: Mapping[str, Any], decision: publishing.Decision, what: str, ask: Callable[[Spark], T]
-) -> T | None:
-    """What an engine finds in the table that it built; None where DuckDB built it, or the engine fails."""
-    nodes = step["manifest"]["nodes"].values()
-    built = [node for node in nodes if f"{node['schema']}.{node['alias']}" == decision.relation]
-    if not built or built[0]["config"].get("engine") != "spark" or decision.snapshot is None:
-        return None
-    from ml.spark.engine import Spark
-
-    table = publications.table_at(decision.relation, decision.snapshot)
-    try:
-        with CONNECTIONS[0].cursor() as con:
-            found = ask(Spark(con, decision.relation, decision.snapshot, table))
-    except errors.TractError as error:  # the table is there and tested: DuckDB can tell as well, on one machine
-        logger.warning(f"DuckDB makes the {what} of {decision.relation}: {error}")
-        return None
-    if found:
-        logger.info(f"Spark made the {what} of {decision.relation}.")
-    return found
-
-
-def tested_by_engine(test: Mapping[str, Any]) -> str | None:
-    """How many rows of a data test fail, as SQL, by the engine that built its tables; None where DuckDB is to count.
-
-    Args:
-        test: Its `name` and `sql`; `counted`, dbt's `fail_calc`; `tables`, `schema.table` of those that it is about.
-
-    Raises:
-        TractError: The engine is not there or fails.
-    """
-    from ml.spark import testing
-
-    began = time.monotonic()
-    with CONNECTIONS[0].cursor() as con:  # what is committed
-        try:
-            if not testing.is_large(con, test["tables"]):
-                return None
-            found = testing.failures(con, test["sql"], str(test["counted"]), test["name"])
-        except RefusedError as error:
-            logger.debug(f"DuckDB runs this test: {error}")
-            return None
-    logger.info(f"Spark ran the test {test['name']} in {time.monotonic() - began:.1f} s.")
-    return "null" if found is None else str(found)
-
-
-def built_by_engine(model: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a table of rows that an engine made, after its `create table`; the rows are in files by then.
-
-    Args:
-        model: Its compiled `sql`; `schema` and `name` of the table, which `stands` under another name in the end; its
-            file's `path`; the contract's `columns` and `constraints`.
-
-    Raises:
-        TractError: The engine is not there or fails, or the SQL would mean something else there.
-    """
-    from ml.spark import building  # sqlglot takes a moment that builds without an engine do not wait for
-
-    schema, name = model["schema"], model["name"]
-    with CONNECTIONS[0].cursor() as con:  # what is committed: the build's own transaction is another's
-        built = building.build(con, model["sql"], schema, model["stands"], str(model["path"]))
-    return {
-        "columns": ", ".join(f"{quoted(column)} {kind}" for column, kind in built.columns.items()),
-        "statements": building.statements(built, schema, name, ahead.required(model)),
-        "sentence": f"Spark made {built.rows:,} rows of {schema}.{model['stands']} {built.way} in "
-        f"{built.seconds:.1f} s, adopted from {len(built.files)} files.",
-    }
 
 
 def keep_manifest(ended: Mapping[str, Any]) -> None:

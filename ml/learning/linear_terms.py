@@ -7,7 +7,7 @@ import duckdb
 from ml.columns import LEVELS, number_sql, value_sql
 from ml.exposures import Exposure
 from ml.lake.engine import Engine, added
-from ml.lake.sql import LARGEST, literal, quoted
+from ml.lake.sql import LARGEST, literal
 from ml.learning.encoding import LEAST_ROWS
 from ml.learning.published import RowsError, answered_sql
 from ml.linear.terms import Level, Term, Value
@@ -28,7 +28,7 @@ def of(
         RowsError: A code is not finite, or a date is.
     """
     kinds = exposure.kinds
-    nulls = _nulls(con, engine, exposure, publication)
+    nulls = publication.nulls(con, kinds, engine)
     if set(kinds.values()) == {"number"} and not any(nulls.values()):
         return tuple(Value(name) for name in kinds)
     _check_finite(engine, exposure, publication, where)
@@ -67,22 +67,6 @@ def _frequent(engine: Engine, values: str, told: str) -> list[Any]:
     counted = f"select value, count(*) {grouped} order by count(*) desc, value limit {PART_LEVELS}"
     found = [row for row in added(engine.rows(counted), keys=1) if row[1] >= LEAST_ROWS]
     return [value for value, _ in sorted(found, key=lambda row: (-row[1], row[0]))[:MOST_LEVELS]]
-
-
-def _nulls(
-    con: duckdb.DuckDBPyConnection, engine: Engine, exposure: Exposure, publication: Publication
-) -> dict[str, int]:
-    """How many values of each feature are NULL.
-
-    Of 10 million rows of 11 features the scan takes 0.5 s, and the lake's statistics know that there is none.
-    """
-    none = publication.without_nulls(con)
-    nulls = dict.fromkeys(exposure.kinds, 0)
-    if unknown := [name for name in nulls if name not in none]:
-        counts = ", ".join(f"count(*) - count({quoted(name)})" for name in unknown)
-        (row,) = added(engine.rows(f"select {counts} from {publication.table}"))
-        nulls.update(zip(unknown, row, strict=True))
-    return nulls
 
 
 def _check_finite(engine: Engine, exposure: Exposure, publication: Publication, where: str) -> None:

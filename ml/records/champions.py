@@ -8,7 +8,6 @@ import duckdb
 from ml import classes, occasions
 from ml.columns import kind_of
 from ml.exposures import Exposure
-from ml.lake.sql import quoted
 from ml.metrics import Task, loss
 from ml.records import notices, publications, tables
 from ml.records.publications import Publication
@@ -167,12 +166,7 @@ def _other_task(exposure: Exposure, version: Version) -> str | None:
 
 def _missing(con: duckdb.DuckDBPyConnection, version: Version, publication: Publication) -> str:
     """The features that are NULL in some rows, as a list in words."""
-    none = publication.without_nulls(con)
-    if not (unknown := [name for name in version.features if name not in none]):
-        return ""
-    counts = ", ".join(f"count(*) - count({quoted(name)})" for name in unknown)
-    found = con.execute(f"select {counts} from {publication.table}").fetchall()[0]
-    return ", ".join(name for name, count in zip(unknown, found, strict=True) if count)
+    return ", ".join(name for name, count in publication.nulls(con, version.features).items() if count)
 
 
 def promote(

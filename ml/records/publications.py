@@ -1,6 +1,7 @@
 """Publications: ops.publications, a row per tested build of a learned-from table, and the SQL that adds it."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,9 +10,10 @@ import duckdb
 from ml.code import git_commit
 from ml.exposures import Exposure
 from ml.identity import code_version
-from ml.lake import sql
+from ml.lake import catalog, sql
+from ml.lake.engine import Engine, Here, Row, added
 from ml.lake.locks import this_process
-from ml.lake.sql import text
+from ml.lake.sql import quoted, text
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,11 @@ class Publication:
         """
         rows = con.execute(
             f"""
-            with table_ as (
-                select tables.table_id
-                from __ducklake_metadata_lake.ducklake_table as tables
-                inner join __ducklake_metadata_lake.ducklake_schema as schemas on tables.schema_id = schemas.schema_id
-                where
-                    schemas.schema_name || '.' || tables.table_name = $relation
-                    and {_at("tables")} and {_at("schemas")}
-            ),
+            with table_ as ({catalog.TABLE_SQL}),
             files as (
                 select files.data_file_id, files.record_count
                 from __ducklake_metadata_lake.ducklake_data_file as files
-                where files.table_id in (from table_) and {_at("files")}
+                where files.table_id in (from table_) and {catalog.holds_sql("files")}
             ),
             nulls as (
                 select
@@ -68,7 +63,7 @@ class Publication:
                     on
                         columns_.table_id = statistics.table_id and columns_.column_id = statistics.column_id
                         and statistics.data_file_id in (select data_file_id from files)
-                where columns_.table_id in (from table_) and {_at("columns_")}
+                where columns_.table_id in (from table_) and {catalog.holds_sql("columns_")}
                 group by columns_.column_name
             )
             select column_name from nulls
@@ -79,6 +74,23 @@ class Publication:
             {"relation": self.relation, "snapshot": self.snapshot_id, "rows": self.row_count},
         ).fetchall()
         return {row[0] for row in rows}
+
+    def nulls(
+        self, con: duckdb.DuckDBPyConnection, columns: Iterable[str], engine: Engine | None = None
+    ) -> dict[str, int]:
+        """How many values of each column are NULL.
+
+        Of 10 million rows of 11 columns the scan takes 0.5 s, and the lake's statistics know where there is none.
+
+        Args:
+            engine: What scans, where that is not the connection's DuckDB.
+        """
+        none, found = self.without_nulls(con), dict.fromkeys(columns, 0)
+        if unknown := [name for name in found if name not in none]:
+            counts = ", ".join(f"count(*) - count({quoted(name)})" for name in unknown)
+            (row,) = added((engine or Here(con)).rows(f"select {counts} from {self.table}"))
+            found.update(zip(unknown, row, strict=True))
+        return found
 
 
 def table_at(relation: str, snapshot_id: int) -> str:
@@ -163,11 +175,6 @@ def last_id(con: duckdb.DuckDBPyConnection, relation: str) -> str | None:
     return row[0] if row else None
 
 
-def _at(name: str) -> str:
-    """Whether a row of the catalog holds in a snapshot."""
-    return f"$snapshot >= {name}.begin_snapshot and $snapshot < coalesce({name}.end_snapshot, $snapshot + 1)"
-
-
 def snapshot_sql(invocation_id: str, relation: str) -> str:
     """The query for the snapshot in which this invocation committed the table (the post-hook's tag)."""
     return f"""
@@ -229,6 +236,12 @@ def fingerprint_sql(table: str) -> str:
 
 # The part of a fingerprint that adds up over parts of the rows, the table being `published`.
 SUMS_SQL = "select count(*), coalesce(sum(hash(published)::hugeint), 0) from published"
+
+
+def sums(parts: Iterable[Row]) -> tuple[int, int]:
+    """The sums of all rows, of what `SUMS_SQL` gives of each part."""
+    ((count, total),) = added(parts)
+    return int(count), int(total)
 
 
 def summed_sql(table: str, row_count: int, row_hash: int) -> str:

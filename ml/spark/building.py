@@ -30,6 +30,11 @@ class Built:
     way: str
     seconds: float
 
+    @property
+    def ddl(self) -> str:
+        """The columns, as DuckDB declares them."""
+        return ", ".join(f"{quoted(column)} {kind}" for column, kind in self.columns.items())
+
 
 def build(con: duckdb.DuckDBPyConnection, sql: str, schema: str, name: str, where: str) -> Built:
     """Let the engine make the rows of a query, from the lake's tables as they are committed now.

@@ -5,6 +5,7 @@ from typing import Any
 
 import duckdb
 
+from ml.lake import catalog
 from ml.lake.sql import quoted
 from ml.spark.session import RefusedError, there
 
@@ -18,22 +19,13 @@ def types(con: duckdb.DuckDBPyConnection, relation: str, snapshot: int) -> dict[
 
 def rows(con: duckdb.DuckDBPyConnection, relation: str, snapshot: int) -> int:
     """How many rows its files have, by the catalog: nothing is scanned."""
-    schema, name = relation.split(".", 1)
     ((found,),) = con.execute(
         f"""
         select coalesce(sum(files.record_count), 0)
         from __ducklake_metadata_lake.ducklake_data_file as files
-        inner join __ducklake_metadata_lake.ducklake_table as tables on files.table_id = tables.table_id
-        inner join __ducklake_metadata_lake.ducklake_schema as schemas on tables.schema_id = schemas.schema_id
-        where
-            schemas.schema_name = ? and tables.table_name = ?
-            and tables.begin_snapshot <= {int(snapshot)}
-            and coalesce(tables.end_snapshot, {int(snapshot) + 1}) > {int(snapshot)}
-            and coalesce(schemas.end_snapshot, {int(snapshot) + 1}) > {int(snapshot)}
-            and files.begin_snapshot <= {int(snapshot)}
-            and coalesce(files.end_snapshot, {int(snapshot) + 1}) > {int(snapshot)}
+        where files.table_id in ({catalog.TABLE_SQL}) and {catalog.holds_sql("files")}
         """,
-        [schema, name],
+        {"relation": relation, "snapshot": snapshot},
     ).fetchall()
     return int(found)
 
@@ -61,20 +53,14 @@ def frame(con: duckdb.DuckDBPyConnection, spark: Any, relation: str, snapshot: i
         f"""
         select count(*)
         from __ducklake_metadata_lake.ducklake_column as columns_
-        inner join __ducklake_metadata_lake.ducklake_table as tables on columns_.table_id = tables.table_id
-        inner join __ducklake_metadata_lake.ducklake_schema as schemas on tables.schema_id = schemas.schema_id
         where
-            schemas.schema_name = ? and tables.table_name = ?
-            and tables.begin_snapshot <= {int(snapshot)}
-            and coalesce(tables.end_snapshot, {int(snapshot) + 1}) > {int(snapshot)}
-            and coalesce(columns_.end_snapshot, {int(snapshot) + 1}) > {int(snapshot)}
-            and columns_.begin_snapshot <= {int(snapshot)}
+            columns_.table_id in ({catalog.TABLE_SQL}) and {catalog.holds_sql("columns_")}
             and columns_.begin_snapshot > (
                 select min(first.begin_snapshot) from __ducklake_metadata_lake.ducklake_column as first
                 where first.table_id = columns_.table_id
             )
         """,
-        [schema, name],
+        {"relation": relation, "snapshot": snapshot},
     ).fetchall()
     if changed:
         raise RefusedError(

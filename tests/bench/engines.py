@@ -21,7 +21,6 @@ import psutil
 import pytest
 
 from ml import consumption, lake
-from ml.lake.engine import added
 from ml.records import publications
 from ml.spark import session
 from orchestration import stack
@@ -72,16 +71,14 @@ def _built(con: Any, query: str) -> list[str]:
     schema, name = LEARNED.split(".")
     built = building.build(con, query, schema, name, f"{name}.sql")
     print(f"{built.rows:,} rows {built.way}", file=sys.stderr)
-    columns = ", ".join(f'"{column}" {kind}' for column, kind in built.columns.items())
-    return [f"({columns})", *building.statements(built, schema, name, [])]
+    return [f"({built.ddl})", *building.statements(built, schema, name, [])]
 
 
 def _sums(con: Any, snapshot: int) -> tuple[int, int]:
     from ml.spark.engine import Spark
 
-    rows = Spark(con, LEARNED, snapshot, publications.table_at(LEARNED, snapshot)).of_parts(publications.SUMS_SQL)
-    ((count, total),) = added(rows)
-    return int(count), int(total)
+    spark = Spark(con, LEARNED, snapshot, publications.table_at(LEARNED, snapshot))
+    return publications.sums(spark.of_parts(publications.SUMS_SQL))
 
 
 @contextmanager
@@ -94,8 +91,7 @@ def _engine(name: str, servers: Path, folder: Path) -> Iterator[tuple[dict[str, 
             yield {session.REMOTE: sail.address, session.SCHEME: "s3"}, [sail.process]
     else:
         with engines.cluster(folder) as cluster:
-            every = [cluster.connect, *cluster.servers]
-            yield {session.REMOTE: cluster.connect.address}, [server.process for server in every]
+            yield {session.REMOTE: cluster.connect.address}, [server.process for server in cluster.servers]
 
 
 def run(sizes: Sequence[int], names: Sequence[str], folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ from orchestration.stack import s3
 from tests.bench import picture, report, table
 from tests.bench.machine import facts, measured
 from tests.bench.measure import Measure
-from tests.conftest import new_lake, run_dbt
+from tests.conftest import LAKE, new_lake, run_dbt
 
 CONTENDER = "tests.bench.contender"
 CONTENDERS = [
@@ -82,7 +82,7 @@ def storages(servers: Path, work: Path) -> dict[str, dict[str, Any]]:
     (local / "files").mkdir()
     return {
         "local disk": {"home": on_disk, "root": f"{local}/files", "options": None},
-        "local S3": {"home": on_s3, "root": f"{store.root}/{work.name}/files", "options": options},
+        "local S3": {"home": on_s3, "root": f"{store.root}/{(on_s3 / LAKE).read_text()}/files", "options": options},
     }
 
 

@@ -52,8 +52,9 @@ class Server:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 return
             except OSError:
-                assert self.process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, f"nothing listens at {port}: {log.read_text()}"
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.kill()
+                    raise AssertionError(f"nothing listens at {port}: {log.read_text()}") from None
                 time.sleep(0.2)
 
     def processes(self) -> list[psutil.Process]:
@@ -110,10 +111,15 @@ class Cluster:
         }
         self.port, self.connect_port = free_port(), free_port()
         self.master = f"spark://127.0.0.1:{self.port}"
-        self.servers = [self._class("master.Master", "--port", str(self.port), port=self.port)]
-        for number in (1, 2):
-            self.servers.append(self._worker(number))
-        self.connect = self.start()
+        self.servers: list[Server] = []
+        try:
+            self.servers.append(self._class("master.Master", "--port", str(self.port), port=self.port))
+            for number in (1, 2):
+                self.servers.append(self._worker(number))
+            self.connect = self.start()
+        except BaseException:  # what is up already is not left behind
+            self.stop()
+            raise
 
     def _class(self, name: str, *arguments: str, port: int, log: str = "master") -> Server:
         command = [str(self.home / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", "--host", "127.0.0.1"]
@@ -142,6 +148,7 @@ class Cluster:
             command += ["--conf", f"{name}={value}"]
         log = self.folder / "connect"
         self.connect = Server([*command, "spark-internal"], self.connect_port, log, self.environment)
+        self.servers.append(self.connect)
         return self.connect
 
     def executors(self) -> list[psutil.Process]:
@@ -155,7 +162,7 @@ class Cluster:
 
     def stop(self) -> None:
         """End all of it."""
-        for server in (self.connect, *reversed(self.servers)):
+        for server in reversed(self.servers):
             server.kill()
 
 
