@@ -63,6 +63,15 @@ def large(servers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture
+def built(large: Path) -> Path:
+    """Its features are built and published, by the test before this one or here."""
+    if not publications_of(large):
+        told = dbt(large, *BUILD)
+        assert told.returncode == 0, told.stdout
+    return large
+
+
 def exposure_of(home: Path) -> Exposure:
     """The exposure, as dbt's last command in a home read it."""
     (exposure,) = read_exposures(json.loads((home / "target" / "manifest.json").read_text()))
@@ -144,11 +153,18 @@ def while_writing(home: Path, relation: str, do: Callable[[], None]) -> Iterator
     assert done
 
 
-def kill_an_executor(cluster: Cluster) -> None:
-    executor = cluster.executors()[0]
-    for process in [*executor.children(recursive=True), executor]:
+def kill(executors: list[psutil.Process]) -> None:
+    """SIGKILL executors and their workers of Python's."""
+    for executor in executors:
         with suppress(psutil.NoSuchProcess):
-            process.kill()
+            for process in [*executor.children(recursive=True), executor]:
+                process.kill()
+
+
+def kill_the_engine(cluster: Cluster) -> None:
+    """The executors first: one that outlives its server by a moment takes back what it wrote."""
+    kill(cluster.executors())
+    cluster.connect.kill()
 
 
 def rows_of(home: Path, relation: str, key: str) -> tuple[int, int]:
@@ -158,7 +174,7 @@ def rows_of(home: Path, relation: str, key: str) -> tuple[int, int]:
 
 
 def test_an_executor_that_is_killed_while_it_builds_leaves_every_row_once(large: Path, cluster: Cluster) -> None:
-    with while_writing(large, FEATURES, lambda: kill_an_executor(cluster)):
+    with while_writing(large, FEATURES, lambda: kill(cluster.executors()[:1])):
         told = dbt(large, *BUILD)
     assert told.returncode == 0, told.stdout
     assert f"Spark made {ROWS:,} rows of {FEATURES} row by row in tasks" in told.stdout
@@ -171,34 +187,34 @@ def test_an_executor_that_is_killed_while_it_builds_leaves_every_row_once(large:
 
 
 def test_an_executor_that_is_killed_while_it_predicts_leaves_every_row_once(
-    large: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    built: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    *_, published = publications_of(large)
-    monkeypatch.setenv("TRACT_HOME", str(large))
-    with while_writing(large, "ml.predictions", lambda: kill_an_executor(cluster)):
-        found = consumption.consume(exposure_of(large), say=silent)
+    *_, published = publications_of(built)
+    monkeypatch.setenv("TRACT_HOME", str(built))
+    with while_writing(built, "ml.predictions", lambda: kill(cluster.executors()[:1])):
+        found = consumption.consume(exposure_of(built), say=silent)
     assert found is not None
     assert (found.publication.publication_id, found.predicted_rows) == (published["publication_id"], ROWS)
-    assert rows_of(large, "ml.predictions", "block_group_id") == (ROWS, ROWS)
+    assert rows_of(built, "ml.predictions", "block_group_id") == (ROWS, ROWS)
 
 
-def test_a_server_that_is_killed_while_it_builds_publishes_nothing(large: Path, cluster: Cluster) -> None:
-    """And the next build works."""
-    before = publications_of(large)
-    with while_writing(large, FEATURES, cluster.connect.kill):
-        told = dbt(large, *BUILD)
+def test_a_server_that_is_killed_while_it_builds_publishes_nothing(built: Path, cluster: Cluster) -> None:
+    """With all who work for it; the next build works, and maintenance finds what lies about."""
+    before = publications_of(built)
+    with while_writing(built, FEATURES, lambda: kill_the_engine(cluster)):
+        told = dbt(built, *BUILD)
     assert told.returncode == 1
     assert f"The engine at {cluster.connect.address} is gone, or went while it worked: " in told.stdout
     assert f"Not published: {FEATURES}, because its model failed: The engine at" in told.stdout
     assert "Traceback" not in told.stdout
-    assert publications_of(large) == before
-    assert rows_of(large, FEATURES, "block_group_id") == (ROWS, ROWS)
+    assert publications_of(built) == before
+    assert rows_of(built, FEATURES, "block_group_id") == (ROWS, ROWS)
     cluster.start()
-    told = dbt(large, *BUILD)
+    told = dbt(built, *BUILD)
     assert told.returncode == 0, told.stdout
-    assert len(publications_of(large)) == len(before) + 1
-    assert rows_of(large, FEATURES, "block_group_id") == (ROWS, ROWS)
-    with lake_of(large) as con:
+    assert len(publications_of(built)) == len(before) + 1
+    assert rows_of(built, FEATURES, "block_group_id") == (ROWS, ROWS)
+    with lake_of(built) as con:
         ((orphans,),) = con.execute(
             "select count(*) from ducklake_delete_orphaned_files('lake', dry_run => true, cleanup_all => true) "
             "where path like '%/housing_features/%'"
