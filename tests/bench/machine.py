@@ -26,6 +26,7 @@ def measured(
     Args:
         beside: Servers that work for it, whose trees' memory counts too.
     """
+    os.sync()  # what was written before is not written back while this one works
     began = time.perf_counter()
     process = subprocess.Popen(
         [python, "-m", module, name],
