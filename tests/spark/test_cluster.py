@@ -18,7 +18,7 @@ from ml.manifest import read_exposures
 from ml.records import predictions, publications, versions
 from ml.spark import session
 from tests.bench import table
-from tests.conftest import cloned_lake, new_lake
+from tests.conftest import new_lake
 from tests.dbt.conftest import lake_of, publications_of
 from tests.ml.rows import silent
 from tests.spark import servers as engines
@@ -34,6 +34,7 @@ pytestmark = [
 ]
 
 ROWS = 1_000_000
+MANY_ROWS = 5_000_000
 WITHOUT = ("--exclude-resource-type", "unit_test", "--indirect-selection", "buildable")
 BUILD = ("build", "--select", "housing_features", *WITHOUT)
 
@@ -49,16 +50,21 @@ def engine(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(session.REMOTE, cluster.connect.address)
 
 
+def landed(rows: int, folder: Path) -> str:
+    """A file of generated rows."""
+    table.write(rows, folder / "noisy.parquet")
+    with duckdb.connect() as con:  # the census' cap, which a test of the features knows
+        capped = f"select * replace (least(MedHouseVal, 5.00001) as MedHouseVal) from '{folder}/noisy.parquet'"
+        con.execute(f"copy ({capped}) to '{folder}/source.parquet'")
+    return str(folder / "source.parquet")
+
+
 @pytest.fixture(scope="module")
 def large(servers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a lake on disk in which rows have landed; `disk` beside it has its files."""
     folder = tmp_path_factory.mktemp("large")
-    table.write(ROWS, folder / "noisy.parquet")
-    with duckdb.connect() as con:  # the census' cap, which a test of the features knows
-        capped = f"select * replace (least(MedHouseVal, 5.00001) as MedHouseVal) from '{folder}/noisy.parquet'"
-        con.execute(f"copy ({capped}) to '{folder}/source.parquet'")
     home = new_lake(servers, folder / "home", folder / "disk")
-    told = dbt(home, "build", "--select", "+stg_housing", *WITHOUT, HOUSING_SOURCE=str(folder / "source.parquet"))
+    told = dbt(home, "build", "--select", "+stg_housing", *WITHOUT, HOUSING_SOURCE=landed(ROWS, folder))
     assert told.returncode == 0, told.stdout
     return home
 
@@ -94,18 +100,19 @@ def predicted(home: Path, publication_id: str) -> tuple[pd.DataFrame, str]:
     return found, row["parameters"].get("engine", "duckdb")
 
 
+@pytest.mark.parametrize("rows", [20_640, MANY_ROWS])
 def test_the_whole_product_goes_through_the_cluster(
-    servers: Path, parsed: Path, dagster_target: Path, after_a_build: Path, cluster: Cluster, tmp_path: Path
+    servers: Path, parsed: Path, dagster_target: Path, cluster: Cluster, tmp_path: Path, rows: int
 ) -> None:
     """Built, tested and published; learned and predicted by the run that this starts; equal to what DuckDB makes."""
+    source = landed(rows, tmp_path) if rows == MANY_ROWS else ""  # scikit-learn's own
     (tmp_path / "disk" / "cards" / NAME).mkdir(parents=True)  # no bucket: DuckDB makes no directory
-    with running(
-        servers, parsed, dagster_target, tmp_path, tmp_path / "disk", TRACT_SPARK=cluster.connect.address
-    ) as warehouse:
+    settings = {"TRACT_SPARK": cluster.connect.address, "HOUSING_SOURCE": source}
+    with running(servers, parsed, dagster_target, tmp_path, tmp_path / "disk", **settings) as warehouse:
         there = warehouse.home
         told = dbt(there, "build")
         assert told.returncode == 0, told.stdout
-        assert f"Spark made 20,640 rows of {FEATURES} row by row in tasks" in told.stdout
+        assert f"Spark made {rows:,} rows of {FEATURES} row by row in tasks" in told.stdout
         assert f"Spark made the fingerprint of {FEATURES}." in told.stdout
         (published,) = publications_of(there)
         found = warehouse.consumption(published["publication_id"])
@@ -115,19 +122,21 @@ def test_the_whole_product_goes_through_the_cluster(
         assert told.returncode == 0, told.stdout
         told = dbt(there, "test")
         assert told.returncode == 0, told.stdout
-    here = cloned_lake(servers, after_a_build, tmp_path / "here")
+    here = new_lake(servers, tmp_path / "here", tmp_path / "disk here")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACT_HOME", str(here))
+        patch.delenv(session.REMOTE)
+        told = dbt(here, "build", "--select", "+housing_features", *WITHOUT, HOUSING_SOURCE=source)
+        assert told.returncode == 0, told.stdout
+        assert consumption.consume(exposure_of(here), say=silent) is not None
     (of_duckdb,) = publications_of(here)
     assert published["fingerprint"] == of_duckdb["fingerprint"]
     pd.testing.assert_frame_equal(features(there), features(here), rtol=1e-12)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRACT_HOME", str(here))
-        patch.delenv(session.REMOTE, raising=False)
-        assert consumption.consume(exposure_of(here), say=silent) is not None
     of_spark, engine = predicted(there, published["publication_id"])
     assert engine == "spark"
     of_duckdb_s, engine = predicted(here, of_duckdb["publication_id"])
     assert engine == "duckdb"
-    assert len(of_spark) == 20_640
+    assert len(of_spark) == rows
     pd.testing.assert_frame_equal(of_spark, of_duckdb_s, rtol=1e-9)
 
 
