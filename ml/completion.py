@@ -144,7 +144,7 @@ def _drift(
     champion = standing.champion
     if champion is None or standing.outdated:
         return None, ""
-    from ml.learning.candidates import EstimatorError
+    from ml.learning.fits import EstimatorError
     from ml.monitoring import drift
 
     baseline, _ = versions.origin(con, exposure.name, champion.version_id)

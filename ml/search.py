@@ -11,7 +11,7 @@ from ml.errors import TractError
 from ml.exposures import Exposure
 from ml.lake import locks
 from ml.learning import competition, periods, trials
-from ml.learning.candidates import EstimatorError
+from ml.learning.fits import EstimatorError
 from ml.learning.trials import Fold, Trial
 from ml.progress import Say, Stopwatch
 from ml.promotion import serve

@@ -26,8 +26,9 @@ from ml.arrays import Matrix
 from ml.columns import LEVELS, read_sql
 from ml.lake.engine import Here
 from ml.lake.sql import listed, quoted
-from ml.learning.candidates import Fitted, by_folds, named, predictions, probabilities
+from ml.learning.candidates import Fitted, by_folds, named
 from ml.learning.encoding import STEP
+from ml.learning.fits import predictions, probabilities
 from ml.learning.published import CODE
 from ml.learning.training_set import TrainingSet
 from ml.learning.workers import threads
@@ -79,7 +80,7 @@ class Binned:
     fits: each learns from a part of the binned rows.
 
     Args:
-        estimator: Unfitted, as `candidates.estimator` makes it of unencoded columns.
+        estimator: Unfitted, as `unfitted.estimator` makes it of unencoded columns.
         expected: As of `candidates.FromRows`.
     """
 

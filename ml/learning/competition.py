@@ -11,7 +11,8 @@ import pyarrow as pa
 from ml.exposures import Exposure
 from ml.lake import artifacts
 from ml.learning import candidates, engines, gate, judging, notes, training_set
-from ml.learning.candidates import Candidate, EstimatorError, Fitted
+from ml.learning.candidates import Candidate, Fitted
+from ml.learning.fits import EstimatorError
 from ml.learning.gate import Verdict
 from ml.learning.judgement import ClassJudgement, Judged
 from ml.learning.training_set import TrainingSet

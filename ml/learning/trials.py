@@ -21,11 +21,12 @@ from ml.arrays import Integers, Matrix, Vector
 from ml.backends import WorkersError
 from ml.classes import Class, positive
 from ml.learning import measures
-from ml.learning.candidates import EstimatorError, estimator, predictions, probabilities, said, suited, weighed
 from ml.learning.encoding import Encoding
+from ml.learning.fits import EstimatorError, predictions, probabilities, said, suited, weighed
 from ml.learning.periods import Periods
 from ml.learning.scratch import scratch
 from ml.learning.training_set import TrainingSet
+from ml.learning.unfitted import estimator
 from ml.learning.workers import workers
 from ml.metrics import Task, loss, loss_name
 from ml.progress import Say, sentence

@@ -13,7 +13,7 @@ from ml.arrays import Vector
 from ml.columns import LEVELS, Kind, read_sql, value_sql
 from ml.exposures import Exposure
 from ml.lake.sql import listed
-from ml.learning import candidates, encoding, folds
+from ml.learning import encoding, fits, folds
 from ml.learning.classification import Classification
 from ml.learning.intervals import PREDICTION
 from ml.records.publications import Publication
@@ -160,9 +160,9 @@ def new_levels(
 def _of_predictions(champion: Version, estimator: Any, then: pd.DataFrame, now: pd.DataFrame) -> Drift:
     """Of numbers, of the probability of one of two classes, or of the predicted ones of several."""
     if not champion.classification:
-        return between(candidates.predictions(estimator, then), candidates.predictions(estimator, now))
+        return between(fits.predictions(estimator, then), fits.predictions(estimator, now))
     made = Classification.from_json(champion.classification)
-    before, after = (candidates.probabilities(estimator, rows, made.classes) for rows in (then, now))
+    before, after = (fits.probabilities(estimator, rows, made.classes) for rows in (then, now))
     if made.positive is not None:
         return between(made.probability(before), made.probability(after))
     return between_levels(*(pd.Series(values.argmax(axis=1)) for values in (before, after)))

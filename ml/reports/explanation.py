@@ -15,7 +15,7 @@ from ml import classes, metrics
 from ml.arrays import Integers, Mask, Vector
 from ml.columns import TYPES, Kind
 from ml.exposures import Exposure
-from ml.learning import calibration, candidates, engines, measures, training_set
+from ml.learning import calibration, engines, fits, measures, training_set
 from ml.learning.classification import Classification
 from ml.learning.sampling import FOLD, WEIGHT
 from ml.progress import Say
@@ -111,7 +111,7 @@ def scoring(metric: str, made: Classification | None) -> Any:
     def score(
         fitted: Any, features: pd.DataFrame, answers: "pd.Series[Any]", sample_weight: Vector | None = None
     ) -> float:
-        probabilities = made.calibration.of(candidates.probabilities(fitted, features, made.classes))
+        probabilities = made.calibration.of(fits.probabilities(fitted, features, made.classes))
         codes = np.array([places[answer] for answer in answers], np.int64)
         measured = measures.of_classes(codes, probabilities, made.positive_place, sample_weight)
         # rows of one class have no order: nothing is gained or lost
@@ -165,7 +165,7 @@ def importance(
         others have one repeat, of `FEW_ROWS` rows.
     """
     known = ~held if learned is None else learned
-    refitted = candidates.fit(estimator, features[known], target[known], taken(weights, known))
+    refitted = fits.fit(estimator, features[known], target[known], taken(weights, known))
 
     def shuffled(names: Sequence[str], most_rows: int, repeats: int) -> pd.DataFrame:
         rows = _drawn(np.flatnonzero(held), most_rows, seed)

@@ -8,9 +8,9 @@ import pandas as pd
 
 from ml.columns import Kind
 from ml.errors import TractError
-from ml.learning import candidates, intervals
-from ml.learning.candidates import EstimatorError
+from ml.learning import fits, intervals
 from ml.learning.classification import Classification
+from ml.learning.fits import EstimatorError
 from ml.learning.intervals import Spread
 from ml.records import champions, versions
 from ml.records.versions import Version
@@ -55,7 +55,7 @@ def predict(con: duckdb.DuckDBPyConnection, exposure_name: str, rows: pd.DataFra
         return pd.DataFrame({"prediction": [], "lower": [], "upper": []}, index=rows.index, dtype=np.float64)
     estimator = versions.load(con, exposure_name, champion)
     try:
-        predicted = candidates.predictions(estimator, features)
+        predicted = fits.predictions(estimator, features)
     except EstimatorError as error:
         raise ServingError(f"{where} fails on these rows: {error}.") from None
     spread = Spread.from_json(champion.parameters["spread"])
@@ -72,9 +72,7 @@ def _classes(
     probabilities = np.empty((0, len(made.classes)))
     if len(features):
         try:
-            probabilities = candidates.probabilities(
-                versions.load(con, exposure_name, champion), features, made.classes
-            )
+            probabilities = fits.probabilities(versions.load(con, exposure_name, champion), features, made.classes)
         except EstimatorError as error:
             raise ServingError(f"{where} fails on these rows: {error}.") from None
     served = {

@@ -17,9 +17,9 @@ from ml.columns import read_sql
 from ml.exposures import Exposure
 from ml.lake.engine import Here
 from ml.lake.sql import listed, quoted
-from ml.learning import candidates, engines
-from ml.learning.candidates import EstimatorError
+from ml.learning import engines, fits
 from ml.learning.classification import Classification
+from ml.learning.fits import EstimatorError
 from ml.learning.intervals import HALF, Spread
 from ml.linear import predict_sql as linear_sql
 from ml.progress import Progress, Say, following
@@ -76,9 +76,7 @@ def predicted(
                 if isinstance(error, MemoryError):
                     raise error from None
                 where = f"Version {version.version_id} of {exposure.name}, {version.candidate}"
-                raise EstimatorError(
-                    f"{where}, fails on {publication.publication_id}: {candidates.said(error)}."
-                ) from error
+                raise EstimatorError(f"{where}, fails on {publication.publication_id}: {fits.said(error)}.") from error
             raise
         finally:
             con.unregister("predicted_batches")
@@ -114,9 +112,9 @@ def in_sql(key: str, expression: str, table: str, version: Version) -> str:
 def _columns_of(version: Version) -> "Callable[[Any, pa.RecordBatch], dict[str, pa.Array]]":
     """What an estimator adds to a batch of features: the prediction, or all that is served of classes."""
     if not version.classification:
-        return lambda estimator, batch: {"prediction": pa.array(candidates.predictions(estimator, batch.to_pandas()))}
+        return lambda estimator, batch: {"prediction": pa.array(fits.predictions(estimator, batch.to_pandas()))}
     made = Classification.from_json(version.classification)
-    return lambda estimator, batch: made.columns(candidates.probabilities(estimator, batch.to_pandas(), made.classes))
+    return lambda estimator, batch: made.columns(fits.probabilities(estimator, batch.to_pandas(), made.classes))
 
 
 def _batches(

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from ml import lake
 from ml.exposures import Exposure
-from ml.learning import candidates, training_set, trials
+from ml.learning import candidates, training_set, trials, unfitted
 from ml.learning.training_set import TrainingSet
 from ml.manifest import read_exposures
 from ml.records import publications
@@ -116,7 +116,7 @@ def fill_in(contender: str, seed: int, seconds: float) -> dict[str, Any]:
         recipe = trials.best(recipe, tried)
     searched = time.perf_counter()
     with threadpool_limits(limits=1):
-        predicted = candidates.estimator(recipe, 0).fit(known, y).predict(asked)
+        predicted = unfitted.estimator(recipe, 0).fit(known, y).predict(asked)
     return {
         "rmse": float(root_mean_squared_error(actual, predicted)) / UNIT,
         "trials": len(tried),
@@ -136,7 +136,7 @@ def new_region(contender: str, seed: int, found: dict[str, Any]) -> dict[str, An
     began, predicted = time.perf_counter(), np.empty(len(target))
     with threadpool_limits(limits=1):
         for known, asked in folds.split(features, groups=training.blocks):
-            made = candidates.estimator(recipe, 0).fit(features.iloc[known], target[known])
+            made = unfitted.estimator(recipe, 0).fit(features.iloc[known], target[known])
             predicted[asked] = made.predict(features.iloc[asked])
     rmse = float(root_mean_squared_error(target, predicted)) / UNIT
     return {"rmse": rmse, "seconds": {"fit": (time.perf_counter() - began) / folds.get_n_splits()}}

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.learning import candidates
+from ml.learning import unfitted
 from ml.manifest import read_exposures
 from tests.conftest import ROOT, run_dbt
 from tests.dbt.conftest import PUBLISHED, Home, Told, about_publishing, lake_of
@@ -51,7 +51,7 @@ def test_it_asks_about_groups_that_were_not_seen(manifest: Mapping[str, Any]) ->
     assert (new.relation, new.spec.split, new.spec.group) == (TABLE, "group", "spatial_block")
     assert new.spec.slices == known.spec.slices
     assert set(known.features) < set(new.features)
-    made = candidates.estimator(new.spec.candidates[1], new.spec.seed)
+    made = unfitted.estimator(new.spec.candidates[1], new.spec.seed)
     assert made[0].transformers[0][2] == ["latitude", "longitude"]
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from dbt_project.housing import source as california_housing
-from ml.learning import candidates, judging, training_set
+from ml.learning import candidates, fits, judging, training_set
 from ml.learning.candidates import Fitted
 from ml.learning.judgement import Judged
 from ml.learning.training_set import TrainingSet
@@ -83,7 +83,7 @@ def test_the_recipe_that_reads_neighbours_behaves_too(rows: pd.DataFrame) -> Non
     recipe = neighbours.gradient_boosting(
         decimals=2, longitude="Longitude", latitude="Latitude", max_iter=100, max_features=0.15, random_state=0
     )
-    fitted = candidates.fit(recipe, rows[EIGHT], rows["MedHouseVal"])
+    fitted = fits.fit(recipe, rows[EIGHT], rows["MedHouseVal"])
     price = fitted.predict(rows[EIGHT])
     richer = fitted.predict(rows[EIGHT].assign(MedInc=rows["MedInc"] * 1.1))
     assert np.mean(richer < price * 0.98) < 0.03  # of the blocks

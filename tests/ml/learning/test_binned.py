@@ -13,7 +13,7 @@ import pytest
 
 from ml import consumption, exposures
 from ml.exposures import Exposure
-from ml.learning import candidates, judging, training_set
+from ml.learning import candidates, fits, judging, training_set
 from ml.learning.binned import Binned
 from ml.learning.encoding import STEP
 from ml.learning.training_set import TrainingSet
@@ -247,7 +247,7 @@ def test_a_parameter_that_lightgbm_refuses_is_said_with_the_candidate() -> None:
     _, ours, con = learned(frame(500), asked(POINTS, recipe))
     with (
         con,
-        pytest.raises(candidates.EstimatorError, match=r"^candidate trees: it cannot be fitted: LightGBMError: .*"),
+        pytest.raises(fits.EstimatorError, match=r"^candidate trees: it cannot be fitted: LightGBMError: .*"),
     ):
         ours.held_out("random")
 

@@ -10,17 +10,17 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import BaggingRegressor, HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.tree import DecisionTreeRegressor
 from threadpoolctl import threadpool_limits
 
 from dbt_project.housing import source as california_housing
 from ml.exposures import Exposure
 from ml.learning import candidates, training_set
-from ml.learning.candidates import EstimatorError, Fitted
+from ml.learning.candidates import Fitted
+from ml.learning.fits import EstimatorError
 from ml.learning.workers import MIN_PROCESS_ROWS
 from ml.linear import ridge
 from ml.spec import CandidateSpec, Spec
@@ -96,38 +96,6 @@ def test_gradient_boosting_is_scikit_learns_with_the_spec_s_seed() -> None:
     assert fitted.estimator.predict(rows[["a", "b"]]).tolist() == expected.predict(rows[["a", "b"]]).tolist()
 
 
-def test_any_regressor_may_be_named_by_its_path_and_parameters() -> None:
-    spec = CandidateSpec(
-        name="forest", estimator="sklearn.ensemble.RandomForestRegressor", parameters={"n_estimators": 7}
-    )
-    made = candidates.estimator(spec, seed=3)
-    assert isinstance(made, RandomForestRegressor)
-    assert (made.n_estimators, made.random_state) == (7, 3)
-
-
-@pytest.mark.parametrize(
-    ("estimator", "parameters", "sentence"),
-    [
-        ("sklearn.linear_model.LogisticRegression", {}, "makes a LogisticRegression, which is no regressor"),
-        ("sklearn.nowhere.Thing", {}, r"cannot be imported: No module named 'sklearn\.nowhere'"),
-        ("sklearn.linear_model.Thing", {}, "cannot be imported: module 'sklearn.linear_model' has no attribute"),
-        ("sklearn.linear_model.__name__", {}, r"__name__: 'str' object is not callable\.$"),
-        ("builtins.dict", {}, "makes a dict, which is no regressor"),
-        ("sklearn.svm.SVC", {"C": 1}, "makes a SVC, which is no regressor"),
-        (
-            "tests.ml.learning.unruly_at_import.Mine",
-            {},
-            r"cannot be imported: RuntimeError: not on this machine\. Write",
-        ),
-        ("sklearn.linear_model.Ridge", {"alfa": 1}, r"unexpected keyword argument 'alfa'\. Allowed parameters: alpha"),
-    ],
-)
-def test_what_is_no_regressor_is_a_clear_error(estimator: str, parameters: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(EstimatorError, match=sentence) as raised:
-        candidates.estimator(CandidateSpec(name="mine", estimator=estimator, parameters=parameters), seed=0)
-    assert str(raised.value).startswith(f"candidate mine: estimator {estimator}")
-
-
 UNRULY = "tests.ml.learning.unruly.Unruly"
 LIKE_CATBOOST = "tests.ml.learning.unruly.LikeCatBoost"
 
@@ -192,38 +160,6 @@ def mock(error: Exception) -> Any:
         raise error
 
     return fails
-
-
-@pytest.mark.parametrize(
-    ("estimator", "parameters", "expected"),
-    [
-        (LIKE_CATBOOST, {}, {"random_seed": 3, "thread_count": 1}),
-        (LIKE_CATBOOST, {"random_seed": 7}, {"random_seed": 7, "thread_count": 1}),
-        (LIKE_CATBOOST, {"random_state": 7, "n_jobs": 2}, {"random_state": 7, "n_jobs": 2}),
-        ("sklearn.ensemble.RandomForestRegressor", {}, {"random_state": 3, "n_jobs": 1}),
-        ("sklearn.ensemble.RandomForestRegressor", {"n_jobs": -1}, {"random_state": 3, "n_jobs": -1}),
-        ("sklearn.ensemble.RandomForestRegressor", {"random_state": None}, {"random_state": None, "n_jobs": 1}),
-        (f"{__name__}.bagged_trees", {}, {"estimator__random_state": 3, "random_state": 4, "n_jobs": 1}),
-        (f"{__name__}.bagged_trees", {"seed": 7}, {"estimator__random_state": 7, "random_state": 8, "n_jobs": 1}),
-        (f"{__name__}.open_trees", {}, {"estimator__random_state": 3, "random_state": 3, "n_jobs": 1}),
-    ],
-)
-def test_the_seed_and_one_thread_go_by_the_estimator_s_own_names(
-    estimator: str, parameters: dict[str, Any], expected: dict[str, Any]
-) -> None:
-    made = candidates.estimator(CandidateSpec(name="mine", estimator=estimator, parameters=parameters), seed=3)
-    assert {name: made.get_params().get(name) for name in expected} == expected
-    assert "random_state" in expected or made.get_params() == expected  # and by no second one
-
-
-def bagged_trees(seed: int) -> Any:
-    """A recipe that makes its own of the seed, and would take all cores."""
-    return BaggingRegressor(DecisionTreeRegressor(random_state=seed), n_jobs=-1, random_state=seed + 1)
-
-
-def open_trees() -> Any:
-    """A recipe that leaves all open, here and inside."""
-    return BaggingRegressor(DecisionTreeRegressor())
 
 
 def test_fits_write_nothing_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

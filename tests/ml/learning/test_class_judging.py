@@ -15,9 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ml.exposures import Exposure
-from ml.learning import candidates, judging, notes, training_set
+from ml.learning import candidates, fits, judging, notes, training_set
 from ml.learning.calibration import Calibration
-from ml.learning.candidates import EstimatorError
+from ml.learning.fits import EstimatorError
 from ml.learning.judgement import ClassJudgement
 from ml.learning.published import RowsError
 from ml.spec import MEAN, BacktestSpec, CandidateSpec
@@ -187,11 +187,11 @@ def test_boosting_of_many_rows_learns_with_a_class_of_one_row() -> None:
     rows = noisy(11_000, classes=("a", "b"))
     rows.loc[3, "y"] = "once"  # a stratified sample to stop early by cannot be drawn
     recipe = HistGradientBoostingClassifier(max_iter=2)
-    fitted = candidates.fit(recipe, rows[["a", "b"]], rows["y"])
+    fitted = fits.fit(recipe, rows[["a", "b"]], rows["y"])
     assert fitted.classes_.tolist() == ["a", "b", "once"]
     assert (fitted.do_early_stopping_, recipe.early_stopping) == (False, "auto")
     twice = rows.assign(y=rows["y"].where(rows.index != 4, "once"))
-    assert candidates.fit(recipe, twice[["a", "b"]], twice["y"]).do_early_stopping_
+    assert fits.fit(recipe, twice[["a", "b"]], twice["y"]).do_early_stopping_
 
 
 def test_an_unbalanced_class_keeps_its_share() -> None:

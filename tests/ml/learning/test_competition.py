@@ -8,8 +8,8 @@ import pytest
 from ml.exposures import Exposure
 from ml.lake import artifacts
 from ml.learning import competition
-from ml.learning.candidates import EstimatorError
 from ml.learning.competition import Learned
+from ml.learning.fits import EstimatorError
 from ml.progress import Stopwatch
 from ml.records import publications
 from ml.records.champions import Champion

@@ -12,9 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from ml.learning import candidates, notes, training_set, trials
-from ml.learning.candidates import EstimatorError
+from ml.learning import candidates, notes, training_set, trials, unfitted
 from ml.learning.encoding import Encoding
+from ml.learning.fits import EstimatorError
 from ml.learning.linear_terms import MOST_LEVELS
 from ml.learning.published import RowsError
 from ml.learning.training_set import TrainingSet
@@ -102,7 +102,7 @@ def test_boosting_is_scikit_learns_own_on_raw_columns() -> None:
 
 def test_columns_that_boosting_names_are_kept_and_positions_are_refused() -> None:
     training = training_on(frame(400).assign(s=np.array(["x", "y", None, "z"] * 100, object)), s="VARCHAR")
-    made = candidates.estimator(
+    made = unfitted.estimator(
         CandidateSpec(name="gradient_boosting", parameters={"categorical_features": ["b"], "monotonic_cst": {"a": 1}}),
         0,
         training.encoding,
@@ -111,8 +111,8 @@ def test_columns_that_boosting_names_are_kept_and_positions_are_refused() -> Non
     for parameters in ({"categorical_features": [1]}, {"monotonic_cst": [1, 0, 0]}, {"interaction_cst": [[0, 1]]}):
         spec = CandidateSpec(name="gradient_boosting", parameters=parameters)
         with pytest.raises(EstimatorError, match=f"{next(iter(parameters))} has positions of columns"):
-            candidates.estimator(spec, 0, training.encoding)
-        assert candidates.estimator(spec, 0) is not None
+            unfitted.estimator(spec, 0, training.encoding)
+        assert unfitted.estimator(spec, 0) is not None
 
 
 def test_others_get_columns_of_few_levels_and_names_that_no_column_has() -> None:

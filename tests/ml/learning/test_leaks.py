@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from ml.learning import candidates, intervals
+from ml.learning import candidates, fits, intervals
 from ml.learning.candidates import Candidate
 from ml.learning.training_set import TrainingSet
 from ml.spec import CandidateSpec
@@ -60,7 +60,7 @@ def test_the_leak_test_finds_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     def on_everything(
         estimator: Any, x: pd.DataFrame, y: "pd.Series[float]", learned: Any, held: Any, *others: Any
     ) -> npt.NDArray[np.float64]:
-        return np.asarray(candidates.fit(estimator, x, y).predict(x[held]))
+        return np.asarray(fits.fit(estimator, x, y).predict(x[held]))
 
     monkeypatch.setattr(candidates, "hold_out", on_everything)
     training, expected = trained_on(ROWS, POINTS), held_out(RECIPES[1], "random", ROWS)

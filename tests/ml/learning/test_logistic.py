@@ -14,7 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from ml.exposures import Exposure
 from ml.learning import candidates, judging, training_set
-from ml.learning.candidates import EstimatorError, Logistic
+from ml.learning.candidates import Logistic
+from ml.learning.fits import EstimatorError
 from ml.learning.training_set import TrainingSet
 from ml.spec import CandidateSpec, Spec
 from tests.ml import mixed, timed

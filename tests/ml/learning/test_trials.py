@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from ml.learning import trials
-from ml.learning.candidates import EstimatorError
+from ml.learning.fits import EstimatorError
 from ml.learning.trials import Trial
 from ml.spec import CandidateSpec, Range, SearchSpec
 from tests.ml.rows import frame, silent

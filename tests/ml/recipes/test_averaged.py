@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from ml.learning import candidates
+from ml.learning import unfitted
 from ml.recipes import averaged
 from ml.spec import CandidateSpec
 from tests.ml.rows import frame
@@ -44,6 +44,6 @@ def test_a_column_that_is_not_there_is_an_error() -> None:
 
 def test_a_spec_names_it_by_its_path_with_the_spec_s_seed() -> None:
     spec = CandidateSpec(name="averaged", estimator=PATH, parameters={"times": 2, "without": ["a"], "max_iter": 5})
-    made = candidates.estimator(spec, seed=3)
+    made = unfitted.estimator(spec, seed=3)
     assert [model.random_state for _, model in made[-1].estimators] == [3, 4]
     assert {model.max_iter for _, model in made[-1].estimators} == {5}

@@ -9,7 +9,7 @@ import pytest
 from ml import consumption, lake
 from ml.exposures import Exposure
 from ml.lake.artifacts import Artifact
-from ml.learning.candidates import EstimatorError
+from ml.learning.fits import EstimatorError
 from ml.learning.intervals import ExpectedError, Spread
 from ml.linear import predict_sql as linear_sql
 from ml.linear.predict_sql import ParityError
