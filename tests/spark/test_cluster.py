@@ -137,7 +137,9 @@ def test_the_whole_product_goes_through_the_cluster(
     of_duckdb_s, engine = predicted(here, of_duckdb["publication_id"])
     assert engine == "duckdb"
     assert len(of_spark) == rows
-    pd.testing.assert_frame_equal(of_spark, of_duckdb_s, rtol=1e-9)
+    # of 5,000,000 predictions, some are a few dollars: sums in another order leave 1e-8 of one
+    spread = float(of_duckdb_s["prediction"].std())
+    pd.testing.assert_frame_equal(of_spark, of_duckdb_s, rtol=1e-9, atol=1e-9 * spread)
 
 
 @contextmanager
