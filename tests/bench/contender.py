@@ -131,7 +131,6 @@ def copy(told: Told) -> Found:
     compressed as the lake's own files are.
     """
     from ml import lake
-    from ml.records import tables
     from tests.bench.exposure import EXPOSURE
 
     with lake.connect() as con:
@@ -139,11 +138,7 @@ def copy(told: Told) -> Found:
         scan = f"select {', '.join(f'max({name})' for name in columns)} from lake.{LEARNED}"
         con.execute(scan).fetchall()
         stages = Stages()
-        as_stored = (
-            f"(format parquet, compression {tables.OPTIONS['parquet_compression']}, compression_level "
-            f"{tables.OPTIONS['parquet_compression_level']}, parquet_version v{tables.OPTIONS['parquet_version']})"
-        )
-        con.execute(f"copy (from lake.{LEARNED}) to '{told['root']}/copy.parquet' {as_stored}")
+        con.execute(f"copy (from lake.{LEARNED}) to '{told['root']}/copy.parquet' {_as_stored()}")
         stages.end("copy")
         con.execute(scan).fetchall()
         stages.end("scan")
@@ -151,10 +146,31 @@ def copy(told: Told) -> Found:
         con.execute(
             f"copy (select {EXPOSURE.spec.key}, prediction, prediction - 1 as lower, prediction + 1 as upper "
             f"from (select *, {linear} as prediction from lake.{LEARNED})) "
-            f"to '{told['root']}/copied.parquet' {as_stored}"
+            f"to '{told['root']}/copied.parquet' {_as_stored()}"
         )
         stages.end("predictions")
     return {"seconds": stages.seconds}
+
+
+def copy_made(told: Told) -> Found:
+    """The first of the limit's copies where the features are made of what landed, by dbt's SQL, and not there yet."""
+    from ml import lake
+
+    with lake.connect() as con:
+        stages = Stages()
+        con.execute(f"copy ({told['features_sql']}) to '{told['root']}/copy.parquet' {_as_stored()}")
+        stages.end("made")
+    return {"seconds": stages.seconds}
+
+
+def _as_stored() -> str:
+    """How the lake's own files are written."""
+    from ml.records import tables
+
+    return (
+        f"(format parquet, compression {tables.OPTIONS['parquet_compression']}, compression_level "
+        f"{tables.OPTIONS['parquet_compression_level']}, parquet_version v{tables.OPTIONS['parquet_version']})"
+    )
 
 
 def recipe_featurize(told: Told) -> Found:
@@ -338,8 +354,8 @@ def _dump(joblib: Any, thing: object, name: str, told: Told) -> None:
 NAMED: dict[str, Callable[[Told], Found]] = {
     work.__name__: work
     for work in (
-        land, ours_featurize, ours_consume, moments, correct, copy, recipe_featurize, recipe_train, recipe_predict,
-        polars, scikit_learn, logistic, scikit_learn_logistic,
+        land, ours_featurize, ours_consume, moments, correct, copy, copy_made, recipe_featurize, recipe_train,
+        recipe_predict, polars, scikit_learn, logistic, scikit_learn_logistic,
     )
 }  # fmt: skip
 

@@ -120,7 +120,7 @@ def _contenders(rows: int, storage: str, repeats: int) -> dict[str, tuple[tuple[
     """The processes of each contender at a size on a storage, and how many times they run."""
     found = {
         "ours": (("ours_featurize", "ours_consume"), repeats),
-        "limit": (("copy",), repeats),
+        "limit": (("copy", "copy_made"), repeats),
         "moments": (("moments",), repeats),
     }
     if storage == "local disk":
