@@ -227,9 +227,6 @@ def _commit(
             predicted_as = publication.publication_id
         if waiting.retried:
             consumptions.withdraw_failed(con, exposure, publication)
-        for older in waiting.older:
-            reason = f"{publication.publication_id} is newer"
-            consumptions.record(con, exposure, older, "superseded", reason, run_id=run_id)
         consumptions.record(
             con,
             exposure,
@@ -241,6 +238,11 @@ def _commit(
             predicted_as=predicted_as,
             run_id=run_id,
         )
+        # Last: DuckLake 1.5.5 forgets the bounds of a column whose first file has NULL alone, if its first commit has
+        # other files, and then the next commit's hide that commit's rows from any filter.
+        for older in waiting.older:
+            reason = f"{publication.publication_id} is newer"
+            consumptions.record(con, exposure, older, "superseded", reason, run_id=run_id)
     watch.lap("commit", f"committed with {rows:,} predictions")
     return rows
 

@@ -19,12 +19,16 @@ class Judged:
 
 
 def judged(con: duckdb.DuckDBPyConnection, exposure: Exposure, input_hash: str) -> Judged | None:
-    """The version that the same rows, spec and code gave before, or None."""
+    """The version that the same rows, spec and code gave before, or None.
+
+    Lakes whose first consumption superseded others, before this release, have bounds of input_hash without the first
+    one's: `concat` is what the bounds decide nothing about.
+    """
     row = con.execute(
         """
         select version_id, publication_id
         from lake.ops.consumptions
-        where exposure = ? and input_hash = ? and version_id is not null
+        where exposure = ? and concat(input_hash) = ? and version_id is not null
         order by consumed_at
         limit 1
         """,

@@ -64,7 +64,9 @@ def versions_of(con: duckdb.DuckDBPyConnection, exposure: Exposure, publication_
 
 
 def predicted_as(con: duckdb.DuckDBPyConnection, exposure: Exposure, input_hash: str, version_id: str) -> str | None:
-    """The publication under which this version's predictions for the same rows stand, or None."""
+    """The publication under which this version's predictions for the same rows stand, or None; see
+    `consumptions.judged` for why the hash is within `concat`.
+    """
     row = con.execute(
         """
         select consumptions.predicted_publication_id
@@ -74,7 +76,7 @@ def predicted_as(con: duckdb.DuckDBPyConnection, exposure: Exposure, input_hash:
                 consumptions.exposure = scorings.exposure
                 and consumptions.predicted_publication_id = scorings.publication_id
         where
-            consumptions.exposure = $exposure and consumptions.input_hash = $input_hash
+            consumptions.exposure = $exposure and concat(consumptions.input_hash) = $input_hash
             and scorings.version_id = $version_id
         limit 1
         """,

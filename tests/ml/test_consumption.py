@@ -146,6 +146,49 @@ def test_rows_that_come_back_are_not_judged_again_but_scored_by_today_s_champion
     ).fetchall() == [(second.version_id, 400)]
 
 
+def test_rows_that_superseded_others_at_first_are_known_when_they_come_back(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    """DuckLake's bounds of a column know the first commit, whichever of its rows have NULL there."""
+    for seed in (0.1, 0.2):
+        publish(seed, invocation=f"first {seed}")
+    first = consume(exposure)
+    assert first.superseded
+    publish(0.3, invocation="second")
+    consume(exposure)
+    by_version = "select outcome from lake.ops.consumptions where version_id = ?"
+    assert con.execute(by_version, [first.version_id]).fetchall() == [("trained",)]
+    publish(0.2, invocation="back")
+    again = consume(exposure)
+    assert (again.outcome, again.version_id) == ("unchanged", first.version_id)
+
+
+def test_a_first_commit_that_forgot_its_bounds_is_known_when_its_rows_come_back(
+    con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
+) -> None:
+    """As of a lake in which the superseded row was written first."""
+    publish(0.1, invocation="first")
+    first = consume(exposure)
+    publish(0.2, invocation="second")
+    second = consume(exposure)
+    bounds = "update __ducklake_metadata_lake.ducklake_table_column_stats set min_value = $1, max_value = $1 where "
+    of_hash = """
+        (table_id, column_id) in (
+            select table_id, column_id
+            from __ducklake_metadata_lake.ducklake_column
+            inner join __ducklake_metadata_lake.ducklake_table using (table_id)
+            where table_name = 'consumptions' and column_name = 'input_hash'
+        )
+    """
+    ((newer,),) = con.execute(
+        "select input_hash from lake.ops.consumptions where version_id = ?", [second.version_id]
+    ).fetchall()
+    con.execute(bounds + of_hash, [newer])
+    publish(0.1, invocation="back")
+    again = consume(exposure)
+    assert (again.outcome, again.version_id) == ("unchanged", first.version_id)
+
+
 def test_only_the_newest_of_several_is_learned_from(
     con: duckdb.DuckDBPyConnection, exposure: Exposure, publish: Publish
 ) -> None:
