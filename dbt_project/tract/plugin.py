@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 import duckdb
@@ -32,9 +32,6 @@ from ml.lake import locks, patience, state
 from ml.manifest import doubts, read_exposures
 from ml.records import followed, migrations, publications, tables
 from ml.spark.session import tests_above_rows
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 logger = AdapterLogger("Tract")
